@@ -1,0 +1,432 @@
+"""Attention-weighted statistics and the AdaAttN layer (Liu et al., ICCV 2021, sections 3.2 and 3.4).
+
+This is the only place where attention is computed. It works in two steps, because content needs little of a style:
+
+    state = style_state(key, value, kind)        once per style
+    mean, std = state.statistics(query)          for each content, frame or region
+
+Feature maps are [B, C, H, W]; points are feature maps with flat positions, [B, C, N].
+"""
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+from paddle.autograd import PyLayer
+
+KINDS = ("softmax", "cosine")
+
+# Numbers in the largest temporary of one tile of queries (or of style points): 16 MiB in float32, which stays near
+# the processor's caches; larger tiles were not faster.
+TILE_NUMBERS = 2**22
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Features
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def channel_statistics(feature, eps=1e-5):
+    """Mean and standard deviation of each channel over its positions.
+
+    Args:
+        feature: [B, C, H, W] or [B, C, N].
+        eps: added to the variance. The paper has none; 1e-5 is the authors' release.
+
+    Returns:
+        mean, std: each [B, C, 1, 1] or [B, C, 1]. The variance is unbiased (divided by n - 1), as in the release;
+        a single position has variance 0.
+    """
+    positions = list(range(2, feature.ndim))
+    count = int(np.prod(feature.shape[2:]))
+    mean = feature.mean(positions, keepdim=True)
+    variance = (feature - mean).square().sum(positions, keepdim=True) / max(count - 1, 1)
+    return mean, (variance + eps).sqrt()
+
+
+def normalize(feature, eps=1e-5):
+    """Norm of eqs. 4 and 8: each channel shifted and scaled to mean 0 and standard deviation 1. Keeps the shape."""
+    mean, std = channel_statistics(feature, eps)
+    return (feature - mean) / std
+
+
+def modulate(content, mean, std):
+    """Eq. 8: the content feature, normalized, takes the statistics of the style point by point.
+
+    Args:
+        content: F_c, [B, C, H, W].
+        mean, std: M and S, [B, C, H * W].
+
+    Returns:
+        F_cs, [B, C, H, W].
+    """
+    return std.reshape(content.shape) * normalize(content) + mean.reshape(content.shape)
+
+
+def stacked_key(features, level, resize="bilinear"):
+    """Norm(F^{1:x}) of eqs. 1 and 4: the features of levels 1 to x at the size of level x, normalized.
+
+    Norm is per channel, so normalizing the stack is normalizing each part.
+
+    Args:
+        features: {'relu1_1': [B, C1, H1, W1], ...}, levels 1 to x at least.
+        level: x.
+        resize: 'bilinear' (eq. 1; half-pixel centres, no antialiasing) or 'nearest' (the authors' release).
+
+    Returns:
+        [B, C1 + ... + Cx, Hx, Wx].
+    """
+    size = features[f"relu{level}_1"].shape[2:]
+    shallow = [F.interpolate(features[f"relu{x}_1"], size, mode=resize) for x in range(1, level)]
+    return normalize(paddle.concat([*shallow, features[f"relu{level}_1"]], 1))
+
+
+def sample_points(count, num_style_points=None, seed=0):
+    """Indices of the style points that attention uses, as the authors' release draws them, or None for all.
+
+    Args:
+        count: how many points there are.
+        num_style_points: how many to use at most; None for all.
+        seed: equal seeds draw equal points.
+
+    Returns:
+        int64 [num_style_points] without repetition, or None.
+    """
+    if num_style_points is None or count <= num_style_points:
+        return None
+    return paddle.to_tensor(np.random.RandomState(seed).permutation(count)[:num_style_points])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Statistics
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def attention_statistics(query, key, value, kind="softmax", *, eps=0.0):
+    """Attention-weighted mean M and standard deviation S (eqs. 5-7; eq. 12 for cosine). Differentiable.
+
+    Args:
+        query: Q, float [B, D, N_c].
+        key: K, float [B, D, N_s].
+        value: V, float [B, C, N_s].
+        kind: 'softmax' (eq. 5) or 'cosine' (eq. 12).
+        eps: cosine only: added to each norm and to each row sum (1e-5 in the authors' release, 0 in the paper).
+
+    Returns:
+        mean, std: each [B, C, N_c]. The N_c x N_s attention matrix is never whole in memory.
+
+    Raises:
+        ValueError: shapes that do not fit, or an unknown kind.
+    """
+    return style_state(key, value, kind, eps=eps).statistics(query)
+
+
+def style_state(key, value, kind="softmax", *, eps=0.0):
+    """What queries need of one style: a StyleState, to be kept and used for any number of contents.
+
+    Arguments as for `attention_statistics`. A state of batch 1 serves queries of any batch.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"attention must be one of {', '.join(KINDS)}; got {kind!r}")
+    if key.ndim != 3 or value.ndim != 3 or key.shape[0] != value.shape[0] or key.shape[2] != value.shape[2]:
+        raise ValueError(
+            f"key [B, D, N] and value [B, C, N] must agree in B and N; got {list(key.shape)} and {list(value.shape)}"
+        )
+    if kind == "softmax":
+        return SoftmaxState.from_points(key, value)
+    return CosineState.from_points(key, value, eps)
+
+
+class StyleState:
+    """Statistics of one style, ready for queries.
+
+    `a + b` puts two styles side by side, as if their points had been in one picture (section 4.5, concatenation);
+    `mix` interpolates (section 4.5, averaged M and S); `state_dict` and `state_from_dict` save and restore.
+    """
+
+    kind = None
+
+    def statistics(self, query):
+        """Mean and std, each [B, C, N_c], for a query [B, D, N_c]."""
+        if query.ndim != 3 or query.shape[1] != self.key_channels or self.batch not in (1, query.shape[0]):
+            raise ValueError(
+                f"query must be [B, {self.key_channels}, N], with B = {self.batch} unless the style's batch is 1; "
+                f"got {list(query.shape)}"
+            )
+        batch, key_channels, count = query.shape
+        if self.batch < batch:  # one style, many contents: their points are simply more points
+            query = query.transpose([1, 0, 2]).reshape([1, key_channels, batch * count])
+            mean, std = self.statistics(query)
+            return tuple(x.reshape([-1, batch, count]).transpose([1, 0, 2]) for x in (mean, std))
+        rows = max(1, TILE_NUMBERS // (self.numbers_per_query * batch))
+        tiles = [self._statistics_of_tile(query[:, :, start : start + rows]) for start in range(0, count, rows)]
+        mean, std = zip(*tiles)
+        return paddle.concat(mean, -1), paddle.concat(std, -1)
+
+    def _statistics_of_tile(self, query):
+        # Variance as E[V^2] - M^2 cancels badly where the spread is small beside the mean. The values are centred
+        # (V' = V - their mean over the style), which leaves S as it is and gives M back by adding the mean.
+        first, second = self._moments(query)
+        return first + self.centre, _std(first, second)
+
+    def _moments(self, query):
+        """E[V'] and E[V'^2] under the attention of each query, each [B, C, N_c]."""
+        raise NotImplementedError
+
+    def __add__(self, other):
+        if type(other) is not type(self) or self.kind is None:
+            raise TypeError(
+                "only two unmixed states of one kind can be put side by side: add styles first, then mix the sums"
+            )
+        if (self.key_channels, self.value_channels) != (other.key_channels, other.value_channels):
+            raise ValueError("the two style states are from different levels or networks")
+        return self._beside(other)
+
+
+class SoftmaxState(StyleState):
+    """Keys and centred values of a style: softmax attention (eq. 5) needs all of them.
+
+    Attributes:
+        key: [B, D, N_s].
+        value: V', the values less `centre`, [B, C, N_s].
+        centre: mean of V over the style's points, [B, C, 1].
+        count: N_s.
+    """
+
+    kind = "softmax"
+
+    def __init__(self, key, value, centre):
+        self.key, self.value, self.centre = key, value, centre
+        self.batch, self.key_channels, self.count = key.shape
+        self.value_channels = value.shape[1]
+        self.numbers_per_query = self.count
+        self._value_and_square = paddle.concat([value, value.square()], 1)  # both averaged in one product
+
+    @classmethod
+    def from_points(cls, key, value):
+        centre = value.mean(-1, keepdim=True)
+        return cls(key, value - centre, centre)
+
+    def _moments(self, query):
+        return _SoftmaxAverage.apply(query, self.key, self._value_and_square).chunk(2, 1)
+
+    def _beside(self, other):
+        centre = _common_centre(self, other)
+        value = [state.value + (state.centre - centre) for state in (self, other)]
+        return SoftmaxState(paddle.concat([self.key, other.key], -1), paddle.concat(value, -1), centre)
+
+    def state_dict(self):
+        """{'kind': 'softmax', 'key', 'value', 'centre'} with numpy arrays."""
+        return {"kind": self.kind, **{name: getattr(self, name).numpy() for name in ("key", "value", "centre")}}
+
+    @classmethod
+    def from_dict(cls, saved):
+        return cls(*(paddle.to_tensor(saved[name]) for name in ("key", "value", "centre")))
+
+
+class CosineState(StyleState):
+    """A few small sums over a style's points: all that cosine attention (eq. 12) needs.
+
+    With unit vectors q and k_j the scores S_j = q . k_j + 1 are linear in q, so that for any z_j
+
+        sum_j S_j z_j = (sum_j z_j k_j^T) q + sum_j z_j .
+
+    Take z_j = [v'_j; v'_j^2; 1]: the last row gives sum_j S_j, the others divided by it are E[V'] and E[V'^2].
+    This is eq. 12 itself, not an approximation, in O((N_c + N_s) C D) time and without an N_c x N_s matrix.
+
+    Attributes:
+        products: sum_j z_j k_j^T, [B, 2C + 1, D].
+        sums: sum_j z_j, [B, 2C + 1, 1].
+        centre: mean of V over the style's points, [B, C, 1].
+        count: N_s.
+    """
+
+    kind = "cosine"
+
+    def __init__(self, products, sums, centre, count, eps=0.0):
+        self.products, self.sums, self.centre, self.count, self.eps = products, sums, centre, count, eps
+        self.batch, rows, self.key_channels = products.shape
+        self.value_channels = centre.shape[1]
+        self.numbers_per_query = rows
+
+    @classmethod
+    def from_points(cls, key, value, eps=0.0):
+        batch, value_channels, count = value.shape
+        centre = value.mean(-1, keepdim=True)
+        products = sums = 0.0
+        points = max(1, TILE_NUMBERS // (batch * (2 * value_channels + 1)))
+        for start in range(0, count, points):
+            tile = value[:, :, start : start + points] - centre
+            rows = paddle.concat([tile, tile.square(), paddle.ones_like(tile[:, :1])], 1)
+            unit_key = key[:, :, start : start + points]
+            unit_key = unit_key / _norm(unit_key, eps)
+            products = products + paddle.matmul(rows, unit_key, transpose_y=True)
+            sums = sums + rows.sum(-1, keepdim=True)
+        return cls(products, sums, centre, count, eps)
+
+    def _moments(self, query):
+        weighted = paddle.matmul(self.products, query) / _norm(query, self.eps) + self.sums
+        value_rows, score_sum = weighted.split([2 * self.value_channels, 1], 1)
+        # Scores are at least 0; their sum is 0 only for a query opposite to every key, where rounding is all there is.
+        smallest = 8 * paddle.finfo(query.dtype).eps * self.count
+        return (value_rows / (score_sum + self.eps).clip(min=smallest)).chunk(2, 1)
+
+    def _beside(self, other):
+        centre = _common_centre(self, other)
+        products, sums = (
+            sum(_recentre(getattr(state, name), state.centre - centre) for state in (self, other))
+            for name in ("products", "sums")
+        )
+        return CosineState(products, sums, centre, self.count + other.count, self.eps)
+
+    def state_dict(self):
+        """{'kind': 'cosine', 'products', 'sums', 'centre', 'count', 'eps'} with numpy arrays."""
+        arrays = {name: getattr(self, name).numpy() for name in ("products", "sums", "centre")}
+        return {"kind": self.kind, **arrays, "count": self.count, "eps": self.eps}
+
+    @classmethod
+    def from_dict(cls, saved):
+        tensors = [paddle.to_tensor(saved[name]) for name in ("products", "sums", "centre")]
+        return cls(*tensors, saved["count"], saved["eps"])
+
+
+class MixedState(StyleState):
+    """Interpolation between styles: M and S are the weighted averages of theirs (section 4.5, figure 8)."""
+
+    def __init__(self, states, weights):
+        self.states, self.weights = list(states), list(weights)
+
+    def statistics(self, query):
+        mean, std = zip(*(state.statistics(query) for state in self.states))
+        return _weighted_sum(mean, self.weights), _weighted_sum(std, self.weights)
+
+    def state_dict(self):
+        """{'kind': 'mixed', 'weights': [...], 'states': [...]}."""
+        return {"kind": "mixed", "weights": self.weights, "states": [state.state_dict() for state in self.states]}
+
+    @classmethod
+    def from_dict(cls, saved):
+        return cls([state_from_dict(state) for state in saved["states"]], saved["weights"])
+
+
+def mix(states, weights=None):
+    """A MixedState of `states`, in the proportions of `weights` (equal ones by default).
+
+    Raises ValueError unless there is one finite, non-negative weight a state, with a positive sum; they are divided by
+    their sum.
+    """
+    weights = np.ones(len(states)) if weights is None else np.asarray(weights, "float64")
+    if weights.shape != (len(states),) or not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
+        raise ValueError(
+            f"{len(states)} styles need {len(states)} weights that are finite, not negative and not all 0; "
+            f"got {weights.tolist()}"
+        )
+    return MixedState(states, (weights / weights.sum()).tolist())
+
+
+def state_from_dict(saved):
+    """The state whose `state_dict` is `saved`."""
+    classes = {"softmax": SoftmaxState, "cosine": CosineState, "mixed": MixedState}
+    return classes[saved["kind"]].from_dict(saved)
+
+
+class _SoftmaxAverage(PyLayer):
+    """softmax(Q^T K) V^T for a tile of queries; the backward pass computes the weights again instead of keeping them.
+
+    query [B, D, N_c], key [B, D, N_s], value [B, C, N_s] -> [B, C, N_c].
+    """
+
+    @staticmethod
+    def forward(ctx, query, key, value):
+        average = paddle.matmul(value, _softmax_weights(query, key), transpose_y=True)
+        ctx.save_for_backward(query, key, value, average)
+        ctx.needed = [not tensor.stop_gradient for tensor in (query, key, value)]
+        return average
+
+    @staticmethod
+    def backward(ctx, grad):
+        query, key, value, average = ctx.saved_tensor()
+        weights = _softmax_weights(query, key)  # [B, N_c, N_s]
+        needs_query, needs_key, needs_value = ctx.needed
+        grad_query = grad_key = grad_value = None
+        if needs_query or needs_key:
+            grad_weights = paddle.matmul(grad, value, transpose_x=True)
+            # Derivative of a softmax: each row of grad_weights less its weighted mean, times the weights.
+            weighted_mean = (grad * average).sum(1).unsqueeze(-1)
+            grad_scores = weights * (grad_weights - weighted_mean)
+            if needs_query:
+                grad_query = paddle.matmul(key, grad_scores, transpose_y=True)
+            if needs_key:
+                grad_key = paddle.matmul(query, grad_scores)
+        if needs_value:
+            grad_value = paddle.matmul(grad, weights)
+        return grad_query, grad_key, grad_value
+
+
+def _softmax_weights(query, key):
+    return F.softmax(paddle.matmul(query, key, transpose_x=True), -1)
+
+
+def _std(first, second):
+    """sqrt(E[V'^2] - E[V']^2). Below rounding noise it is 0 with gradient 0, where the root's gradient is unbounded."""
+    variance = second - first.square()
+    certain = variance > paddle.finfo(second.dtype).eps * second
+    return paddle.where(certain, variance, paddle.ones_like(variance)).sqrt() * certain.astype(variance.dtype)
+
+
+def _norm(points, eps):
+    """Euclidean norm of each point, [B, 1, N], plus eps; a zero vector stays one when divided by it."""
+    return points.square().sum(1, keepdim=True).clip(min=1e-30).sqrt() + eps
+
+
+def _common_centre(a, b):
+    return (a.centre * a.count + b.centre * b.count) / (a.count + b.count)
+
+
+def _recentre(rows, shift):
+    """Rows [B, 2C + 1, ...] that are sums over [v'; v'^2; 1], after every v' has moved by `shift`, [B, C, 1]."""
+    first, second, one = rows.split([shift.shape[1], shift.shape[1], 1], 1)
+    return paddle.concat([first + shift * one, second + 2 * shift * first + shift.square() * one, one], 1)
+
+
+def _weighted_sum(tensors, weights):
+    return sum(tensor * weight for tensor, weight in zip(tensors, weights))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The layer
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class AdaAttN(nn.Layer):
+    """Adaptive Attention Normalization: 1x1 convolutions f, g, h around the statistics (eqs. 4-8, appendix A.2).
+
+    Args:
+        value_channels: channels of F_c and F_s.
+        key_channels: channels of F^{1:x}, the stacked key.
+        attention: 'softmax' or 'cosine'.
+        num_style_points: at most so many style points, drawn at random, are used; None for all (the paper).
+        eps: as in `attention_statistics`.
+    """
+
+    def __init__(self, value_channels, key_channels, *, attention="softmax", num_style_points=None, eps=0.0):
+        super().__init__()
+        self.f = nn.Conv2D(key_channels, key_channels, 1)
+        self.g = nn.Conv2D(key_channels, key_channels, 1)
+        self.h = nn.Conv2D(value_channels, value_channels, 1)
+        self.attention = attention
+        self.num_style_points = num_style_points
+        self.eps = eps
+
+    def prepare_style(self, style, style_key, seed=0):
+        """The StyleState of a style feature [B, C, H, W] and its stacked key [B, D, H, W]."""
+        key, value = self.g(style_key).flatten(2), self.h(style).flatten(2)
+        chosen = sample_points(key.shape[-1], self.num_style_points, seed)
+        if chosen is not None:
+            key, value = key.index_select(chosen, -1), value.index_select(chosen, -1)
+        return style_state(key, value, self.attention, eps=self.eps)
+
+    def forward(self, content, content_key, state):
+        """F_cs [B, C, H, W] (eq. 8) of a content feature, its stacked key [B, D, H, W] and a style's state."""
+        mean, std = state.statistics(self.f(content_key).flatten(2))
+        return modulate(content, mean, std)

@@ -1,0 +1,153 @@
+"""One file that is enough: weights with their architecture and preprocessing, and styles prepared for one network."""
+
+import hashlib
+import pickle
+
+import numpy as np
+import paddle
+
+from ppadaattn.attention import state_from_dict
+from ppadaattn.errors import InputError
+from ppadaattn.files import atomic_write
+from ppadaattn.network import AdaAttNNetwork, Style
+
+WEIGHTS = "ppadaattn weights 1"
+STYLE = "ppadaattn style 1"
+
+# What the encoder takes, written into each file so that a reader in another language need not guess.
+PREPROCESSING = {"layout": "NCHW", "channels": "RGB", "range": [0.0, 1.0]}
+
+# What a pickle of plain values and numpy arrays refers to, under the names of numpy 1 and 2. Nothing else is ever
+# constructed, so that a file from a stranger cannot run code.
+_ALLOWED = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("collections", "OrderedDict"): dict,
+}
+for _core in ("numpy.core", "numpy._core"):
+    _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = np.empty(0).__reduce__()[0]
+    _ALLOWED[f"{_core}.numeric", "_frombuffer"] = np.empty(0).__reduce_ex__(5)[0]
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module, name):
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}") from None
+
+
+def _read(path, kind):
+    try:
+        with open(path, "rb") as file:
+            saved = _PlainUnpickler(file).load()
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}") from None
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise InputError(
+            f"{path} cannot be read as {kind!r}: it is damaged, cut short or another file: {error}"
+        ) from None
+    if not isinstance(saved, dict) or saved.get("format") != kind:
+        raise InputError(f"{path} does not hold {kind!r}, which carries its own architecture; expected such a file")
+    return saved
+
+
+def _write(path, saved):
+    with atomic_write(path) as temporary:
+        paddle.save(saved, str(temporary))
+
+
+def fingerprint(weights):
+    """SHA-256 (hex) over names, shapes and float32 values of {name: array}: tells whether two networks are one."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        array = np.ascontiguousarray(weights[name], "<f4")
+        digest.update(f"{name} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def network_weights(network):
+    """{name: float32 numpy array} of a network."""
+    return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+
+
+def save_weights(path, network, about=""):
+    """Write a network to one .pdparams file, from which `load_network` builds it; whole or not there.
+
+    The file is a pickled dict of plain values and arrays (`paddle.load` reads it too): format, architecture,
+    preprocessing, about, fingerprint, weights.
+
+    Args:
+        path: file name.
+        network: an AdaAttNNetwork.
+        about: where the weights come from, in a sentence or two.
+    """
+    weights = network_weights(network)
+    saved = {
+        "format": WEIGHTS,
+        "architecture": network.architecture,
+        "preprocessing": PREPROCESSING,
+        "about": about,
+        "fingerprint": fingerprint(weights),
+        "weights": weights,
+    }
+    _write(path, saved)
+
+
+def load_network(path):
+    """The network of a file written by `save_weights`, in evaluation mode.
+
+    Raises InputError: a file that is missing, damaged, not of this project, or whose weights do not fit its
+    architecture.
+    """
+    saved = _read(path, WEIGHTS)
+    try:
+        architecture, preprocessing, weights = (saved[name] for name in ("architecture", "preprocessing", "weights"))
+        network = AdaAttNNetwork(**architecture)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} describes a network that cannot be built: {error}") from None
+    if preprocessing != PREPROCESSING:
+        raise InputError(f"{path} is for images prepared as {preprocessing}; this version prepares {PREPROCESSING}")
+    set_weights(network, weights, path)
+    if fingerprint(weights) != saved.get("fingerprint"):
+        raise InputError(f"{path} is damaged: its numbers are not those that were saved; fetch or make it again")
+    network.eval()
+    return network
+
+
+def set_weights(network, weights, source):
+    """Put {name: array} into a network.
+
+    Raises InputError that names `source` and the first tensor that is missing, unknown or of another shape.
+    """
+    expected = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: list(np.shape(array)) for name, array in weights.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise InputError(
+                f"{source} does not fit the network {network.architecture}: "
+                f"{name} has shape {found.get(name, 'none (it is missing)')}, "
+                f"expected {expected.get(name, 'no such tensor')}"
+            )
+    network.set_state_dict({name: paddle.to_tensor(np.asarray(array, "float32")) for name, array in weights.items()})
+
+
+def save_style(path, style, network_fingerprint):
+    """Write a prepared Style to one file, for the network with this `fingerprint`; whole or not there."""
+    levels = {level: state.state_dict() for level, state in style.states.items()}
+    _write(path, {"format": STYLE, "fingerprint": network_fingerprint, "levels": levels})
+
+
+def load_style(path, network_fingerprint):
+    """The Style of a file written by `save_style`.
+
+    Raises InputError: a file that is missing, damaged, or prepared for another network.
+    """
+    saved = _read(path, STYLE)
+    if saved.get("fingerprint") != network_fingerprint:
+        raise InputError(f"{path} was prepared for another model; prepare the style again with this one")
+    try:
+        return Style({level: state_from_dict(state) for level, state in saved["levels"].items()})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is damaged: {error!r}") from None

@@ -1,0 +1,241 @@
+"""The command-line tools: arguments in, work done elsewhere, exit status out.
+
+Exit status: 0 done; 1 some pictures of many were skipped; 2 bad input, nothing done; 130 interrupted.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ppadaattn.attention import KINDS
+from ppadaattn.checkpoint import save_weights
+from ppadaattn.convert import network_from_arrays, read_arrays
+from ppadaattn.errors import InputError
+from ppadaattn.files import check_writable
+from ppadaattn.images import (
+    FORMATS,
+    MIN_SIDE,
+    check_suffix,
+    contact_sheet,
+    find_images,
+    flatten,
+    read_image,
+    thumbnail,
+    write_image,
+)
+from ppadaattn.network import CONVENTIONS
+from ppadaattn.stylizer import STYLE_SIZE, load
+from ppadaattn.zoo import DEFAULT_MODEL, MODELS
+
+CONTENT_SIZE = 1024
+SHEET_CELL = 256
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+EXAMPLE_PAIR = (EXAMPLES / "content" / "landscape.jpg", EXAMPLES / "style" / "brush_strokes.jpg")
+
+
+def _exit_status(work, *arguments):
+    """Run `work`; an InputError becomes one sentence and status 2, Ctrl-C status 130."""
+    try:
+        return work(*arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("error: there is not enough memory for pictures of this size; use a smaller --size", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; every file already written is whole", file=sys.stderr)
+        return 130
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# infer
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def infer(argv=None):
+    """Paint pictures: tools/infer.py. Returns the exit status."""
+    return _exit_status(_infer, _infer_parser().parse_args(argv))
+
+
+def _infer_parser():
+    parser = argparse.ArgumentParser(
+        prog="infer.py",
+        description="Paint pictures in the style of others, each content in each style. "
+        "Without --content and --style it paints the bundled example.",
+    )
+    files = {"nargs": "+", "metavar": "FILE", "help": "files, folders or globs"}
+    parser.add_argument("--content", **files)
+    parser.add_argument("--style", **files)
+    parser.add_argument(
+        "--output",
+        default="output",
+        metavar="PATH",
+        help=f"a picture ({', '.join(FORMATS)}), or a folder for CONTENT_STYLE.png (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        help=f"{', '.join(MODELS)}, or a weights file (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--size",
+        type=_pixels,
+        default=CONTENT_SIZE,
+        metavar="PIXELS",
+        help="reduce contents to this long side; 0 leaves them as they are (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--style-size",
+        type=_pixels,
+        default=STYLE_SIZE,
+        metavar="PIXELS",
+        help="the same for styles; smaller gives finer strokes (default: %(default)s)",
+    )
+    parser.add_argument("--device", help="cpu, gpu or gpu:N (default: a GPU where one works, else the CPU)")
+    parser.add_argument(
+        "--grid",
+        action="store_true",
+        help="a contact sheet of all pairs, contents down and styles across: PATH/grid.png beside the pictures, "
+        "or the file PATH alone",
+    )
+    parser.add_argument("--resume", action="store_true", help="keep the pictures that PATH holds already")
+    return parser
+
+
+def _pixels(text):
+    if not text.isdigit() or 0 < int(text) < MIN_SIDE:
+        raise argparse.ArgumentTypeError(f"expected a number of pixels, 0 or at least {MIN_SIDE}; got {text}")
+    return int(text)
+
+
+def _infer(args):
+    if bool(args.content) != bool(args.style):
+        raise InputError("--content and --style go together: give both, or neither for the bundled example")
+    if not args.content and not all(path.is_file() for path in EXAMPLE_PAIR):
+        raise InputError("the bundled example is part of a clone, not of this installation: give --content and --style")
+    contents = find_images(args.content or EXAMPLE_PAIR[:1])
+    styles = find_images(args.style or EXAMPLE_PAIR[1:])
+    outputs, sheet_path = _plan_outputs(contents, styles, args)
+    asked = len(contents) + len(styles)
+    contents, styles = _readable(contents, args.size), _readable(styles, args.style_size)
+    stylizer = load(args.model, device=args.device)
+
+    start = time.perf_counter()
+    thumbnails = {}
+    pairs = len(contents) * len(styles)
+    with tqdm(total=pairs, unit="picture", disable=pairs == 1) as progress:
+        for column, style_path in enumerate(styles):
+            style = None  # prepared once, and only if a picture needs it
+            for row, content_path in enumerate(contents):
+                output = outputs[content_path, style_path]
+                if args.resume and output is not None and output.exists():
+                    picture = read_image(output)
+                else:
+                    style = style or stylizer.prepare_style(style_path, style_size=args.style_size)
+                    picture = _paint(stylizer, content_path, style, args.size)
+                    if output is not None:
+                        write_image(output, picture)
+                if sheet_path is not None:
+                    thumbnails[row, column] = thumbnail(picture, SHEET_CELL)
+                progress.update()
+    if sheet_path is not None:
+        reading = [[thumbnail(read_image(path), SHEET_CELL) for path in paths] for paths in (contents, styles)]
+        write_image(sheet_path, contact_sheet(*reading, thumbnails, SHEET_CELL))
+
+    height, width = picture.shape[:2]
+    done = f"{width} x {height} pixels" if pairs == 1 else f"{pairs} pictures"
+    print(f"{done} in {time.perf_counter() - start:.1f} s: {sheet_path or (output if pairs == 1 else output.parent)}")
+    if pairs == 1 and max(height, width) == args.size:
+        print("(--size 0 paints a larger picture at its own size)")
+    return 0 if len(contents) + len(styles) == asked else 1
+
+
+def _plan_outputs(contents, styles, args):
+    """{(content path, style path): output path, or None for the sheet only}, and the path of the sheet, or None."""
+    path = Path(args.output)
+    pairs = [(content, style) for content in contents for style in styles]
+    if path.is_dir() or not path.suffix or args.output.endswith(("/", "\\")):
+        names = _unique(f"{content.stem}_{style.stem}" for content, style in pairs)
+        outputs = {pair: path / f"{name}.png" for pair, name in zip(pairs, names)}
+        sheet_path = path / "grid.png" if args.grid else None
+    else:
+        check_suffix(path)
+        if len(pairs) > 1 and not args.grid:
+            raise InputError(f"{len(pairs)} pictures need a folder, and --output {path} is one file")
+        outputs = dict.fromkeys(pairs, None if args.grid else path)
+        sheet_path = path if args.grid else None
+    inputs = {source.resolve() for source in (*contents, *styles)}
+    for output in {*outputs.values(), sheet_path} - {None}:
+        if output.resolve() in inputs:
+            raise InputError(f"{output} is one of the pictures to read; choose another --output")
+    check_writable(path)
+    return outputs, sheet_path
+
+
+def _unique(names):
+    """The names, with _2, _3 ... after those that came before, so that no picture is written over another."""
+    seen = set()
+    for name in names:
+        unique, count = name, 1
+        while unique.lower() in seen:  # some file systems ignore case
+            count += 1
+            unique = f"{name}_{count}"
+        seen.add(unique.lower())
+        yield unique
+
+
+def _readable(paths, long_side):
+    """The paths that can be read; each other one is reported. Raises InputError if none is left."""
+    readable, problems = [], []
+    for path in paths:
+        try:
+            read_image(path, long_side)
+            readable.append(path)
+        except InputError as error:
+            problems.append(str(error))
+    if not readable:
+        raise InputError("; ".join(problems))
+    for problem in problems:
+        print(f"skipped: {problem}", file=sys.stderr)
+    return readable
+
+
+def _paint(stylizer, path, style, size):
+    """The picture of a content file: RGB, or RGBA with the file's own alpha."""
+    content = read_image(path, size)
+    picture = stylizer(flatten(content), style)
+    return np.dstack([picture, content[:, :, 3]]) if content.shape[2] == 4 else picture
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# convert_weights
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def convert_weights(argv=None):
+    """Named arrays to a weights file: tools/convert_weights.py. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="convert_weights.py",
+        description="Turn named arrays (encoder.conv1_1.weight, adaattn3.f.weight, decoder.merge.weight, ...) into "
+        "a weights file. Width and levels are told from the arrays.",
+    )
+    parser.add_argument("arrays", metavar="FILE.npz")
+    parser.add_argument("--output", required=True, metavar="FILE.pdparams")
+    parser.add_argument("--attention", required=True, choices=KINDS)
+    parser.add_argument("--conventions", default="paper", choices=list(CONVENTIONS), help="default: %(default)s")
+    parser.add_argument("--about", default="", metavar="TEXT", help="where the weights come from, kept in the file")
+    return _exit_status(_convert_weights, parser.parse_args(argv))
+
+
+def _convert_weights(args):
+    check_writable(args.output)
+    arrays = read_arrays(args.arrays)
+    network = network_from_arrays(arrays, args.arrays, attention=args.attention, conventions=args.conventions)
+    save_weights(args.output, network, args.about)
+    print(f"{args.output}: {network.architecture}")
+    return 0

@@ -1,0 +1,42 @@
+"""Weights of other origin as networks of this project."""
+
+import zipfile
+
+import numpy as np
+
+from ppadaattn.checkpoint import set_weights
+from ppadaattn.errors import InputError
+from ppadaattn.network import AdaAttNNetwork
+from ppadaattn.vgg import BLOCKS
+
+
+def read_arrays(path):
+    """{name: array} of an .npz file. Raises InputError where it is missing or is none."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}") from None
+    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as .npz arrays: {error}") from None
+
+
+def network_from_arrays(arrays, source, *, attention, conventions="paper"):
+    """A network whose width and levels are told from the arrays' shapes and names.
+
+    Args:
+        arrays: {name: array} under this project's names: encoder.conv1_1.weight (out, in, 3, 3), adaattn3.f.weight,
+            decoder.stage1.0.bias and so on.
+        source: what to call them in an error.
+        attention, conventions: as in AdaAttNNetwork; shapes do not tell them.
+    """
+    first = "encoder.conv1_1.weight"
+    levels = [level for level in (3, 4, 5) if f"adaattn{level}.f.weight" in arrays]
+    if first not in arrays or not levels:
+        raise InputError(
+            f"{source} holds no AdaAttN network: expected {first!r} and 'adaattn3.f.weight' among its names"
+        )
+    width = len(arrays[first]) / BLOCKS[1][0]
+    network = AdaAttNNetwork(width=width, levels=levels, attention=attention, conventions=conventions)
+    set_weights(network, arrays, source)
+    return network

@@ -1,0 +1,57 @@
+"""Where the network runs. Paddle has one current device a process."""
+
+import re
+
+import paddle
+
+from ppadaattn.errors import InputError
+
+
+def select_device(device=None):
+    """Make a device Paddle's current one.
+
+    Args:
+        device: 'cpu', 'gpu', 'gpu:N', or None for a GPU where one works and the CPU elsewhere.
+
+    Returns:
+        its name.
+
+    Raises:
+        InputError: an unknown name, or a GPU where there is none that works.
+    """
+    if device is None:
+        return _use("gpu:0") if _gpu_problem(0) is None else _use("cpu")
+    if device == "cpu":
+        return _use("cpu")
+    match = re.fullmatch(r"gpu(?::(\d+))?", str(device))
+    if match is None:
+        raise InputError(f"device {str(device)!r} is not known; expected cpu, gpu or gpu:N")
+    index = int(match.group(1) or 0)
+    problem = _gpu_problem(index)
+    if problem is not None:
+        raise InputError(f"{device} cannot be used: {problem}; use cpu")
+    return _use(f"gpu:{index}")
+
+
+def _use(device):
+    paddle.set_device(device)
+    return device
+
+
+def _gpu_problem(index):
+    """Why the GPU cannot be used, or None."""
+    if not paddle.is_compiled_with_cuda():
+        return "this PaddlePaddle is built for CPU only (the extra 'gpu' installs the other)"
+    count = paddle.device.cuda.device_count()
+    if index >= count:
+        return f"this machine has {count} NVIDIA GPU(s), counted from 0"
+    previous = paddle.get_device()
+    try:
+        # A wheel without code for this chip imports well and fails at the first kernel.
+        paddle.set_device(f"gpu:{index}")
+        float(paddle.nn.functional.conv2d(paddle.ones([1, 1, 3, 3]), paddle.ones([1, 1, 3, 3])).sum())
+    except Exception as error:
+        return f"a first operation failed: {str(error).strip().splitlines()[-1]}"
+    finally:
+        paddle.set_device(previous)
+    return None

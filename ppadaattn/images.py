@@ -1,0 +1,183 @@
+"""Pictures in files: found, read, resized, written, put on a contact sheet.
+
+A picture is a uint8 array H x W x 3 (RGB) or H x W x 4 (RGBA), values 0 to 255.
+"""
+
+import glob
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ppadaattn.errors import InputError
+from ppadaattn.files import atomic_write
+
+# Suffixes of the formats that are read and written, with Pillow's arguments for writing each.
+FORMATS = {
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".png": ("PNG", {}),
+    ".webp": ("WEBP", {"quality": 95, "method": 6}),
+    ".tif": ("TIFF", {"compression": "tiff_deflate"}),
+    ".tiff": ("TIFF", {"compression": "tiff_deflate"}),
+    ".bmp": ("BMP", {}),
+}
+WITHOUT_ALPHA = ("JPEG", "BMP")
+
+# The network halves a picture four times.
+MIN_SIDE = 16
+
+
+def find_images(patterns):
+    """Picture files named by files, folders (their pictures, not those of folders in them) and globs.
+
+    Args:
+        patterns: list of str or Path.
+
+    Returns:
+        list of Path in the order given, each folder and glob sorted by name, none twice.
+
+    Raises:
+        InputError: a file that is not there, a folder or glob without pictures.
+    """
+    found = []
+    for pattern in map(str, patterns):
+        path = Path(pattern)
+        if path.is_dir():
+            matches = sorted(p for p in path.iterdir() if p.suffix.lower() in FORMATS and p.is_file())
+            if not matches:
+                raise InputError(f"the folder {pattern} holds no pictures ({', '.join(FORMATS)})")
+        elif path.exists():
+            matches = [path]
+        elif glob.has_magic(pattern):
+            matches = sorted(Path(p) for p in glob.glob(pattern, recursive=True) if Path(p).suffix.lower() in FORMATS)
+            if not matches:
+                raise InputError(f"no picture ({', '.join(FORMATS)}) matches {pattern}")
+        else:
+            raise InputError(f"there is no file or folder {pattern}")
+        found += matches
+    return list(dict.fromkeys(found))
+
+
+def read_image(path, long_side=0):
+    """A picture as it is meant to be seen: EXIF orientation applied, grey and palettes as RGB, 16-bit as 8-bit.
+
+    Args:
+        path: JPEG, PNG, WebP, TIFF (its first page) or BMP.
+        long_side: reduce the picture to this long side, in pixels; 0 leaves it as it is. Nothing is enlarged.
+
+    Returns:
+        uint8 H x W x 3, or H x W x 4 where the file has an alpha channel.
+
+    Raises:
+        InputError: missing, damaged, not a picture, smaller than 16 pixels, or larger than Pillow's limit against
+            decompression bombs (PIL.Image.MAX_IMAGE_PIXELS, which the caller may raise).
+    """
+    if long_side < 0:
+        raise InputError(f"a size is a number of pixels, or 0 to leave pictures as they are; got {long_side}")
+    image = _decode(path)
+    check_size(image.size, path)
+    reduced = _reduce(image, long_side)
+    check_size(reduced.size, f"{path}, reduced to a long side of {long_side},")
+    return np.asarray(reduced)
+
+
+def _decode(path):
+    kinds = sorted({kind for kind, _ in FORMATS.values()})
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata; whatever matters raises
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=kinds) as image:
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise InputError(
+            f"{path} has more pixels than the {Image.MAX_IMAGE_PIXELS} that are read; make it smaller first"
+        ) from None
+    except Image.UnidentifiedImageError:
+        raise InputError(f"{path} is not a picture that can be read; expected {', '.join(kinds)}") from None
+    except InputError:
+        raise
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        raise InputError(f"{path} cannot be read, it may be damaged or cut short: {error}") from None
+
+
+def _to_rgb(image):
+    if image.mode == "F":
+        raise InputError("a picture of floating-point numbers has no fixed white; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):  # 16 bits a pixel, grey: the high byte, as Pillow itself does for 16-bit colour
+        image = Image.fromarray((np.asarray(image).astype(np.uint32).clip(0, 65535) >> 8).astype(np.uint8))
+    has_alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    return image.convert("RGBA" if has_alpha else "RGB")
+
+
+def _reduce(image, long_side):
+    scale = long_side / max(image.size)
+    if not 0 < scale < 1:
+        return image
+    return image.resize([max(1, round(side * scale)) for side in image.size], Image.LANCZOS)
+
+
+def check_size(size, name):
+    """Raise InputError, with `name`, unless both sides of `size`, (width, height), are at least 16 pixels."""
+    if min(size) < MIN_SIDE:
+        raise InputError(f"{name} is {size[0]} x {size[1]} pixels; each side must be at least {MIN_SIDE}")
+
+
+def flatten(image):
+    """RGB H x W x 3 of a picture as seen on white paper: RGBA is laid on white, RGB is given back as it is."""
+    if image.shape[2] == 3:
+        return image
+    alpha = image[:, :, 3:].astype(np.uint16)
+    return ((image[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def check_suffix(path):
+    """Raise InputError unless the suffix of `path` names a format that can be written."""
+    if Path(path).suffix.lower() not in FORMATS:
+        raise InputError(f"{path}: pictures are written as {', '.join(FORMATS)}; give the output such a name")
+
+
+def write_image(path, image):
+    """Write uint8 H x W x 3 or x 4 in the format of the suffix; alpha is laid on white where it has none.
+
+    The file is whole or not there. Raises InputError when it cannot be written.
+    """
+    check_suffix(path)
+    kind, options = FORMATS[Path(path).suffix.lower()]
+    image = flatten(image) if kind in WITHOUT_ALPHA else image
+    with atomic_write(path) as temporary:
+        Image.fromarray(image).save(temporary, format=kind, **options)
+
+
+def contact_sheet(contents, styles, results, cell=256, gap=8):
+    """All pairs on one picture: contents down, styles across, each scaled into a square cell on white.
+
+    Args:
+        contents: list of pictures, one a row.
+        styles: list of pictures, one a column.
+        results: {(row, column): picture}; a missing pair stays white.
+        cell: side of a cell in pixels.
+        gap: pixels between cells.
+
+    Returns:
+        uint8 H x W x 3 with H = (len(contents) + 1) * (cell + gap) + gap, and W likewise.
+    """
+    step = cell + gap
+    sheet = Image.new("RGB", ((len(styles) + 1) * step + gap, (len(contents) + 1) * step + gap), "white")
+    cells = {(row + 1, 0): picture for row, picture in enumerate(contents)}
+    cells.update({(0, column + 1): picture for column, picture in enumerate(styles)})
+    cells.update({(row + 1, column + 1): picture for (row, column), picture in results.items()})
+    for (row, column), picture in cells.items():
+        tile = thumbnail(picture, cell)
+        left, top = ((cell - side) // 2 for side in (tile.shape[1], tile.shape[0]))
+        sheet.paste(Image.fromarray(tile), (gap + column * step + left, gap + row * step + top))
+    return np.asarray(sheet)
+
+
+def thumbnail(image, long_side):
+    """The picture on white, H x W x 3, reduced to a long side in pixels; never enlarged."""
+    return np.asarray(_reduce(Image.fromarray(flatten(image)), long_side))

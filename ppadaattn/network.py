@@ -1,0 +1,200 @@
+"""The whole network: encoder, AdaAttN at several levels, decoder (paper, section 3.1 and appendix A)."""
+
+from dataclasses import dataclass
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from ppadaattn.attention import KINDS, AdaAttN, mix, stacked_key
+from ppadaattn.vgg import Encoder, ReflectionConv2D, scaled_channels
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """Where the paper and the authors' PyTorch release differ in the network."""
+
+    resize: str  # of shallow features to level x: eq. 1 says bilinear
+    merge_relu: bool  # ReLU after the merge convolution: Table 3 (stage F5) has one
+    num_style_points: dict  # level -> how many style points softmax attention draws at most; others use all
+    eps: float  # added to norms and row sums of cosine attention
+
+
+CONVENTIONS = {
+    "paper": Conventions(resize="bilinear", merge_relu=True, num_style_points={}, eps=0.0),
+    "release": Conventions(resize="nearest", merge_relu=False, num_style_points={3: 4096}, eps=1e-5),
+}
+
+
+class Style:
+    """What the network keeps of a style: one attention StyleState a level.
+
+    `a + b` puts styles side by side, as if they were one picture; `Style.mix` interpolates between them.
+
+    Attributes:
+        states: {level: StyleState}.
+    """
+
+    def __init__(self, states):
+        self.states = dict(states)
+
+    def __add__(self, other):
+        self._check_levels([other])
+        return Style({level: state + other.states[level] for level, state in self.states.items()})
+
+    @staticmethod
+    def mix(styles, weights=None):
+        """A style between `styles`: at each point the weighted average of their means and stds (section 4.5).
+
+        Args:
+            styles: list of Style.
+            weights: one number a style, not negative; they are divided by their sum. Default: equal.
+        """
+        first, *rest = styles
+        first._check_levels(rest)
+        return Style({level: mix([style.states[level] for style in styles], weights) for level in first.states})
+
+    def _check_levels(self, others):
+        for other in others:
+            if other.states.keys() != self.states.keys():
+                raise ValueError(f"styles of different networks: levels {list(self.states)} and {list(other.states)}")
+
+
+class Decoder(nn.Layer):
+    """The decoder of Table 3. It starts at the deepest of `levels`: stages above that are not built.
+
+    Args:
+        width: factor on every channel count; 1.0 is the paper.
+        levels: which F_cs it takes.
+        merge_relu: ReLU after the merge convolution (the paper has it, the release does not).
+    """
+
+    def __init__(self, width=1.0, levels=(3, 4, 5), merge_relu=True):
+        super().__init__()
+        c1, c2, c3, c4, _ = scaled_channels(width).values()
+        self.merge_relu = merge_relu
+        if 5 in levels:
+            self.merge = ReflectionConv2D(c4, c4)
+        if max(levels) > 3:
+            self.stage4 = ReflectionConv2D(c4, c3)
+        joined = 2 * c3 if 3 in levels and max(levels) > 3 else c3
+        self.stage3 = _convolutions(joined, c3, c3, c3, c2)
+        self.stage2 = _convolutions(c2, c2, c1)
+        self.stage1 = _convolutions(c1, c1, 3)
+
+    def forward(self, embedded):
+        """The image of embedded features.
+
+        Args:
+            embedded: {level: F_cs, float [B, C, H_x, W_x]}.
+
+        Returns:
+            float [B, 3, H', W'], RGB, not clipped; H' >= H, W' >= W: up to 4 * H_3 (8 * H_4 without level 3), to be
+            cropped to the content's size.
+        """
+        x = embedded[max(embedded)]
+        if 5 in embedded:
+            x = self.merge(_upsample(x, embedded[4]) + embedded[4])
+            x = F.relu_(x) if self.merge_relu else x
+        if max(embedded) > 3:
+            x = _upsample(F.relu_(self.stage4(x)), embedded.get(3))
+            x = paddle.concat([x, embedded[3]], 1) if 3 in embedded else x
+        for convolution in self.stage3:
+            x = F.relu_(convolution(x))
+        x = _upsample(x)
+        for convolution in self.stage2:
+            x = F.relu_(convolution(x))
+        x = _upsample(x)
+        first, last = self.stage1
+        return last(F.relu_(first(x)))
+
+
+def _convolutions(*channels):
+    return nn.LayerList([ReflectionConv2D(before, after) for before, after in zip(channels, channels[1:])])
+
+
+def _upsample(x, like=None):
+    """Nearest upsampling by two, cropped to the height and width of `like` where given."""
+    x = F.interpolate(x, scale_factor=2, mode="nearest")
+    return x if like is None else _crop(x, like)
+
+
+def _crop(x, like):
+    return x[:, :, : like.shape[2], : like.shape[3]]
+
+
+class AdaAttNNetwork(nn.Layer):
+    """Content and style image in, stylized image out (eqs. 1-3).
+
+    Args:
+        width: factor on every channel count; 1.0 is the paper, 0.25 the bundled small model.
+        levels: where AdaAttN works: (3, 4, 5) in the paper, (3,) in the authors' video release. Any of 3, 4, 5,
+            except that level 5 needs level 4, onto which it is merged.
+        attention: 'softmax' (images, eq. 5) or 'cosine' (video, eq. 12).
+        conventions: 'paper' or 'release' (the authors' PyTorch code): see CONVENTIONS.
+
+    Raises:
+        ValueError: an argument outside these.
+    """
+
+    def __init__(self, *, width=1.0, levels=(3, 4, 5), attention="softmax", conventions="paper"):
+        super().__init__()
+        levels = tuple(sorted(set(levels)))
+        if not levels or not set(levels) <= {3, 4, 5} or (5 in levels and 4 not in levels):
+            raise ValueError(f"levels must be some of 3, 4, 5, and 5 only with 4; got {list(levels)}")
+        if attention not in KINDS:
+            raise ValueError(f"attention must be one of {', '.join(KINDS)}; got {attention!r}")
+        if conventions not in CONVENTIONS:
+            raise ValueError(f"conventions must be one of {', '.join(CONVENTIONS)}; got {conventions!r}")
+        self.architecture = {
+            "width": float(width),
+            "levels": list(levels),
+            "attention": attention,
+            "conventions": conventions,
+        }
+        self.levels = levels
+        self.conventions = CONVENTIONS[conventions]
+        self.encoder = Encoder(width, depth=max(levels))
+        channels = self.encoder.channels
+        for level in levels:
+            points = self.conventions.num_style_points.get(level) if attention == "softmax" else None
+            layer = AdaAttN(
+                channels[level],
+                sum(channels[x] for x in range(1, level + 1)),
+                attention=attention,
+                num_style_points=points,
+                eps=self.conventions.eps,
+            )
+            self.add_sublayer(f"adaattn{level}", layer)
+        self.decoder = Decoder(width, levels, self.conventions.merge_relu)
+
+    def _inputs(self, image):
+        """(level, AdaAttN of that level, F^x, Norm(F^{1:x})) for each level of an image."""
+        features = self.encoder(image)
+        for level in self.levels:
+            key = stacked_key(features, level, self.conventions.resize)
+            yield level, getattr(self, f"adaattn{level}"), features[f"relu{level}_1"], key
+
+    def prepare_style(self, style, seed=0):
+        """The Style of an image, float [B, 3, H, W], RGB in [0, 1]; of batch 1 it serves contents of any batch.
+
+        seed: draws the style points, where the conventions use only some.
+        """
+        return Style({level: layer.prepare_style(f, key, seed) for level, layer, f, key in self._inputs(style)})
+
+    def embed(self, content, style):
+        """{level: F_cs} (eq. 2) of a content image, float [B, 3, H, W], and a Style."""
+        return {level: layer(f, key, style.states[level]) for level, layer, f, key in self._inputs(content)}
+
+    def stylize(self, content, style):
+        """Eq. 3 with a prepared style: stylized image, float [B, 3, H, W], RGB, not clipped.
+
+        Args:
+            content: float [B, 3, H, W], RGB in [0, 1], any H and W.
+            style: a Style of this network.
+        """
+        return _crop(self.decoder(self.embed(content, style)), content)
+
+    def forward(self, content, style):
+        """As `stylize`, with a style image: float [B or 1, 3, H, W], RGB in [0, 1], of any size."""
+        return self.stylize(content, self.prepare_style(style))

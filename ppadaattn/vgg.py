@@ -1,0 +1,103 @@
+"""VGG-19 up to relu5_1 (Simonyan & Zisserman, https://arxiv.org/abs/1409.1556) with features addressed by name."""
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+# Channels, and convolutions before the next pooling, of each block; of the last block only relu5_1 is used.
+BLOCKS = {1: (64, 2), 2: (128, 2), 3: (256, 4), 4: (512, 4), 5: (512, 1)}
+
+# Numbers in the unfolded copy of a band of rows: 16 MiB in float32. Larger buffers come fresh from the system each
+# time, and then clearing their pages costs more than the convolution.
+UNFOLDED_NUMBERS = 2**22
+
+
+def scaled_channels(width):
+    """Channels of relu1_1 ... relu5_1 for a `width`: {1: 64 * width, ..., 5: 512 * width}."""
+    scaled = {block: channels * width for block, (channels, _) in BLOCKS.items()}
+    if width <= 0 or any(channels != int(channels) for channels in scaled.values()):
+        raise ValueError(f"width must be a positive multiple of 1/64, so that channel counts are whole; got {width}")
+    return {block: int(channels) for block, channels in scaled.items()}
+
+
+class ReflectionConv2D(nn.Conv2D):
+    """A 3x3 convolution that keeps the size: reflection padding, as in the authors' release.
+
+    On an axis of one pixel, where there is nothing to reflect, the pixel is repeated.
+
+    On CPU Paddle unfolds the whole map into nine copies. Without gradients it is done band by band of rows instead,
+    with the same result: about twice as fast, and memory that does not grow with the picture.
+    """
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__(in_channels, out_channels, 3)
+
+    def forward(self, x):
+        x = _reflect(x, axis=2)
+        bands = [super(ReflectionConv2D, self).forward(_reflect(band, axis=3)) for band in _bands(x)]
+        return paddle.concat(bands, 2) if len(bands) > 1 else bands[0]
+
+
+def _bands(x):
+    """A map [B, C, H + 2, W] as bands of rows that overlap by two; the whole map where bands would not help."""
+    in_bands = paddle.in_dynamic_mode() and not paddle.is_grad_enabled() and x.place.is_cpu_place()
+    channels, height, width = x.shape[1:]
+    rows = max(1, UNFOLDED_NUMBERS // (9 * channels * width)) if in_bands else height - 2
+    return [x[:, :, top : top + rows + 2] for top in range(0, height - 2, rows)]
+
+
+def _reflect(x, axis):
+    # Several times faster on CPU than F.pad(mode="reflect"), which also refuses an axis of one pixel.
+    size = x.shape[axis]
+    first, last = (1, size - 2) if size > 1 else (0, 0)
+    before = paddle.slice(x, [axis], [first], [first + 1])
+    after = paddle.slice(x, [axis], [last], [last + 1])
+    return paddle.concat([before, x, after], axis)
+
+
+class Encoder(nn.Layer):
+    """The encoder: convolutions `conv1_1` ... `conv5_1`, each followed by ReLU.
+
+    The weights are those of the 'normalised' VGG-19 (each filter's mean activation is 1) with the preprocessing
+    folded into the first convolution, so that it takes RGB in [0, 1]; or those of a small network of the same shape
+    trained to predict its features.
+
+    Args:
+        width: factor on every channel count; 1.0 is VGG-19.
+        depth: the last block, 1 to 5: the deepest feature is relu{depth}_1.
+    """
+
+    def __init__(self, width=1.0, depth=5):
+        super().__init__()
+        self.channels = scaled_channels(width)
+        self.depth = depth
+        in_channels = 3
+        for block, index in self._convolutions():
+            convolution = ReflectionConv2D(in_channels, self.channels[block])
+            self.add_sublayer(f"conv{block}_{index}", convolution)
+            in_channels = self.channels[block]
+
+    def _convolutions(self):
+        for block in range(1, self.depth + 1):
+            count = BLOCKS[block][1] if block < self.depth else 1
+            for index in range(1, count + 1):
+                yield block, index
+
+    def forward(self, image):
+        """Features of an image.
+
+        Args:
+            image: float [B, 3, H, W], RGB in [0, 1], any H and W.
+
+        Returns:
+            {'relu1_1': [B, 64 * width, H, W], ..., 'relu{depth}_1': [B, C, ceil(H / 2^(depth-1)), ...]}.
+        """
+        features = {}
+        x = image
+        for block, index in self._convolutions():
+            if block > 1 and index == 1:
+                x = F.max_pool2d(x, 2, 2, ceil_mode=True)
+            x = F.relu_(getattr(self, f"conv{block}_{index}")(x))
+            if index == 1:
+                features[f"relu{block}_1"] = x
+        return features

@@ -1,0 +1,29 @@
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+VERSION = {}
+exec((HERE / "ppadaattn" / "version.py").read_text(encoding="utf-8"), VERSION)
+
+setup(
+    name="ppadaattn",
+    version=VERSION["__version__"],
+    description="AdaAttN in PaddlePaddle: arbitrary neural style transfer for pictures and video",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.8",
+    # The bundled weights stand beside the package in a clone, inside it in a wheel.
+    packages=["ppadaattn", "ppadaattn.pretrained"],
+    package_dir={"ppadaattn.pretrained": "pretrained"},
+    package_data={"ppadaattn.pretrained": ["*.pdparams", "README.md"]},
+    install_requires=["numpy", "pillow>=9.1", "tqdm"],
+    extras_require={
+        "cpu": ["paddlepaddle>=2.6.2"],
+        # The newest CUDA wheel on PyPI is 2.6.2, which was built for numpy 1.
+        "gpu": ["paddlepaddle-gpu>=2.6.2", "numpy<2"],
+        "test": ["pytest>=7", "opencv-python"],  # OpenCV draws examples/
+        "lint": ["ruff==0.17.6"],
+    },
+)
