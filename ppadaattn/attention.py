@@ -110,7 +110,8 @@ def attention_statistics(query, key, value, kind="softmax", *, eps=0.0):
         key: K, float [B, D, N_s].
         value: V, float [B, C, N_s].
         kind: 'softmax' (eq. 5) or 'cosine' (eq. 12).
-        eps: cosine only: added to each norm and to each row sum (1e-5 in the authors' release, 0 in the paper).
+        eps: cosine only: added to each norm (1e-5 in the authors' release, 0 in the paper). The release adds it to each
+            row sum as well, which is about N_s: that changes M by 1e-5 / N_s of itself, and is left out.
 
     Returns:
         mean, std: each [B, C, N_c]. The N_c x N_s attention matrix is never whole in memory.
@@ -269,7 +270,7 @@ class CosineState(StyleState):
         value_rows, score_sum = weighted.split([2 * self.value_channels, 1], 1)
         # Scores are at least 0; their sum is 0 only for a query opposite to every key, where rounding is all there is.
         smallest = 8 * paddle.finfo(query.dtype).eps * self.count
-        return (value_rows / (score_sum + self.eps).clip(min=smallest)).chunk(2, 1)
+        return (value_rows / score_sum.clip(min=smallest)).chunk(2, 1)
 
     def _beside(self, other):
         centre = _common_centre(self, other)

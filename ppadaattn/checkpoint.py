@@ -3,13 +3,13 @@
 import hashlib
 import pickle
 
-import numpy as np
-import paddle
-
 from ppadaattn.attention import state_from_dict
 from ppadaattn.errors import InputError
 from ppadaattn.files import atomic_write
 from ppadaattn.network import AdaAttNNetwork, Style
+
+import numpy as np
+import paddle
 
 WEIGHTS = "ppadaattn weights 1"
 STYLE = "ppadaattn style 1"

@@ -8,9 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
 from ppadaattn.attention import KINDS
 from ppadaattn.checkpoint import save_weights
 from ppadaattn.convert import network_from_arrays, read_arrays
@@ -31,10 +28,13 @@ from ppadaattn.network import CONVENTIONS
 from ppadaattn.stylizer import STYLE_SIZE, load
 from ppadaattn.zoo import DEFAULT_MODEL, MODELS
 
+import numpy as np
+from tqdm import tqdm
+
 CONTENT_SIZE = 1024
 SHEET_CELL = 256
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-EXAMPLE_PAIR = (EXAMPLES / "content" / "landscape.jpg", EXAMPLES / "style" / "brush_strokes.jpg")
+EXAMPLE_PAIR = (EXAMPLES / "content" / "still_life.jpg", EXAMPLES / "style" / "brush_strokes.jpg")
 
 
 def _exit_status(work, *arguments):

@@ -2,12 +2,12 @@
 
 import zipfile
 
-import numpy as np
-
 from ppadaattn.checkpoint import set_weights
 from ppadaattn.errors import InputError
 from ppadaattn.network import AdaAttNNetwork
 from ppadaattn.vgg import BLOCKS
+
+import numpy as np
 
 
 def read_arrays(path):

@@ -2,9 +2,9 @@
 
 import re
 
-import paddle
-
 from ppadaattn.errors import InputError
+
+import paddle
 
 
 def select_device(device=None):

@@ -7,11 +7,11 @@ import glob
 import warnings
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
-
 from ppadaattn.errors import InputError
 from ppadaattn.files import atomic_write
+
+import numpy as np
+from PIL import Image, ImageOps
 
 # Suffixes of the formats that are read and written, with Pillow's arguments for writing each.
 FORMATS = {
@@ -90,7 +90,7 @@ def _decode(path):
             warnings.simplefilter("ignore")  # of odd metadata; whatever matters raises
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=kinds) as image:
-                return _to_rgb(ImageOps.exif_transpose(image))
+                return _to_rgb(ImageOps.exif_transpose(image), path)
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -105,9 +105,9 @@ def _decode(path):
         raise InputError(f"{path} cannot be read, it may be damaged or cut short: {error}") from None
 
 
-def _to_rgb(image):
+def _to_rgb(image, path):
     if image.mode == "F":
-        raise InputError("a picture of floating-point numbers has no fixed white; save it with 8 or 16 bits")
+        raise InputError(f"{path} holds floating-point numbers, whose white is not known; save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16 bits a pixel, grey: the high byte, as Pillow itself does for 16-bit colour
         image = Image.fromarray((np.asarray(image).astype(np.uint32).clip(0, 65535) >> 8).astype(np.uint8))
     has_alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info

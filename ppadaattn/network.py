@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from ppadaattn.attention import KINDS, AdaAttN, mix, stacked_key
+from ppadaattn.vgg import Encoder, ReflectionConv2D, scaled_channels
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
-
-from ppadaattn.attention import KINDS, AdaAttN, mix, stacked_key
-from ppadaattn.vgg import Encoder, ReflectionConv2D, scaled_channels
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Conventions:
     resize: str  # of shallow features to level x: eq. 1 says bilinear
     merge_relu: bool  # ReLU after the merge convolution: Table 3 (stage F5) has one
     num_style_points: dict  # level -> how many style points softmax attention draws at most; others use all
-    eps: float  # added to norms and row sums of cosine attention
+    eps: float  # added to the norms in cosine attention
 
 
 CONVENTIONS = {

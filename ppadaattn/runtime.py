@@ -39,6 +39,10 @@ def import_paddle():
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        # Paddle 2.6 carries a zlib of its own and binds the system's to it, half and half, if it loads that first:
+        # then Python's zlib and Pillow crash on the first PNG.
+        import zlib  # noqa: F401
+
         try:
             import paddle
         except ModuleNotFoundError as error:

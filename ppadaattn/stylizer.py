@@ -1,14 +1,14 @@
 """The inference object: pictures in, picture out."""
 
-import numpy as np
-import paddle
-
 from ppadaattn.checkpoint import fingerprint, load_network, load_style, network_weights, save_style
 from ppadaattn.device import select_device
 from ppadaattn.errors import InputError
 from ppadaattn.images import check_size, flatten, read_image
 from ppadaattn.network import Style
 from ppadaattn.zoo import DEFAULT_MODEL, weights_file
+
+import numpy as np
+import paddle
 
 STYLE_SIZE = 512
 

@@ -1,0 +1,58 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import ppadaattn
+
+import numpy as np
+import paddle
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+def run_python(*words, **environment):
+    """Run Python with this clone's package in a process of its own; a finished process with its output as text."""
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, env=variables)
+
+
+@pytest.fixture(autouse=True)
+def _deterministic():
+    paddle.seed(0)
+
+
+@pytest.fixture
+def rng():
+    return np.random.RandomState(0)
+
+
+@pytest.fixture(scope="session")
+def stylizer():
+    return ppadaattn.load("adaattn_lite_image", device="cpu")
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """picture(name, height, width, mode='RGB') -> path of a new random picture in the test's folder."""
+
+    def make(name, height=24, width=32, mode="RGB", **save):
+        channels = {"RGB": (3,), "RGBA": (4,), "L": ()}[mode]
+        array = np.random.RandomState(len(name)).randint(0, 256, (height, width, *channels)).astype("uint8")
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(path, **save)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def shared():
+    """The folder of training data beside a developer's checkout; tests that compare with it are skipped elsewhere."""
+    if not (SHARED / "weights").is_dir():
+        pytest.skip("the reference data beside a developer's checkout is not here")
+    return SHARED

@@ -1,0 +1,252 @@
+"""tools/infer.py as a user calls it."""
+
+import os
+
+from ppadaattn import cli
+from ppadaattn.checkpoint import load_network, network_weights
+from ppadaattn.images import read_image
+from ppadaattn.network import AdaAttNNetwork
+
+import numpy as np
+import paddle
+import pytest
+from conftest import ROOT, run_python
+from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(capsys):
+    """run(words...) -> (exit status, standard output, standard error) of infer."""
+
+    def call(*words):
+        try:
+            status = cli.infer([*map(str, words), "--device", "cpu"])
+        except SystemExit as stopped:  # argparse
+            status = stopped.code
+        output = capsys.readouterr()
+        assert "Traceback" not in output.err
+        return status, output.out, output.err
+
+    return call
+
+
+def files(folder="."):
+    return sorted(os.listdir(folder))
+
+
+def test_without_arguments_it_paints_the_bundled_example(run):
+    status, out, _ = run()
+    assert status == 0
+    path = os.path.join("output", "still_life_brush_strokes.png")
+    assert path in out and files("output") == ["still_life_brush_strokes.png"]
+    painted, content = read_image(path), read_image(cli.EXAMPLE_PAIR[0])
+    assert painted.shape == content.shape
+    assert np.abs(painted.astype(int) - content).mean() > 10
+
+
+def test_one_pair_into_a_file(run, picture, stylizer):
+    content, style = picture("c.png", 40, 30), picture("s.jpg", 30, 40)
+    status, out, _ = run("--content", content, "--style", style, "--output", "deep/er/out.bmp")
+    assert status == 0 and "30 x 40 pixels" in out and files("deep/er") == ["out.bmp"]
+    np.testing.assert_array_equal(read_image("deep/er/out.bmp"), stylizer(content, style))
+
+
+def test_every_content_in_every_style(run, picture, stylizer, monkeypatch):
+    for name in ("contents/a.png", "contents/b.jpg", "s1.png", "s2.png"):
+        picture(name)
+    encoded = []
+    prepare = type(stylizer).prepare_style
+    monkeypatch.setattr(
+        type(stylizer), "prepare_style", lambda self, path, **k: encoded.append(str(path)) or prepare(self, path, **k)
+    )
+    status, _, err = run("--content", "contents", "--style", "s*.png", "--output", "out")
+    assert status == 0 and [name[-6:] for name in encoded] == ["s1.png", "s2.png"]
+    assert files("out") == ["a_s1.png", "a_s2.png", "b_s1.png", "b_s2.png"]
+    assert "4/4" in err  # the progress bar
+    np.testing.assert_array_equal(read_image("out/b_s2.png"), stylizer("contents/b.jpg", "s2.png"))
+
+
+def test_equal_names_do_not_overwrite_each_other(run, picture):
+    for name in ("1/a.png", "2/a.png", "2/A.jpg", "s.png"):
+        picture(name)
+    assert run("--content", "1/a.png", "2/a.png", "2/A.jpg", "--style", "s.png", "--output", "out/")[0] == 0
+    assert files("out") == ["A_s_3.png", "a_s.png", "a_s_2.png"]
+
+
+def test_sizes(run, picture):
+    content, style = picture("c.png", 60, 100), picture("s.png", 90, 600)
+    assert run("--content", content, "--style", style, "--size", 50, "--output", "a.png")[0] == 0
+    assert run("--content", content, "--style", style, "--size", 0, "--output", "b.png")[0] == 0
+    assert run("--content", content, "--style", style, "--size", 50, "--style-size", 120, "--output", "c2.png")[0] == 0
+    assert read_image("a.png").shape == (30, 50, 3) and read_image("b.png").shape == (60, 100, 3)
+    assert (read_image("a.png") != read_image("c2.png")).any()
+
+
+def test_models_differ(run, picture):
+    content, style = picture("c.png"), picture("s.png")
+    for model in ("adaattn_lite_image", "adaattn_lite_video", ROOT / "pretrained" / "adaattn_lite_video.pdparams"):
+        assert (
+            run("--content", content, "--style", style, "--model", model, "--output", f"{str(model)[-5:]}.png")[0] == 0
+        )
+    assert (read_image("image.png") != read_image("video.png")).any()
+    np.testing.assert_array_equal(read_image("video.png"), read_image("arams.png"))
+
+
+def test_alpha_is_kept(run, picture):
+    content, style = picture("c.png", mode="RGBA"), picture("s.png")
+    assert run("--content", content, "--style", style, "--output", "out.png")[0] == 0
+    np.testing.assert_array_equal(read_image("out.png")[:, :, 3], read_image(content)[:, :, 3])
+    assert run("--content", content, "--style", style, "--output", "out.jpg")[0] == 0
+    assert read_image("out.jpg").shape[2] == 3
+
+
+def test_grid_beside_the_pictures_or_alone(run, picture):
+    for name in ("c1.png", "c2.png", "s1.png", "s2.png", "s3.png"):
+        picture(name)
+    words = ("--content", "c*.png", "--style", "s*.png", "--grid", "--output")
+    assert run(*words, "out")[0] == 0
+    assert len(files("out")) == 7 and "grid.png" in files("out")
+    assert run(*words, "sheet.png")[0] == 0
+    sheet = read_image("sheet.png")
+    np.testing.assert_array_equal(sheet, read_image("out/grid.png"))
+    assert sheet.shape == (3 * 264 + 8, 4 * 264 + 8, 3)
+    painted = read_image("out/c2_s3.png")  # small pictures stay as they are, in the middle of their cell
+    top, left = (8 + 264 * index + (256 - side) // 2 for index, side in zip((2, 3), painted.shape))
+    np.testing.assert_array_equal(sheet[top : top + painted.shape[0], left : left + painted.shape[1]], painted)
+
+
+def test_resume_keeps_what_is_there(run, picture):
+    for name in ("c1.png", "c2.png", "s.png"):
+        picture(name)
+    words = ("--content", "c1.png", "c2.png", "--style", "s.png", "--output", "out")
+    assert run(*words)[0] == 0
+    whole = read_image("out/c2_s.png")
+    Image.new("RGB", (32, 24), "red").save("out/c1_s.png")
+    os.remove("out/c2_s.png")
+    assert run(*words, "--resume")[0] == 0
+    assert (read_image("out/c1_s.png") == (255, 0, 0)).all()
+    np.testing.assert_array_equal(read_image("out/c2_s.png"), whole)
+
+
+def test_a_bad_picture_among_many_is_skipped(run, picture):
+    for name in ("in/a.png", "in/c.png", "s.png"):
+        picture(name)
+    with open("in/b.jpg", "w") as file:
+        file.write("no picture")
+    status, out, err = run("--content", "in", "--style", "s.png", "--output", "out")
+    assert status == 1 and files("out") == ["a_s.png", "c_s.png"]
+    assert "skipped: in/b.jpg is not a picture" in err.replace("\\", "/") and "2 pictures" in out
+
+
+def test_interrupted(run, picture, monkeypatch):
+    content, style = picture("c.png"), picture("s.png")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "write_image", interrupt)
+    status, _, err = run("--content", content, "--style", style)
+    assert status == 130 and "interrupted" in err
+
+
+PAIR = ("--content", "c.png", "--style", "s.png")
+
+
+def bad(*words, sentence):
+    return pytest.param(words, sentence, id=sentence[:40])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        bad("--content", "c.png", sentence="--content and --style go together"),
+        bad("--content", "no.png", "--style", "s.png", sentence="there is no file or folder no.png"),
+        bad("--content", "c.png", "--style", "empty", sentence="the folder empty holds no pictures"),
+        bad("--content", "x*.png", "--style", "s.png", sentence="no picture (.jpg, .jpeg, "),
+        bad("--content", "text.jpg", "--style", "s.png", sentence="text.jpg is not a picture that can be read"),
+        bad("--content", "cut.jpg", "--style", "s.png", sentence="cut.jpg cannot be read, it may be damaged or cut"),
+        bad("--content", "c.png", "--style", "dot.png", sentence="dot.png is 1 x 1 pixels; each side must be at"),
+        bad(*PAIR, "--model", "adattn", sentence="models: adaattn_lite_image, adaattn"),
+        bad(*PAIR, "--model", "text.jpg", sentence="cannot be read as 'ppadaattn weigh"),
+        bad(*PAIR, "--size", "-3", sentence="expected a number of pixels, 0 or at least"),
+        bad(*PAIR, "--size", "9", sentence="argument --size: expected a number"),
+        bad(*PAIR, "--output", "text.jpg/x.png", sentence="text.jpg is not a folder"),
+        bad(*PAIR, "--output", "x.gif", sentence="x.gif: pictures are written as .jpg"),
+        bad(*PAIR, "--output", "c.png", sentence="c.png is one of the pictures to read"),
+        bad("--content", "c.png", *PAIR, "--style", "c.png", "s.png", "--output", "x.png", sentence="2 pictures need a"),
+        bad(*PAIR, "--device", "tpu", sentence="device 'tpu' is not known; expected"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence_status_2_and_nothing_written(capsys, picture, words, sentence):
+    picture("c.png"), picture("s.png")
+    picture("cut.jpg", 64, 64)
+    with open("cut.jpg", "r+b") as file:
+        file.truncate(1500)
+    with open("text.jpg", "w") as file:
+        file.write("no picture")
+    Image.new("RGB", (1, 1)).save("dot.png")
+    os.mkdir("empty")
+    before = files()
+    try:
+        status = cli.infer(list(words))
+    except SystemExit as stopped:
+        status = stopped.code
+    output = capsys.readouterr()
+    assert status == 2 and sentence in output.err
+    assert "Traceback" not in output.err and output.out == ""
+    assert files() == before and files("empty") == []
+
+
+def test_a_gpu_where_there_is_none(run, picture, capsys):
+    status = cli.infer(["--content", str(picture("c.png")), "--style", str(picture("s.png")), "--device", "gpu:99"])
+    assert status == 2 and "gpu:99 cannot be used" in capsys.readouterr().err
+
+
+def test_a_folder_without_permission(run, picture, monkeypatch):
+    content, style = picture("c.png"), picture("s.png")
+    os.mkdir("locked")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    status, _, err = run("--content", content, "--style", style, "--output", "locked/x.png")
+    assert status == 2 and "no permission to write in" in err and files("locked") == []
+
+
+def test_convert_weights(tmp_path, capsys):
+    network = AdaAttNNetwork(width=1 / 32, attention="cosine")
+    np.savez("a.npz", **network_weights(network))
+    assert cli.convert_weights(["a.npz", "--attention", "cosine", "--about", "a test", "--output", "a.pdparams"]) == 0
+    assert load_network("a.pdparams").architecture == network.architecture
+    assert paddle.load("a.pdparams")["about"] == "a test"
+    assert cli.convert_weights(["none.npz", "--attention", "cosine", "--output", "b.pdparams"]) == 2
+    assert "there is no file none.npz" in capsys.readouterr().err
+    assert files() == ["a.npz", "a.pdparams"]
+
+
+# In processes of their own ------------------------------------------------------------------------------------------
+
+
+def test_the_tool_itself(picture):
+    content, style = picture("c.png"), picture("s.png")
+    done = run_python(
+        ROOT / "tools" / "infer.py", "--content", content, "--style", style, "--output", "o.png", "--device", "cpu"
+    )
+    assert (done.returncode, done.stderr) == (0, "") and "o.png" in done.stdout and os.path.exists("o.png")
+    failed = run_python(ROOT / "tools" / "infer.py", "--content", "none.png", "--style", style)
+    assert failed.returncode == 2 and failed.stderr == "error: there is no file or folder none.png\n"
+
+
+def test_without_paddle_one_sentence_names_the_extras(tmp_path):
+    hide = tmp_path / "hide"
+    hide.mkdir()
+    (hide / "sitecustomize.py").write_text("import sys; sys.modules['paddle'] = None")
+    path = os.pathsep.join([str(hide), str(ROOT)])
+    imported = run_python("-c", "import ppadaattn", PYTHONPATH=path)
+    last = imported.stderr.strip().splitlines()[-1]
+    assert imported.returncode == 1 and last.startswith("ImportError: ppadaattn needs PaddlePaddle")
+    assert "ppadaattn[cpu]" in last and "ppadaattn[gpu]" in last
+    tool = run_python(ROOT / "tools" / "infer.py", PYTHONPATH=path)
+    assert tool.returncode == 1 and "Traceback" not in tool.stderr and "ppadaattn[cpu]" in tool.stderr

@@ -1,0 +1,168 @@
+"""Encoder, decoder and the whole network against float64 numpy, then sizes and conventions."""
+
+from ppadaattn import vgg
+from ppadaattn.network import AdaAttNNetwork, Style
+from ppadaattn.vgg import Encoder, ReflectionConv2D
+
+import numpy as np
+import paddle
+import pytest
+import reference
+
+TINY = 1 / 32  # 2, 4, 8, 16, 16 channels
+
+
+def tiny_network(**options):
+    """A network with weights large enough for every path to matter, and those weights."""
+    network = AdaAttNNetwork(width=TINY, **options)
+    rng = np.random.RandomState(1)
+    for name, parameter in network.named_parameters():
+        fan_in = np.prod(parameter.shape[1:]) if parameter.ndim > 1 else 1
+        scale = 0.1 if name.endswith("bias") else 1.5 / np.sqrt(fan_in)
+        parameter.set_value((rng.randn(*parameter.shape) * scale).astype("float32"))
+    network.eval()
+    return network, {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+
+
+def images(rng, content=(37, 50), style=(29, 42), batch=1):
+    return [rng.rand(batch, 3, *size).astype("float32") for size in (content, style)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "levels", "conventions"),
+    [
+        ("softmax", (3, 4, 5), "paper"),
+        ("cosine", (3, 4, 5), "paper"),
+        ("softmax", (3, 4, 5), "release"),
+        ("cosine", (3,), "release"),
+        ("cosine", (3,), "paper"),
+    ],
+)
+def test_network_is_the_one_of_the_paper(rng, kind, levels, conventions):
+    network, weights = tiny_network(attention=kind, levels=levels, conventions=conventions)
+    expected_network = reference.Network(weights, kind, levels, release=conventions == "release")
+    content, style = images(rng, batch=2)
+    with paddle.no_grad():
+        actual = network(paddle.to_tensor(content), paddle.to_tensor(style)).numpy()
+    expected = expected_network(content.astype("float64"), style.astype("float64"))
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(actual, expected, atol=2e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 31), (17, 33), (48, 49), (63, 16), (18, 130)])
+@pytest.mark.parametrize("levels", [(3, 4, 5), (3,), (4, 5), (4,)])
+def test_output_has_the_size_of_the_content(rng, size, levels):
+    network, _ = tiny_network(levels=levels)
+    content, style = images(rng, content=size, style=size[::-1])
+    with paddle.no_grad():
+        output = network(paddle.to_tensor(content), paddle.to_tensor(style)).numpy()
+    assert output.shape == content.shape and np.isfinite(output).all()
+
+
+def test_one_style_for_a_batch_of_contents(rng):
+    network, _ = tiny_network()
+    contents, style = images(rng, batch=2)
+    with paddle.no_grad():
+        prepared = network.prepare_style(paddle.to_tensor(style[:1]))
+        together = network.stylize(paddle.to_tensor(contents), prepared).numpy()
+        alone = network.stylize(paddle.to_tensor(contents[1:]), prepared).numpy()
+    np.testing.assert_allclose(together[1:], alone, atol=1e-4)
+
+
+def test_gradients_reach_every_trained_layer(rng):
+    network, _ = tiny_network()
+    network(*map(paddle.to_tensor, images(rng))).square().mean().backward()
+    for name, parameter in network.named_parameters():
+        # relu5_1's pooled mean of a constant channel can vanish, a whole layer's gradient cannot
+        assert parameter.grad is not None and np.isfinite(parameter.grad.numpy()).all(), name
+        if name.startswith(("adaattn", "decoder")) and name.endswith("weight"):
+            assert np.abs(parameter.grad.numpy()).sum() > 0, name
+
+
+def test_styles_side_by_side_and_mixed(rng):
+    network, _ = tiny_network(attention="cosine")
+    content, style = (paddle.to_tensor(x) for x in images(rng))
+    with paddle.no_grad():
+        first, second = network.prepare_style(style), network.prepare_style(1 - style)
+        same = network.stylize(content, first).numpy()
+        np.testing.assert_allclose(network.stylize(content, first + first).numpy(), same, atol=1e-3)
+        np.testing.assert_allclose(
+            network.stylize(content, Style.mix([first, second], [1, 0])).numpy(), same, atol=1e-5
+        )
+        assert np.abs(network.stylize(content, Style.mix([first, second])).numpy() - same).max() > 1e-3
+    level_3, _ = tiny_network(levels=(3,), attention="cosine")
+    with pytest.raises(ValueError, match="different networks"):
+        first + level_3.prepare_style(style)
+
+
+def test_full_width_has_the_sizes_of_table_3_and_of_the_release():
+    shapes = {name: tuple(x.shape) for name, x in AdaAttNNetwork().state_dict().items() if name.endswith("weight")}
+    assert [shapes[f"encoder.conv{x}_1.weight"][0] for x in range(1, 6)] == [64, 128, 256, 512, 512]
+    assert [shapes[f"adaattn{x}.f.weight"][0] for x in (3, 4, 5)] == [448, 960, 1472]
+    assert [shapes[f"adaattn{x}.h.weight"][0] for x in (3, 4, 5)] == [256, 512, 512]
+    decoder = [shape[:2] for name, shape in shapes.items() if name.startswith("decoder")]
+    assert decoder == [
+        (512, 512), (256, 512),  # F5, F4
+        (256, 512), (256, 256), (256, 256), (128, 256),  # F3, after the concatenation
+        (128, 128), (64, 128), (64, 64), (3, 64),  # F2, F1
+    ]  # fmt: skip
+    video = AdaAttNNetwork(levels=[3], attention="cosine", conventions="release").state_dict()
+    assert tuple(video["adaattn3.f.weight"].shape) == (448, 448, 1, 1)
+    assert tuple(video["decoder.stage3.0.weight"].shape) == (256, 256, 3, 3)
+    assert not any("conv4" in name or "stage4" in name or "merge" in name for name in video)
+
+
+def test_release_draws_style_points_on_level_3_only_and_only_for_softmax():
+    network = AdaAttNNetwork(width=TINY, conventions="release")
+    assert [getattr(network, f"adaattn{x}").num_style_points for x in (3, 4, 5)] == [4096, None, None]
+    network = AdaAttNNetwork(width=TINY, conventions="release", attention="cosine")
+    assert network.adaattn3.num_style_points is None
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"width": 0}, "multiple of 1/64"),
+        ({"width": 0.3}, "multiple of 1/64"),
+        ({"levels": []}, "levels must be some of 3, 4, 5"),
+        ({"levels": [2, 3]}, "levels must be some of 3, 4, 5"),
+        ({"levels": [3, 5]}, "5 only with 4"),
+        ({"attention": "dot"}, "softmax, cosine; got 'dot'"),
+        ({"conventions": "mine"}, "paper, release; got 'mine'"),
+    ],
+)
+def test_unknown_architectures_are_refused(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        AdaAttNNetwork(**options)
+
+
+def test_encoder_names_its_features():
+    features = Encoder(TINY)(paddle.rand([1, 3, 33, 50]))
+    shapes = {name: tuple(feature.shape[1:]) for name, feature in features.items()}
+    assert shapes == {
+        "relu1_1": (2, 33, 50),
+        "relu2_1": (4, 17, 25),
+        "relu3_1": (8, 9, 13),
+        "relu4_1": (16, 5, 7),
+        "relu5_1": (16, 3, 4),
+    }
+    assert all(float(feature.min()) >= 0 for feature in features.values())
+    assert list(Encoder(TINY, depth=2)(paddle.rand([1, 3, 16, 16]))) == ["relu1_1", "relu2_1"]
+
+
+@pytest.mark.parametrize("size", [(9, 13), (1, 6), (6, 1), (1, 1), (2, 2)])
+def test_convolution_reflects(rng, size):
+    layer = ReflectionConv2D(3, 4)
+    x = rng.randn(2, 3, *size).astype("float32")
+    expected = reference.convolution(*(np.asarray(a, "float64") for a in (x, layer.weight, layer.bias)))
+    np.testing.assert_allclose(layer(paddle.to_tensor(x)).numpy(), expected, atol=1e-5)
+
+
+def test_convolution_in_bands_is_the_convolution(rng, monkeypatch):
+    layer = ReflectionConv2D(3, 4)
+    x = paddle.to_tensor(rng.randn(1, 3, 23, 11).astype("float32"))
+    whole = layer(x).numpy()  # with gradients the map is never cut
+    for rows in (1, 2, 7, 22, 23):
+        monkeypatch.setattr(vgg, "UNFOLDED_NUMBERS", 9 * 3 * 11 * rows)
+        with paddle.no_grad():
+            np.testing.assert_allclose(layer(x).numpy(), whole, atol=1e-6)

@@ -1,0 +1,111 @@
+"""The bundled models: the files of the zoo's rows, and their outputs as PyTorch computes them."""
+
+import hashlib
+
+import ppadaattn
+from ppadaattn import zoo
+from ppadaattn.errors import InputError
+
+import numpy as np
+import paddle
+import pytest
+from conftest import ROOT
+
+# Outputs of the same weights in an independent PyTorch implementation (float32, not clipped) for the two pictures of
+# `wave`: statistics of each colour, and single pixels by row and column.
+PEER = {
+    "adaattn_lite_image": {
+        "mean": [0.352911, 0.401235, 0.519443],
+        "std": [0.191818, 0.126368, 0.177045],
+        (0, 0): [0.400841, 0.225365, 0.390187],
+        (0, 60): [0.485612, 0.59518, 0.637999],
+        (44, 0): [0.338283, 0.507232, 0.755268],
+        (44, 60): [0.368287, 0.474717, 0.696038],
+        (22, 30): [0.159486, 0.399535, 0.479891],
+    },
+    "adaattn_lite_video": {
+        "mean": [0.409502, 0.418543, 0.56746],
+        "std": [0.218093, 0.146618, 0.211224],
+        (0, 0): [0.639791, 0.204195, 0.306324],
+        (0, 60): [0.432095, 0.507732, 0.750111],
+        (44, 0): [0.537515, 0.597771, 0.795442],
+        (44, 60): [0.47411, 0.51412, 0.66964],
+        (22, 30): [0.481841, 0.542488, 0.69379],
+    },
+}
+
+
+def wave(height, width, phase):
+    """A picture that is the same everywhere, uint8 H x W x 3."""
+    y, x, colour = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
+    swing = np.sin(0.31 * x + 0.17 * y * (colour + 1) + phase) * np.cos(0.05 * x * y / (colour + 1) + phase)
+    return np.round(127.5 + 127.5 * swing).astype("uint8")
+
+
+def run(name, content, style):
+    """Output H x W x 3, float32, not clipped, of uint8 pictures."""
+    tensors = [paddle.to_tensor(image.transpose(2, 0, 1)[None].astype("float32") / 255) for image in (content, style)]
+    with paddle.no_grad():
+        return ppadaattn.load(name, device="cpu").network(*tensors)[0].numpy().transpose(1, 2, 0)
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_outputs_are_those_of_pytorch(name):
+    output = run(name, wave(45, 61, 0.0), wave(38, 50, 2.0))
+    expected = dict(PEER[name])
+    np.testing.assert_allclose(output.mean((0, 1)), expected.pop("mean"), atol=1e-4)
+    np.testing.assert_allclose(output.std((0, 1)), expected.pop("std"), atol=1e-4)
+    for (row, column), pixel in expected.items():
+        np.testing.assert_allclose(output[row, column], pixel, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["image", "video"])
+def test_reference_outputs_are_met(shared, kind):
+    expected = np.load(shared / "weights" / f"reference_{kind}.npz")
+    network = ppadaattn.load(f"adaattn_lite_{kind}", device="cpu").network
+    tensors = [
+        paddle.to_tensor(expected[role].transpose(2, 0, 1)[None].astype("float32") / 255)
+        for role in ("content", "style")
+    ]
+    with paddle.no_grad():
+        features = network.encoder(tensors[0])
+        style = network.prepare_style(tensors[1])
+        for level, layer, _, key in network._inputs(tensors[0]):
+            np.testing.assert_allclose(
+                features[f"relu{level}_1"][0].numpy(), expected[f"content_relu{level}_1"], atol=1e-4
+            )
+            query = layer.f(key).flatten(2)
+            mean, std = style.states[level].statistics(query)
+            shape = expected[f"mean{level}"].shape
+            np.testing.assert_allclose(mean.numpy().reshape(shape), expected[f"mean{level}"], atol=5e-3)
+            # Where one style point takes all the attention, std is the root of rounding noise.
+            np.testing.assert_allclose(std.numpy().reshape(shape), expected[f"std{level}"], atol=3e-2)
+        output = network.stylize(tensors[0], style)[0].numpy().transpose(1, 2, 0)
+    assert np.abs(output - expected["output"]).max() <= 1e-3
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_rows_belong_to_their_files(name):
+    row = zoo.MODELS[name]
+    path = ROOT / "pretrained" / row.file
+    assert path.stat().st_size <= 8e6
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == row.sha256
+    card = (ROOT / "pretrained" / "README.md").read_text(encoding="utf-8")
+    assert row.file in card and row.sha256 in card
+    assert name in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(InputError, match="did you mean 'adaattn_lite_image'.*adaattn_lite_image, adaattn_lite_video"):
+        ppadaattn.load("adaattn_light_image")
+    with pytest.raises(InputError, match="no model or weights file 'xyz.pdparams'; models: adaattn_lite_image"):
+        ppadaattn.load("xyz.pdparams")
+
+
+def test_a_changed_or_missing_zoo_file_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "FOLDERS", (tmp_path / "nowhere", tmp_path))
+    with pytest.raises(InputError, match="are missing: expected"):
+        ppadaattn.load("adaattn_lite_image")
+    (tmp_path / "adaattn_lite_image.pdparams").write_bytes(b"changed")
+    with pytest.raises(InputError, match="SHA-256 differs"):
+        ppadaattn.load("adaattn_lite_image")

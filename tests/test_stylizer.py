@@ -1,0 +1,100 @@
+"""The inference object."""
+
+import ppadaattn
+from ppadaattn.errors import InputError
+from ppadaattn.images import flatten, read_image
+
+import numpy as np
+import paddle
+import pytest
+
+
+def arrays(rng):
+    content = rng.randint(0, 256, (37, 50, 3)).astype("uint8")
+    style = rng.randint(0, 256, (29, 44, 3)).astype("uint8")
+    return content, style
+
+
+def test_array_in_array_out(stylizer, rng):
+    content, style = arrays(rng)
+    before = content.copy()
+    output = stylizer(content, style)
+    assert output.dtype == np.uint8 and output.shape == content.shape
+    np.testing.assert_array_equal(content, before)
+    np.testing.assert_array_equal(output, stylizer(content, style))
+    # rounded and clipped, not wrapped around
+    tensors = [paddle.to_tensor(x.transpose(2, 0, 1)[None].astype("float32") / 255) for x in (content, style)]
+    with paddle.no_grad():
+        raw = stylizer.network(*tensors)[0].numpy().transpose(1, 2, 0)
+    np.testing.assert_allclose(output, raw.clip(0, 1) * 255, atol=0.51)
+
+
+def test_paths_arrays_and_prepared_styles_are_one(stylizer, picture):
+    content_path, style_path = picture("content.png", 40, 33), picture("style.png", 20, 60)
+    content, style = read_image(content_path), read_image(style_path)
+    expected = stylizer(content, style)
+    np.testing.assert_array_equal(stylizer(content_path, str(style_path)), expected)
+    np.testing.assert_array_equal(stylizer(content, stylizer.prepare_style(style_path)), expected)
+
+
+def test_a_prepared_style_is_not_encoded_again(stylizer, rng, monkeypatch):
+    content, style = arrays(rng)
+    calls = []
+    forward = stylizer.network.encoder.forward
+    monkeypatch.setattr(stylizer.network.encoder, "forward", lambda image: calls.append(image.shape) or forward(image))
+    prepared = stylizer.prepare_style(style)
+    for _ in range(3):
+        stylizer(content, prepared)
+    assert [tuple(shape[2:]) for shape in calls] == [style.shape[:2], *[content.shape[:2]] * 3]
+
+
+def test_files_are_reduced_arrays_are_not(stylizer, picture, rng, monkeypatch):
+    content, style = picture("content.png", 60, 100), picture("style.png", 80, 600)
+    assert stylizer(content, style, size=50).shape == (30, 50, 3)
+    assert stylizer(content, style).shape == (60, 100, 3)
+    sizes = []
+    encode = stylizer.network.prepare_style
+    monkeypatch.setattr(stylizer.network, "prepare_style", lambda image: sizes.append(image.shape[2:]) or encode(image))
+    stylizer.prepare_style(style)
+    stylizer.prepare_style(style, style_size=0)
+    stylizer.prepare_style(read_image(style))
+    assert [tuple(size) for size in sizes] == [(68, 512), (80, 600), (80, 600)]
+
+
+def test_alpha_is_laid_on_white_for_the_network(stylizer, rng):
+    content, style = arrays(rng)
+    transparent = np.dstack([style, np.zeros(style.shape[:2], "uint8")])
+    np.testing.assert_array_equal(stylizer(content, flatten(transparent)), stylizer(content, np.full_like(style, 255)))
+
+
+def test_styles_are_saved_for_their_model(stylizer, rng, tmp_path):
+    content, style = arrays(rng)
+    prepared = stylizer.prepare_style(style)
+    stylizer.save_style(tmp_path / "a.style", prepared)
+    np.testing.assert_array_equal(
+        stylizer(content, stylizer.load_style(tmp_path / "a.style")), stylizer(content, style)
+    )
+    with pytest.raises(InputError, match="prepared for another model"):
+        ppadaattn.load("adaattn_lite_video", device="cpu").load_style(tmp_path / "a.style")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda a: a.astype("float32"), r"content must be .* got an array of float32 \(37, 50, 3\)"),
+        (lambda a: a[:, :, 0], r"got an array of uint8 \(37, 50\)"),
+        (lambda a: np.dstack([a, a[:, :, :1]]), r"got an array of uint8 \(37, 50, 4\)"),
+        (lambda a: a[:15], "the content array is 50 x 15 pixels"),
+    ],
+)
+def test_other_arrays_are_refused(stylizer, rng, change, sentence):
+    content, style = arrays(rng)
+    with pytest.raises(InputError, match=sentence):
+        stylizer(change(content), style)
+
+
+@pytest.mark.parametrize("device", ["gpu:99", "tpu", "gpu:x", "cuda"])
+def test_devices_that_are_not_there(device):
+    with pytest.raises(InputError, match="cannot be used|expected cpu, gpu or gpu:N"):
+        ppadaattn.load(device=device)
+    assert paddle.get_device() == "cpu" or paddle.is_compiled_with_cuda()

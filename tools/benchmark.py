@@ -1,0 +1,189 @@
+"""Time and peak memory on the CPU, as Markdown: attention statistics, then the whole network.
+
+`python tools/benchmark.py` prints everything (about eight minutes on two cores); `--help` tells how to choose.
+Each row runs in a process of its own; ratios compare rows of one run.
+"""
+
+import argparse
+import functools
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+import ppadaattn
+from ppadaattn.attention import attention_statistics
+from ppadaattn.zoo import MODELS
+
+import paddle
+import paddle.nn.functional as F
+
+# Level 3 of the paper's network: relu3_1 is a quarter of the picture's side.
+KEY_CHANNELS, VALUE_CHANNELS, STRIDE = 448, 256, 4
+
+# Sides of a square content and a square style.
+ATTENTION_SIZES = [(256, 256), (512, 512), (1024, 512), (2048, 2048)]
+NETWORK_SIZES = [256, 512, 1024, 2048]
+STYLE_SIZE = 512
+
+# The quadratic forms keep several N_c x N_s matrices; softmax needs as many exponentials. Rows beyond are not run.
+QUADRATIC_NUMBERS = 2**28
+SOFTMAX_NUMBERS = 2**30
+
+
+def quadratic_softmax(query, key, value):
+    """Eqs. 5-7 as printed, with the whole attention matrix."""
+    return quadratic_statistics(F.softmax(paddle.matmul(query, key, transpose_x=True), -1), value)
+
+
+def quadratic_cosine(query, key, value):
+    """Eq. 12 as printed, with the whole attention matrix."""
+    unit_query, unit_key = (x / x.square().sum(1, keepdim=True).sqrt() for x in (query, key))
+    scores = paddle.matmul(unit_query, unit_key, transpose_x=True) + 1
+    return quadratic_statistics(scores / scores.sum(-1, keepdim=True), value)
+
+
+def quadratic_statistics(attention, value):
+    mean = paddle.matmul(value, attention, transpose_y=True)
+    second = paddle.matmul(value.square(), attention, transpose_y=True)
+    return mean, (second - mean.square()).clip(min=0).sqrt()
+
+
+METHODS = {  # name -> (function, how many numbers of N_c x N_s it can be run with)
+    "softmax, quadratic": (quadratic_softmax, QUADRATIC_NUMBERS),
+    "softmax, tiles (ours)": (attention_statistics, SOFTMAX_NUMBERS),
+    "cosine, quadratic": (quadratic_cosine, QUADRATIC_NUMBERS),
+    "cosine, linear (ours)": (functools.partial(attention_statistics, kind="cosine"), None),
+}
+
+
+def measure_attention(method, content_size, style_size):
+    """(seconds, extra peak bytes) of attention statistics at level 3."""
+    queries, keys = ((size // STRIDE) ** 2 for size in (content_size, style_size))
+    query, key = (paddle.randn([1, KEY_CHANNELS, count]) for count in (queries, keys))
+    value = paddle.randn([1, VALUE_CHANNELS, keys])
+    function, _ = METHODS[method]
+    before = _reset_peak()
+    seconds = median_time(lambda: function(query, key, value))
+    return seconds, _peak() - before
+
+
+@paddle.no_grad()
+def measure_network(model, size):
+    """(seconds, peak bytes of the process) of one content of `size` x `size`, the style prepared before."""
+    stylizer = ppadaattn.load(model, device="cpu")
+    style = stylizer.network.prepare_style(paddle.rand([1, 3, STYLE_SIZE, STYLE_SIZE]))
+    content = paddle.rand([1, 3, size, size])
+    return median_time(lambda: stylizer.stylize_tensor(content, style)), _peak()
+
+
+@paddle.no_grad()
+def median_time(work, seconds=6.0, most=5):
+    """Median time of up to `most` runs within about `seconds`, after a warm-up."""
+    times = []
+    for _ in range(1 + most):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+        if sum(times) > seconds and (len(times) > 1 or times[0] > 5 * seconds):  # one very long run is warm enough
+            break
+    return statistics.median(times[1:] or times)
+
+
+def _reset_peak():
+    """Forget the process's peak memory where the system can; bytes in use now."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass  # then memory freed before is counted too
+    return _peak()
+
+
+def _peak():
+    """Peak memory of this process in bytes."""
+    try:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+    except OSError:
+        kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return kilobytes if platform.system() == "Darwin" else kilobytes * 1024
+
+
+def in_new_process(function, *arguments):
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def print_attention(sizes):
+    print(f"## Attention statistics (level 3 at full width: D = {KEY_CHANNELS}, C = {VALUE_CHANNELS})\n")
+    print("| content, style | N_c x N_s | method | time | to quadratic | extra memory | to quadratic |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for content_size, style_size in sizes:
+        queries, keys = ((size // STRIDE) ** 2 for size in (content_size, style_size))
+        reference = None
+        for method, (_, limit) in METHODS.items():
+            row = f"| {content_size}, {style_size} | {queries} x {keys} | {method} "
+            quadratic = "quadratic" in method
+            if limit is not None and queries * keys > limit:
+                print(f"{row}| not run | | matrix of {queries * keys * 4 / 2**30:.0f} GiB | |")
+                reference = None if quadratic else reference
+                continue
+            seconds, extra = in_new_process(measure_attention, method, content_size, style_size)
+            reference = (seconds, extra) if quadratic else reference
+            ratios = [f"{own / other:.2f}" for own, other in zip((seconds, extra), reference or ())] or ["", ""]
+            print(f"{row}| {seconds:.2f} s | {ratios[0]} | {extra / 2**20:.0f} MiB | {ratios[1]} |", flush=True)
+
+
+def print_network(models, sizes):
+    print(f"\n## Whole network (content of side N, prepared style of side {STYLE_SIZE})\n")
+    print("| model | side | time | microseconds a pixel | to the first row | peak memory of the process |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for model in models:
+        first = None
+        for size in sizes:
+            seconds, peak = in_new_process(measure_network, model, size)
+            pixel = seconds / size**2 * 1e6
+            first = first or pixel
+            row = f"| {model} | {size} | {seconds:.2f} s | {pixel:.2f} | {pixel / first:.2f} |"
+            print(f"{row} {peak / 2**20:.0f} MiB |", flush=True)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="benchmark.py", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--attention",
+        nargs="*",
+        type=_pair,
+        default=ATTENTION_SIZES,
+        metavar="CONTENT,STYLE",
+        help="sides of content and style for the attention table; none leaves it out "
+        f"(default: {' '.join(f'{content},{style}' for content, style in ATTENTION_SIZES)})",
+    )
+    parser.add_argument(
+        "--network",
+        nargs="*",
+        type=int,
+        default=NETWORK_SIZES,
+        metavar="SIDE",
+        help=f"sides for the network table; none leaves it out (default: {' '.join(map(str, NETWORK_SIZES))})",
+    )
+    parser.add_argument("--models", nargs="+", default=list(MODELS), help="default: %(default)s")
+    args = parser.parse_args(argv)
+    print(f"paddle {paddle.__version__}, {platform.machine()}, {os.cpu_count()} cores\n")
+    if args.attention:
+        print_attention(args.attention)
+    if args.network:
+        print_network(args.models, args.network)
+
+
+def _pair(text):
+    content, style = text.split(",")
+    return int(content), int(style)
+
+
+if __name__ == "__main__":
+    main()
