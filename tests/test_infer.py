@@ -178,7 +178,7 @@ def bad(*words, sentence):
         bad(*PAIR, "--output", "text.jpg/x.png", sentence="text.jpg is not a folder"),
         bad(*PAIR, "--output", "x.gif", sentence="x.gif: pictures are written as .jpg"),
         bad(*PAIR, "--output", "c.png", sentence="c.png is one of the pictures to read"),
-        bad("--content", "c.png", *PAIR, "--style", "c.png", "s.png", "--output", "x.png", sentence="2 pictures need a"),
+        bad(*PAIR, "--style", "c.png", "s.png", "--output", "x.png", sentence="2 pictures need a folder"),
         bad(*PAIR, "--device", "tpu", sentence="device 'tpu' is not known; expected"),
     ],
 )  # fmt: skip
