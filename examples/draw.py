@@ -290,7 +290,7 @@ def evening_sky(sheet, texture, horizon):
             scale = 0.075 * 2**octave
             density += 0.56**octave * lookup(texture, u * scale + 0.17 * octave + 0.3, v * scale)
     light = ramp(0.62 + 0.35 * cloud - 0.45 * towards_sun, "#7f8fae #a9b3c8 #e6d8cc #fff0da #fffaf0")
-    cover = smoothstep(-0.2, 1.2, cloud) * smoothstep(horizon + 0.02, horizon - 0.16, sheet.y)
+    cover = smoothstep(-0.75, 0.7, cloud) * smoothstep(horizon + 0.02, horizon - 0.16, sheet.y)
     return mix(ramp(sheet.y / horizon, "#2f64a8 #4f86c4 #86b2dc #bcd3e6 #ecdcc8 #f6d3a8"), light, 0.95 * cover)
 
 

@@ -154,7 +154,7 @@ def write_image(path, image):
 
 
 def contact_sheet(contents, styles, results, cell=256, gap=8):
-    """All pairs on one picture: contents down, styles across, each scaled into a square cell on white.
+    """All pairs on one picture, on white: contents down, styles across, each reduced to fit a square cell.
 
     Args:
         contents: list of pictures, one a row.
@@ -164,17 +164,20 @@ def contact_sheet(contents, styles, results, cell=256, gap=8):
         gap: pixels between cells.
 
     Returns:
-        uint8 H x W x 3 with H = (len(contents) + 1) * (cell + gap) + gap, and W likewise.
+        uint8 H x W x 3; each row is as high as its highest picture, each column as wide as its widest.
     """
-    step = cell + gap
-    sheet = Image.new("RGB", ((len(styles) + 1) * step + gap, (len(contents) + 1) * step + gap), "white")
     cells = {(row + 1, 0): picture for row, picture in enumerate(contents)}
     cells.update({(0, column + 1): picture for column, picture in enumerate(styles)})
     cells.update({(row + 1, column + 1): picture for (row, column), picture in results.items()})
-    for (row, column), picture in cells.items():
-        tile = thumbnail(picture, cell)
-        left, top = ((cell - side) // 2 for side in (tile.shape[1], tile.shape[0]))
-        sheet.paste(Image.fromarray(tile), (gap + column * step + left, gap + row * step + top))
+    cells = {place: thumbnail(picture, cell) for place, picture in cells.items()}
+    heights, widths = [0] * (len(contents) + 1), [0] * (len(styles) + 1)
+    for (row, column), tile in cells.items():
+        heights[row], widths[column] = max(heights[row], tile.shape[0]), max(widths[column], tile.shape[1])
+    sheet = Image.new("RGB", (sum(widths) + gap * (len(widths) + 1), sum(heights) + gap * (len(heights) + 1)), "white")
+    for (row, column), tile in cells.items():
+        top = sum(heights[:row]) + gap * (row + 1) + (heights[row] - tile.shape[0]) // 2
+        left = sum(widths[:column]) + gap * (column + 1) + (widths[column] - tile.shape[1]) // 2
+        sheet.paste(Image.fromarray(tile), (left, top))
     return np.asarray(sheet)
 
 
