@@ -23,7 +23,7 @@ setup(
         "cpu": ["paddlepaddle>=2.6.2"],
         # The newest CUDA wheel on PyPI is 2.6.2, which was built for numpy 1.
         "gpu": ["paddlepaddle-gpu>=2.6.2", "numpy<2"],
-        "test": ["pytest>=7", "opencv-python"],  # OpenCV draws examples/
+        "test": ["pytest>=7", "opencv-python-headless"],  # OpenCV draws examples/; headless needs no display libraries
         "lint": ["ruff==0.17.6"],
     },
 )

@@ -179,8 +179,7 @@ class StyleState:
             raise TypeError(
                 "only two unmixed states of one kind can be put side by side: add styles first, then mix the sums"
             )
-        if (self.key_channels, self.value_channels) != (other.key_channels, other.value_channels):
-            raise ValueError("the two style states are from different levels or networks")
+        _check_alike([self, other])
         return self._beside(other)
 
 
@@ -209,7 +208,9 @@ class SoftmaxState(StyleState):
         return cls(key, value - centre, centre)
 
     def _moments(self, query):
-        return _SoftmaxAverage.apply(query, self.key, self._value_and_square).chunk(2, 1)
+        differentiate = paddle.in_dynamic_mode() and paddle.is_grad_enabled()
+        average = _SoftmaxAverage.apply if differentiate else _softmax_average
+        return average(query, self.key, self._value_and_square).chunk(2, 1)
 
     def _beside(self, other):
         centre = _common_centre(self, other)
@@ -296,6 +297,7 @@ class MixedState(StyleState):
 
     def __init__(self, states, weights):
         self.states, self.weights = list(states), list(weights)
+        self.batch, self.key_channels, self.value_channels = _check_alike(self.states)
 
     def statistics(self, query):
         mean, std = zip(*(state.statistics(query) for state in self.states))
@@ -313,8 +315,8 @@ class MixedState(StyleState):
 def mix(states, weights=None):
     """A MixedState of `states`, in the proportions of `weights` (equal ones by default).
 
-    Raises ValueError unless there is one finite, non-negative weight a state, with a positive sum; they are divided by
-    their sum.
+    Raises ValueError unless there is one finite, non-negative weight a state, with a positive sum (they are divided by
+    it), and all states are of one level of one network.
     """
     weights = np.ones(len(states)) if weights is None else np.asarray(weights, "float64")
     if weights.shape != (len(states),) or not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
@@ -339,7 +341,7 @@ class _SoftmaxAverage(PyLayer):
 
     @staticmethod
     def forward(ctx, query, key, value):
-        average = paddle.matmul(value, _softmax_weights(query, key), transpose_y=True)
+        average = _softmax_average(query, key, value)
         ctx.save_for_backward(query, key, value, average)
         ctx.needed = [not tensor.stop_gradient for tensor in (query, key, value)]
         return average
@@ -364,6 +366,10 @@ class _SoftmaxAverage(PyLayer):
         return grad_query, grad_key, grad_value
 
 
+def _softmax_average(query, key, value):
+    return paddle.matmul(value, _softmax_weights(query, key), transpose_y=True)
+
+
 def _softmax_weights(query, key):
     return F.softmax(paddle.matmul(query, key, transpose_x=True), -1)
 
@@ -378,6 +384,17 @@ def _std(first, second):
 def _norm(points, eps):
     """Euclidean norm of each point, [B, 1, N], plus eps; a zero vector stays one when divided by it."""
     return points.square().sum(1, keepdim=True).clip(min=1e-30).sqrt() + eps
+
+
+def _check_alike(states):
+    """Batch, key and value channels of the states; ValueError unless they are the same for all, and eps too."""
+    kinds = {(s.batch, s.key_channels, s.value_channels, getattr(s, "eps", None)) for s in states}
+    if len(kinds) != 1:
+        raise ValueError(
+            "the style states are from different levels or networks: "
+            f"(batch, key channels, value channels, eps) are {sorted(kinds, key=str)}"
+        )
+    return next(iter(kinds))[:3]
 
 
 def _common_centre(a, b):

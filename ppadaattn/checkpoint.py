@@ -49,22 +49,36 @@ def _read(path, kind):
         ) from None
     if not isinstance(saved, dict) or saved.get("format") != kind:
         raise InputError(f"{path} does not hold {kind!r}, which carries its own architecture; expected such a file")
+    if saved.pop("digest", None) != digest(saved):
+        raise InputError(f"{path} is damaged: its numbers are not those that were saved; fetch or make it again")
     return saved
 
 
 def _write(path, saved):
     with atomic_write(path) as temporary:
-        paddle.save(saved, str(temporary))
+        paddle.save({**saved, "digest": digest(saved)}, str(temporary))
 
 
-def fingerprint(weights):
-    """SHA-256 (hex) over names, shapes and float32 values of {name: array}: tells whether two networks are one."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        array = np.ascontiguousarray(weights[name], "<f4")
-        digest.update(f"{name} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+def digest(value):
+    """SHA-256 (hex) of nested dicts and lists of arrays, numbers and strings; the order of keys does not matter."""
+    sha = hashlib.sha256()
+    if isinstance(value, dict):
+        for key in sorted(value, key=repr):
+            sha.update(f"{key!r}: {digest(value[key])}, ".encode())
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            sha.update(f"{digest(item)}, ".encode())
+    elif isinstance(value, np.ndarray):
+        sha.update(f"{value.dtype.str} {value.shape}".encode())
+        sha.update(np.ascontiguousarray(value).tobytes())
+    else:
+        sha.update(repr(value).encode())
+    return sha.hexdigest()
+
+
+def fingerprint(network):
+    """SHA-256 (hex) of a network's architecture and weights: tells whether two networks are one."""
+    return digest({"architecture": network.architecture, "weights": network_weights(network)})
 
 
 def network_weights(network):
@@ -76,21 +90,21 @@ def save_weights(path, network, about=""):
     """Write a network to one .pdparams file, from which `load_network` builds it; whole or not there.
 
     The file is a pickled dict of plain values and arrays (`paddle.load` reads it too): format, architecture,
-    preprocessing, about, fingerprint, weights.
+    preprocessing, about, weights, digest.
 
     Args:
         path: file name.
         network: an AdaAttNNetwork.
         about: where the weights come from, in a sentence or two.
+
+    Raises InputError where it cannot be written.
     """
-    weights = network_weights(network)
     saved = {
         "format": WEIGHTS,
         "architecture": network.architecture,
         "preprocessing": PREPROCESSING,
         "about": about,
-        "fingerprint": fingerprint(weights),
-        "weights": weights,
+        "weights": network_weights(network),
     }
     _write(path, saved)
 
@@ -102,22 +116,27 @@ def load_network(path):
     architecture.
     """
     saved = _read(path, WEIGHTS)
-    try:
-        architecture, preprocessing, weights = (saved[name] for name in ("architecture", "preprocessing", "weights"))
-        network = AdaAttNNetwork(**architecture)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} describes a network that cannot be built: {error}") from None
+    architecture, preprocessing, weights = (saved.get(name) for name in ("architecture", "preprocessing", "weights"))
+    if not isinstance(architecture, dict) or not isinstance(weights, dict):
+        raise InputError(f"{path} describes no network: expected dicts 'architecture' and 'weights' in it")
+    network = build_network(path, **architecture)
     if preprocessing != PREPROCESSING:
         raise InputError(f"{path} is for images prepared as {preprocessing}; this version prepares {PREPROCESSING}")
-    set_weights(network, weights, path)
-    if fingerprint(weights) != saved.get("fingerprint"):
-        raise InputError(f"{path} is damaged: its numbers are not those that were saved; fetch or make it again")
+    set_weights(network, {str(name): np.asarray(array, "float32") for name, array in weights.items()}, path)
     network.eval()
     return network
 
 
+def build_network(source, **architecture):
+    """An AdaAttNNetwork; an architecture that there is not becomes an InputError that names `source`."""
+    try:
+        return AdaAttNNetwork(**architecture)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise InputError(f"{source} describes a network that cannot be built: {error}") from None
+
+
 def set_weights(network, weights, source):
-    """Put {name: array} into a network.
+    """Put {name: float32 array} into a network.
 
     Raises InputError that names `source` and the first tensor that is missing, unknown or of another shape.
     """
@@ -130,24 +149,21 @@ def set_weights(network, weights, source):
                 f"{name} has shape {found.get(name, 'none (it is missing)')}, "
                 f"expected {expected.get(name, 'no such tensor')}"
             )
-    network.set_state_dict({name: paddle.to_tensor(np.asarray(array, "float32")) for name, array in weights.items()})
+    network.set_state_dict({name: paddle.to_tensor(array) for name, array in weights.items()})
 
 
-def save_style(path, style, network_fingerprint):
-    """Write a prepared Style to one file, for the network with this `fingerprint`; whole or not there."""
+def save_style(path, style):
+    """Write a prepared Style to one file, for the network whose fingerprint it carries; whole or not there."""
     levels = {level: state.state_dict() for level, state in style.states.items()}
-    _write(path, {"format": STYLE, "fingerprint": network_fingerprint, "levels": levels})
+    _write(path, {"format": STYLE, "fingerprint": style.fingerprint, "levels": levels})
 
 
 def load_style(path, network_fingerprint):
     """The Style of a file written by `save_style`.
 
-    Raises InputError: a file that is missing, damaged, or prepared for another network.
+    Raises InputError: a file that is missing, damaged, or prepared by another network.
     """
     saved = _read(path, STYLE)
     if saved.get("fingerprint") != network_fingerprint:
-        raise InputError(f"{path} was prepared for another model; prepare the style again with this one")
-    try:
-        return Style({level: state_from_dict(state) for level, state in saved["levels"].items()})
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is damaged: {error!r}") from None
+        raise InputError(f"{path} was prepared by another model; prepare the style again with this one")
+    return Style({level: state_from_dict(state) for level, state in saved["levels"].items()}, network_fingerprint)

@@ -1,9 +1,10 @@
 """The command-line tools: arguments in, work done elsewhere, exit status out.
 
-Exit status: 0 done; 1 some pictures of many were skipped; 2 bad input, nothing done; 130 interrupted.
+Exit status: 0 done; 1 some pictures of many were not painted; 2 bad input, nothing done; 130 interrupted.
 """
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -29,6 +30,7 @@ from ppadaattn.stylizer import STYLE_SIZE, load
 from ppadaattn.zoo import DEFAULT_MODEL, MODELS
 
 import numpy as np
+import paddle
 from tqdm import tqdm
 
 CONTENT_SIZE = 1024
@@ -37,15 +39,23 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 EXAMPLE_PAIR = (EXAMPLES / "content" / "still_life.jpg", EXAMPLES / "style" / "brush_strokes.jpg")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Answers a wrong argument with one sentence, without the usage lines."""
+
+    def error(self, message):
+        self.exit(2, f"error: {message}\n")
+
+
 def _exit_status(work, *arguments):
     """Run `work`; an InputError becomes one sentence and status 2, Ctrl-C status 130."""
+    paddle.disable_signal_handler()  # a plain end, without Paddle's C++ traceback, when the process is told to stop
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # for names of files that the terminal cannot show
     try:
         return work(*arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    except MemoryError:
-        print("error: there is not enough memory for pictures of this size; use a smaller --size", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; every file already written is whole", file=sys.stderr)
@@ -63,12 +73,13 @@ def infer(argv=None):
 
 
 def _infer_parser():
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="infer.py",
         description="Paint pictures in the style of others, each content in each style. "
         "Without --content and --style it paints the bundled example.",
+        epilog="models: " + "; ".join(f"{name}: {model.description}" for name, model in MODELS.items()),
     )
-    files = {"nargs": "+", "metavar": "FILE", "help": "files, folders or globs"}
+    files = {"nargs": "+", "action": "extend", "metavar": "FILE", "help": "files, folders or globs"}
     parser.add_argument("--content", **files)
     parser.add_argument("--style", **files)
     parser.add_argument(
@@ -108,7 +119,7 @@ def _infer_parser():
 
 
 def _pixels(text):
-    if not text.isdigit() or 0 < int(text) < MIN_SIDE:
+    if not text.isdecimal() or 0 < int(text) < MIN_SIDE:
         raise argparse.ArgumentTypeError(f"expected a number of pixels, 0 or at least {MIN_SIDE}; got {text}")
     return int(text)
 
@@ -125,43 +136,70 @@ def _infer(args):
     contents, styles = _readable(contents, args.size), _readable(styles, args.style_size)
     stylizer = load(args.model, device=args.device)
 
-    start = time.perf_counter()
-    thumbnails = {}
+    start, done, thumbnails = time.perf_counter(), 0, {}
+    pairs = len(contents) * len(styles)
+    try:
+        for place, picture in _paint_pairs(stylizer, contents, styles, outputs, args):
+            done += 1
+            if sheet_path is not None:
+                thumbnails[place] = thumbnail(picture, SHEET_CELL)
+        if sheet_path is not None:
+            asides = [[thumbnail(read_image(path), SHEET_CELL) for path in paths] for paths in (contents, styles)]
+            write_image(sheet_path, contact_sheet(*asides, thumbnails, SHEET_CELL))
+    except InputError as error:
+        if done == 0 or pairs == 1:
+            raise
+        print(f"error: {error}; {done} of {pairs} pictures are done, --resume goes on from there", file=sys.stderr)
+        return 1
+
+    output = outputs[contents[0], styles[0]]
+    height, width = picture.shape[:2]
+    what = f"{width} x {height} pixels" if output and pairs == 1 else f"{pairs} picture{'s' * (pairs > 1)}"
+    where = sheet_path or (output if pairs == 1 else output.parent)
+    print(f"{where}: {what} in {time.perf_counter() - start:.1f} s")
+    if pairs == 1 and max(height, width) < max(read_image(contents[0]).shape):
+        print(f"(reduced to a long side of {args.size} pixels; --size 0 paints a picture at its own size)")
+    return 0 if len(contents) + len(styles) == asked else 1
+
+
+def _paint_pairs(stylizer, contents, styles, outputs, args):
+    """Paint each content in each style and write it, unless --resume finds it; yields ((row, column), picture)."""
     pairs = len(contents) * len(styles)
     with tqdm(total=pairs, unit="picture", disable=pairs == 1) as progress:
         for column, style_path in enumerate(styles):
             style = None  # prepared once, and only if a picture needs it
             for row, content_path in enumerate(contents):
                 output = outputs[content_path, style_path]
-                if args.resume and output is not None and output.exists():
-                    picture = read_image(output)
-                else:
+                picture = _found(output) if args.resume and output is not None else None
+                if picture is None:
                     style = style or stylizer.prepare_style(style_path, style_size=args.style_size)
                     picture = _paint(stylizer, content_path, style, args.size)
                     if output is not None:
                         write_image(output, picture)
-                if sheet_path is not None:
-                    thumbnails[row, column] = thumbnail(picture, SHEET_CELL)
                 progress.update()
-    if sheet_path is not None:
-        reading = [[thumbnail(read_image(path), SHEET_CELL) for path in paths] for paths in (contents, styles)]
-        write_image(sheet_path, contact_sheet(*reading, thumbnails, SHEET_CELL))
+                yield (row, column), picture
 
-    height, width = picture.shape[:2]
-    done = f"{width} x {height} pixels" if pairs == 1 else f"{pairs} pictures"
-    print(f"{done} in {time.perf_counter() - start:.1f} s: {sheet_path or (output if pairs == 1 else output.parent)}")
-    if pairs == 1 and max(height, width) == args.size:
-        print("(--size 0 paints a larger picture at its own size)")
-    return 0 if len(contents) + len(styles) == asked else 1
+
+def _found(path):
+    """The picture that an earlier run wrote, or None where there is none that can be read."""
+    try:
+        return read_image(path)
+    except InputError:
+        return None
 
 
 def _plan_outputs(contents, styles, args):
     """{(content path, style path): output path, or None for the sheet only}, and the path of the sheet, or None."""
+    if not args.output:
+        raise InputError("--output is empty; give a picture or a folder")
     path = Path(args.output)
     pairs = [(content, style) for content in contents for style in styles]
-    if path.is_dir() or not path.suffix or args.output.endswith(("/", "\\")):
-        names = _unique(f"{content.stem}_{style.stem}" for content, style in pairs)
-        outputs = {pair: path / f"{name}.png" for pair, name in zip(pairs, names)}
+    folder = os.path.isdir(path) or not path.suffix or args.output.endswith(("/", "\\"))
+    if folder:
+        names = [f"{content.stem}_{style.stem}" for content, style in pairs]
+        if args.resume and len(set(names)) < len(names):
+            raise InputError("--resume needs contents and styles with different names, to tell their pictures apart")
+        outputs = {pair: path / f"{name}.png" for pair, name in zip(pairs, _unique(names))}
         sheet_path = path / "grid.png" if args.grid else None
     else:
         check_suffix(path)
@@ -169,11 +207,13 @@ def _plan_outputs(contents, styles, args):
             raise InputError(f"{len(pairs)} pictures need a folder, and --output {path} is one file")
         outputs = dict.fromkeys(pairs, None if args.grid else path)
         sheet_path = path if args.grid else None
-    inputs = {source.resolve() for source in (*contents, *styles)}
+    inputs = {os.path.realpath(source) for source in (*contents, *styles)}
     for output in {*outputs.values(), sheet_path} - {None}:
-        if output.resolve() in inputs:
+        if os.path.realpath(output) in inputs:
             raise InputError(f"{output} is one of the pictures to read; choose another --output")
-    check_writable(path)
+        if os.path.isdir(output):
+            raise InputError(f"{output} is a folder where a picture is to be written; choose another --output")
+    check_writable(path, folder)
     return outputs, sheet_path
 
 
@@ -192,7 +232,7 @@ def _unique(names):
 def _readable(paths, long_side):
     """The paths that can be read; each other one is reported. Raises InputError if none is left."""
     readable, problems = [], []
-    for path in paths:
+    for path in tqdm(paths, desc="reading", unit="picture", delay=2, leave=False):
         try:
             read_image(path, long_side)
             readable.append(path)
@@ -208,7 +248,11 @@ def _readable(paths, long_side):
 def _paint(stylizer, path, style, size):
     """The picture of a content file: RGB, or RGBA with the file's own alpha."""
     content = read_image(path, size)
-    picture = stylizer(flatten(content), style)
+    try:
+        picture = stylizer(flatten(content), style)
+    except MemoryError:
+        height, width = content.shape[:2]
+        raise InputError(f"{path} at {width} x {height} pixels needs more memory than there is; lower --size") from None
     return np.dstack([picture, content[:, :, 3]]) if content.shape[2] == 4 else picture
 
 
@@ -219,7 +263,7 @@ def _paint(stylizer, path, style, size):
 
 def convert_weights(argv=None):
     """Named arrays to a weights file: tools/convert_weights.py. Returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="convert_weights.py",
         description="Turn named arrays (encoder.conv1_1.weight, adaattn3.f.weight, decoder.merge.weight, ...) into "
         "a weights file. Width and levels are told from the arrays.",

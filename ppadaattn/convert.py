@@ -2,9 +2,8 @@
 
 import zipfile
 
-from ppadaattn.checkpoint import set_weights
+from ppadaattn.checkpoint import build_network, set_weights
 from ppadaattn.errors import InputError
-from ppadaattn.network import AdaAttNNetwork
 from ppadaattn.vgg import BLOCKS
 
 import numpy as np
@@ -13,8 +12,10 @@ import numpy as np
 def read_arrays(path):
     """{name: array} of an .npz file. Raises InputError where it is missing or is none."""
     try:
+        with zipfile.ZipFile(path):  # np.load would take other files too
+            pass
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: np.asarray(file[name], "float32") for name in file.files}
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
@@ -32,11 +33,11 @@ def network_from_arrays(arrays, source, *, attention, conventions="paper"):
     """
     first = "encoder.conv1_1.weight"
     levels = [level for level in (3, 4, 5) if f"adaattn{level}.f.weight" in arrays]
-    if first not in arrays or not levels:
+    if np.ndim(arrays.get(first)) != 4 or not levels:
         raise InputError(
             f"{source} holds no AdaAttN network: expected {first!r} and 'adaattn3.f.weight' among its names"
         )
     width = len(arrays[first]) / BLOCKS[1][0]
-    network = AdaAttNNetwork(width=width, levels=levels, attention=attention, conventions=conventions)
+    network = build_network(source, width=width, levels=levels, attention=attention, conventions=conventions)
     set_weights(network, arrays, source)
     return network

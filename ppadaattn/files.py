@@ -15,6 +15,8 @@ def atomic_write(path):
     Raises InputError when the file cannot be written (no permission, disk full, not a folder).
     """
     path = Path(path)
+    if not path.name:
+        raise InputError(f"{str(path)!r} is no file name")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,14 +29,14 @@ def atomic_write(path):
             temporary.unlink()
 
 
-def check_writable(path):
-    """Raise InputError unless the file or folder `path` could be made. Writes nothing."""
+def check_writable(path, folder=False):
+    """Raise InputError unless the file `path`, or files in the folder `path`, could be written. Writes nothing."""
     existing = Path(path).absolute()
-    if existing.is_file():
+    if not folder:
         existing = existing.parent
-    while not existing.exists():
+    while not os.path.lexists(existing):
         existing = existing.parent
-    if not existing.is_dir():
+    if not os.path.isdir(existing):
         raise InputError(f"{path} cannot be written: {existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"{path} cannot be written: no permission to write in {existing}; choose another --output")

@@ -4,6 +4,7 @@ A picture is a uint8 array H x W x 3 (RGB) or H x W x 4 (RGBA), values 0 to 255.
 """
 
 import glob
+import os
 import warnings
 from pathlib import Path
 
@@ -41,23 +42,31 @@ def find_images(patterns):
     Raises:
         InputError: a file that is not there, a folder or glob without pictures.
     """
-    found = []
+    found = {}  # real path -> path as given: none twice
     for pattern in map(str, patterns):
-        path = Path(pattern)
-        if path.is_dir():
-            matches = sorted(p for p in path.iterdir() if p.suffix.lower() in FORMATS and p.is_file())
-            if not matches:
-                raise InputError(f"the folder {pattern} holds no pictures ({', '.join(FORMATS)})")
-        elif path.exists():
-            matches = [path]
-        elif glob.has_magic(pattern):
-            matches = sorted(Path(p) for p in glob.glob(pattern, recursive=True) if Path(p).suffix.lower() in FORMATS)
-            if not matches:
-                raise InputError(f"no picture ({', '.join(FORMATS)}) matches {pattern}")
+        if not pattern:
+            raise InputError("a file name is empty; give files, folders or globs")
+        folder, name = os.path.split(pattern)
+        if os.path.isdir(pattern):
+            matches = _pictures(os.path.join(glob.escape(pattern), "*"))
+        elif os.path.exists(pattern):
+            matches = [Path(pattern)]
+        elif glob.has_magic(pattern):  # brackets in the name of a folder that is there are no glob
+            matches = _pictures(os.path.join(glob.escape(folder), name) if os.path.isdir(folder) else pattern)
         else:
             raise InputError(f"there is no file or folder {pattern}")
-        found += matches
-    return list(dict.fromkeys(found))
+        if not matches:
+            what = "the folder {} holds no pictures" if os.path.isdir(pattern) else "no pictures match {}"
+            raise InputError(f"{what.format(pattern)} that can be read ({', '.join(FORMATS)})")
+        for path in matches:
+            found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
+
+
+def _pictures(pattern):
+    """The picture files that match a glob, sorted; not the hidden ones, such as macOS's ._photo.jpg."""
+    paths = sorted(map(Path, glob.glob(pattern, recursive=True)))
+    return [p for p in paths if p.suffix.lower() in FORMATS and not p.name.startswith(".") and os.path.isfile(p)]
 
 
 def read_image(path, long_side=0):
@@ -74,8 +83,8 @@ def read_image(path, long_side=0):
         InputError: missing, damaged, not a picture, smaller than 16 pixels, or larger than Pillow's limit against
             decompression bombs (PIL.Image.MAX_IMAGE_PIXELS, which the caller may raise).
     """
-    if long_side < 0:
-        raise InputError(f"a size is a number of pixels, or 0 to leave pictures as they are; got {long_side}")
+    if not isinstance(long_side, (int, np.integer)) or long_side < 0:
+        raise InputError(f"a size is a number of pixels, or 0 to leave pictures as they are; got {long_side!r}")
     image = _decode(path)
     check_size(image.size, path)
     reduced = _reduce(image, long_side)
@@ -90,7 +99,7 @@ def _decode(path):
             warnings.simplefilter("ignore")  # of odd metadata; whatever matters raises
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=kinds) as image:
-                return _to_rgb(ImageOps.exif_transpose(image), path)
+                return _to_rgb(ImageOps.exif_transpose(image), path, image.format)
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -101,11 +110,15 @@ def _decode(path):
         raise InputError(f"{path} is not a picture that can be read; expected {', '.join(kinds)}") from None
     except InputError:
         raise
+    except (PermissionError, IsADirectoryError) as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise InputError(f"{path} cannot be read, it may be damaged or cut short: {error}") from None
 
 
-def _to_rgb(image, path):
+def _to_rgb(image, path, kind):
+    if image.mode == "I" and kind != "PNG":  # older Pillow reads 16-bit PNG so; 32-bit TIFF has no fixed white
+        raise InputError(f"{path} holds 32-bit numbers, whose white is not known; save it with 8 or 16 bits")
     if image.mode == "F":
         raise InputError(f"{path} holds floating-point numbers, whose white is not known; save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16 bits a pixel, grey: the high byte, as Pillow itself does for 16-bit colour
@@ -150,7 +163,10 @@ def write_image(path, image):
     kind, options = FORMATS[Path(path).suffix.lower()]
     image = flatten(image) if kind in WITHOUT_ALPHA else image
     with atomic_write(path) as temporary:
-        Image.fromarray(image).save(temporary, format=kind, **options)
+        try:
+            Image.fromarray(image).save(temporary, format=kind, **options)
+        except ValueError as error:
+            raise InputError(f"{path} cannot be written: {error}; choose another format, such as .png") from None
 
 
 def contact_sheet(contents, styles, results, cell=256, gap=8):

@@ -27,37 +27,45 @@ CONVENTIONS = {
 
 
 class Style:
-    """What the network keeps of a style: one attention StyleState a level.
+    """What a network keeps of a style: one attention StyleState a level.
 
     `a + b` puts styles side by side, as if they were one picture; `Style.mix` interpolates between them.
 
     Attributes:
         states: {level: StyleState}.
+        fingerprint: of the network that prepared it, where that is known; None elsewhere.
     """
 
-    def __init__(self, states):
+    def __init__(self, states, fingerprint=None):
         self.states = dict(states)
+        self.fingerprint = fingerprint
 
     def __add__(self, other):
-        self._check_levels([other])
-        return Style({level: state + other.states[level] for level, state in self.states.items()})
+        if not isinstance(other, Style):
+            return NotImplemented
+        _check_of_one_network([self, other])
+        return Style({level: state + other.states[level] for level, state in self.states.items()}, self.fingerprint)
 
     @staticmethod
     def mix(styles, weights=None):
         """A style between `styles`: at each point the weighted average of their means and stds (section 4.5).
 
         Args:
-            styles: list of Style.
+            styles: list of Style, of one network.
             weights: one number a style, not negative; they are divided by their sum. Default: equal.
         """
-        first, *rest = styles
-        first._check_levels(rest)
-        return Style({level: mix([style.states[level] for style in styles], weights) for level in first.states})
+        styles = list(styles)
+        _check_of_one_network(styles)
+        states = {level: mix([style.states[level] for style in styles], weights) for level in styles[0].states}
+        return Style(states, styles[0].fingerprint)
 
-    def _check_levels(self, others):
-        for other in others:
-            if other.states.keys() != self.states.keys():
-                raise ValueError(f"styles of different networks: levels {list(self.states)} and {list(other.states)}")
+
+def _check_of_one_network(styles):
+    if not styles or not all(isinstance(style, Style) for style in styles):
+        raise TypeError("expected one or more Style objects, as prepare_style gives them")
+    kinds = {(style.fingerprint, tuple(style.states)) for style in styles}
+    if len(kinds) != 1:
+        raise ValueError("only styles that one network has prepared can be put side by side or mixed")
 
 
 class Decoder(nn.Layer):
@@ -168,23 +176,32 @@ class AdaAttNNetwork(nn.Layer):
             self.add_sublayer(f"adaattn{level}", layer)
         self.decoder = Decoder(width, levels, self.conventions.merge_relu)
 
-    def _inputs(self, image):
-        """(level, AdaAttN of that level, F^x, Norm(F^{1:x})) for each level of an image."""
-        features = self.encoder(image)
+    def attention_inputs(self, features):
+        """(level, AdaAttN of that level, F^x, Norm(F^{1:x})) for each level, from the encoder's features."""
         for level in self.levels:
             key = stacked_key(features, level, self.conventions.resize)
             yield level, getattr(self, f"adaattn{level}"), features[f"relu{level}_1"], key
 
     def prepare_style(self, style, seed=0):
-        """The Style of an image, float [B, 3, H, W], RGB in [0, 1]; of batch 1 it serves contents of any batch.
+        """The Style of an image.
 
-        seed: draws the style points, where the conventions use only some.
+        Args:
+            style: float [B, 3, H, W], RGB in [0, 1], any H and W; of batch 1 it serves contents of any batch.
+            seed: draws the style points, where the conventions use only some.
         """
-        return Style({level: layer.prepare_style(f, key, seed) for level, layer, f, key in self._inputs(style)})
+        return self.prepare_style_features(self.encoder(style), seed)
 
-    def embed(self, content, style):
-        """{level: F_cs} (eq. 2) of a content image, float [B, 3, H, W], and a Style."""
-        return {level: layer(f, key, style.states[level]) for level, layer, f, key in self._inputs(content)}
+    def prepare_style_features(self, features, seed=0):
+        """As `prepare_style`, from the encoder's features of the image."""
+        inputs = self.attention_inputs(features)
+        return Style({level: layer.prepare_style(feature, key, seed) for level, layer, feature, key in inputs})
+
+    def embed(self, features, style):
+        """{level: F_cs} (eq. 2) from the encoder's features of a content and a Style of this network."""
+        if tuple(style.states) != self.levels:
+            raise ValueError(f"the style is for levels {list(style.states)}, this network has {list(self.levels)}")
+        inputs = self.attention_inputs(features)
+        return {level: layer(feature, key, style.states[level]) for level, layer, feature, key in inputs}
 
     def stylize(self, content, style):
         """Eq. 3 with a prepared style: stylized image, float [B, 3, H, W], RGB, not clipped.
@@ -192,9 +209,12 @@ class AdaAttNNetwork(nn.Layer):
         Args:
             content: float [B, 3, H, W], RGB in [0, 1], any H and W.
             style: a Style of this network.
-        """
-        return _crop(self.decoder(self.embed(content, style)), content)
 
-    def forward(self, content, style):
-        """As `stylize`, with a style image: float [B or 1, 3, H, W], RGB in [0, 1], of any size."""
-        return self.stylize(content, self.prepare_style(style))
+        Raises:
+            ValueError: a style of other levels, batch or channels.
+        """
+        return _crop(self.decoder(self.embed(self.encoder(content), style)), content)
+
+    def forward(self, content, style, seed=0):
+        """As `stylize`, with a style image: float [B or 1, 3, H, W], RGB in [0, 1], of any size; `seed` as above."""
+        return self.stylize(content, self.prepare_style(style, seed))

@@ -14,6 +14,7 @@ MKL_NUM_THREADS       the cores this process has   Paddle sets OMP_NUM_THREADS t
 
 import os
 import platform
+import sys
 import warnings
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def prepare_environment():
     """Set the variables of the table above. Has an effect only before Paddle's first matrix product."""
     if "AuthenticAMD" in _processor():
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
-    if "OMP_NUM_THREADS" not in os.environ:
+    # Paddle itself sets OMP_NUM_THREADS to 1, so where it is loaded already a 1 is not the user's word.
+    unset = "1" if "paddle" in sys.modules else None
+    if os.environ.get("OMP_NUM_THREADS", unset) == unset:
         os.environ.setdefault("MKL_NUM_THREADS", str(_available_cores()))
 
 
@@ -39,9 +42,7 @@ def import_paddle():
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # Paddle 2.6 carries a zlib of its own and binds the system's to it, half and half, if it loads that first:
-        # then Python's zlib and Pillow crash on the first PNG.
-        import zlib  # noqa: F401
+        import zlib  # noqa: F401 - before Paddle, see below
 
         try:
             import paddle
@@ -49,7 +50,24 @@ def import_paddle():
             if error.name != "paddle":
                 raise
             raise ImportError(MISSING_PADDLE) from None
+    _check_zlib(paddle)
     return paddle
+
+
+def _check_zlib(paddle):
+    """Paddle 2.6 carries a zlib of its own and binds the system's to it, half and half, if it is what loads that.
+
+    Then Python's zlib and Pillow read PNG wrongly or crash, so it is better not to begin.
+    """
+    order = list(sys.modules)
+    core = next((name for name in order if name.endswith(".libpaddle")), None)
+    if core is None or "zlib" in sys.builtin_module_names or not paddle.__version__.startswith("2."):
+        return
+    if order.index("zlib") > order.index(core):
+        raise ImportError(
+            f"Paddle {paddle.__version__} breaks the reading of PNG where it is imported first: "
+            "put `import ppadaattn` (or `import zlib`) before `import paddle`"
+        )
 
 
 def _processor():

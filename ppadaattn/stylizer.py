@@ -1,6 +1,8 @@
 """The inference object: pictures in, picture out."""
 
-from ppadaattn.checkpoint import fingerprint, load_network, load_style, network_weights, save_style
+import os
+
+from ppadaattn.checkpoint import fingerprint, load_network, load_style, save_style
 from ppadaattn.device import select_device
 from ppadaattn.errors import InputError
 from ppadaattn.images import check_size, flatten, read_image
@@ -76,23 +78,35 @@ class Stylizer:
         Returns:
             a Style: `a + b` puts styles side by side, `Style.mix([a, b], [0.3, 0.7])` interpolates.
         """
-        return self.network.prepare_style(_to_tensor(_picture(style, "style", style_size)))
+        prepared = self.network.prepare_style(_to_tensor(_picture(style, "style", style_size)))
+        return Style(prepared.states, self.fingerprint)
 
     @paddle.no_grad()
     def stylize_tensor(self, content, style):
         """As `__call__`, inside: float32 [B, 3, H, W] RGB in [0, 1] and a Style to the same layout, clipped."""
+        self._check_own(style)
         return self.network.stylize(content, style).clip(0, 1)
 
     @property
     def fingerprint(self):
-        """SHA-256 (hex) of the weights: a saved style fits only the model that prepared it."""
+        """SHA-256 (hex) of architecture and weights: a style fits only the model that prepared it.
+
+        Computed once: after training on, make a new Stylizer.
+        """
         if self._fingerprint is None:
-            self._fingerprint = fingerprint(network_weights(self.network))
+            self._fingerprint = fingerprint(self.network)
         return self._fingerprint
 
     def save_style(self, path, style):
-        """Write a prepared style to a file, whole or not at all."""
-        save_style(path, style, self.fingerprint)
+        """Write a style that this model prepared to a file, whole or not at all."""
+        self._check_own(style)
+        save_style(path, style)
+
+    def _check_own(self, style):
+        if not isinstance(style, Style):
+            raise InputError(f"expected what prepare_style gives; got {type(style).__name__}")
+        if style.fingerprint not in (None, self.fingerprint):
+            raise InputError("this style was prepared by another model; prepare it again with this one")
 
     def load_style(self, path):
         """A style written by `save_style` with the same model; InputError for any other file."""
@@ -101,19 +115,18 @@ class Stylizer:
 
 def _picture(source, role, long_side):
     """RGB uint8 array H x W x 3 of a path (reduced to `long_side`) or of an array (taken as it is)."""
-    if not isinstance(source, np.ndarray):
+    if isinstance(source, (str, os.PathLike)):
         return flatten(read_image(source, long_side))
-    if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
-        raise InputError(
-            f"{role} must be a path or a uint8 RGB array H x W x 3; got an array of {source.dtype} {source.shape}"
-        )
+    if not isinstance(source, np.ndarray) or source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
+        got = f"an array of {source.dtype} {source.shape}" if isinstance(source, np.ndarray) else type(source).__name__
+        raise InputError(f"{role} must be a path or a uint8 RGB array H x W x 3; got {got}")
     check_size((source.shape[1], source.shape[0]), f"the {role} array")
     return source
 
 
 def _to_tensor(image):
-    return paddle.to_tensor(image.transpose(2, 0, 1)[None].astype("float32") / 255)
+    return paddle.to_tensor(np.asarray(image).transpose(2, 0, 1)[None].astype("float32") / 255)
 
 
 def _to_image(tensor):
-    return (tensor[0].numpy().transpose(1, 2, 0) * 255).round().astype("uint8")
+    return np.ascontiguousarray((tensor[0].numpy().transpose(1, 2, 0) * 255).round().astype("uint8"))

@@ -26,7 +26,7 @@ class ReflectionConv2D(nn.Conv2D):
     On an axis of one pixel, where there is nothing to reflect, the pixel is repeated.
 
     On CPU Paddle unfolds the whole map into nine copies. Without gradients it is done band by band of rows instead,
-    with the same result: about twice as fast, and memory that does not grow with the picture.
+    with the same result: faster (BENCHMARKS.md), and the unfolded copy does not grow with the picture.
     """
 
     def __init__(self, in_channels, out_channels):

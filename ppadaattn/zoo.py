@@ -1,6 +1,7 @@
 """The models that can be had by name, one row each."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,29 +20,23 @@ class Model:
         file: name in the folder pretrained/.
         sha256: of the file, in hex.
         description: what it is for, in one line.
-        licence: of the weights, and what their training pictures allow.
     """
 
     file: str
     sha256: str
     description: str
-    licence: str
 
-
-_LICENCE = "Apache-2.0; some of the training pictures were offered for non-commercial research only"
 
 MODELS = {
     "adaattn_lite_image": Model(
         file="adaattn_lite_image.pdparams",
-        sha256="c41bbf16769bf832986c5c2ab5ee8130a933f854182aa88c7fe504322d29f835",
+        sha256="e6b499dc19eac7bb01c888a27f5bb61aca1326754afabd4bb3b2d55e901dd865",
         description="small model (a quarter of the paper's channels), softmax attention: for pictures",
-        licence=_LICENCE,
     ),
     "adaattn_lite_video": Model(
         file="adaattn_lite_video.pdparams",
-        sha256="38b68128f51f60e5b73d8abb51127e858a9427d7505f5219c2c89b8582f03424",
+        sha256="87bcb9b3c227bf52b9d6f2d4946e8552d3753c6cf5d2beed8eec15ca7a212837",
         description="small model, cosine attention: steadier for video, and fast for large pictures",
-        licence=_LICENCE,
     ),
 }
 DEFAULT_MODEL = "adaattn_lite_image"
@@ -58,8 +53,8 @@ def weights_file(model):
             its row.
     """
     if str(model) not in MODELS:
-        path = Path(model)
-        if not path.is_file():
+        path = Path(str(model))
+        if not os.path.isfile(path):
             raise InputError(
                 f"there is no model or weights file {str(model)!r}{nearest(model, MODELS)}; models: {', '.join(MODELS)}"
             )

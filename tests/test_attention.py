@@ -54,6 +54,18 @@ def test_cosine_with_the_epsilon_of_the_release(rng):
     assert_close(statistics(arrays, "cosine", eps=1e-5), expected, tolerance=1e-5)  # the row sum's is left out
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_tile_is_larger_than_asked(rng, kind, monkeypatch):
+    monkeypatch.setattr(attention, "TILE_NUMBERS", 640)
+    query, key, value = (paddle.to_tensor(x) for x in points(rng, 1, 6, 4, 100, 64))
+    state, tiles = style_state(key, value, kind), []
+    moments = state._moments
+    monkeypatch.setattr(state, "_moments", lambda query: tiles.append(query.shape[-1]) or moments(query))
+    state.statistics(query)
+    assert sum(tiles) == 100 and len(tiles) > 1
+    assert max(tiles) * (64 if kind == "softmax" else 2 * 4 + 1) <= 640
+
+
 def naive_statistics(query, key, value, kind):
     """Eqs. 5-7 and 12 as printed, in Paddle, for its automatic gradients."""
     if kind == "softmax":
@@ -99,6 +111,22 @@ def test_gradient_of_a_spread_of_zero_is_finite():
     std.sum().backward()
     assert float(std.abs().max()) == 0
     assert all(bool(paddle.isfinite(tensor.grad).all()) for tensor in tensors if tensor.grad is not None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradient_of_a_spread_lost_in_rounding_is_bounded(rng, kind):
+    """All of a query's attention on one point (softmax), or all points alike (cosine): float32 leaves noise, not 0."""
+    query, key, value = points(rng, 1, 4, 3, 200, 64, "float32")
+    value = value * 100
+    if kind == "softmax":
+        query, key = query * 30, key * 30
+    else:
+        value = np.repeat(value[:, :, :1], 64, 2) + rng.randn(1, 3, 64).astype("float32") * 1e-5
+    tensors = [paddle.to_tensor(array, stop_gradient=False) for array in (query, key, value)]
+    _, std = attention_statistics(*tensors, kind)
+    std.sum().backward()
+    gradient = np.abs(tensors[2].grad.numpy())  # of std with respect to the values: a standard deviation has slope <= 1
+    assert np.isfinite(gradient).all() and gradient.max() <= 200
 
 
 def test_linear_cosine_in_float32_is_as_close_to_float64_as_the_quadratic_form(rng):
@@ -231,6 +259,10 @@ def test_wrong_combinations_are_refused(rng):
         mix([softmax]) + mix([softmax])
     with pytest.raises(ValueError, match="different levels"):
         cosine + style_state(paddle.ones([1, 2, 3]), paddle.ones([1, 2, 3]), "cosine")
+    with pytest.raises(ValueError, match="different levels"):
+        mix([cosine, style_state(paddle.ones([1, 2, 3]), paddle.ones([1, 2, 3]), "cosine")])
+    with pytest.raises(ValueError, match="eps"):
+        cosine + style_state(paddle.ones([1, 6, 3]), paddle.ones([1, 4, 3]), "cosine", eps=0.5)
     for weights in ([1], [1, -1], [0, 0], [1, float("nan")]):
         with pytest.raises(ValueError, match="2 styles need 2 weights"):
             mix([softmax, softmax], weights)

@@ -3,10 +3,18 @@
 import os
 import pickle
 
-from ppadaattn.checkpoint import load_network, load_style, network_weights, save_style, save_weights
+from ppadaattn.checkpoint import (
+    digest,
+    fingerprint,
+    load_network,
+    load_style,
+    network_weights,
+    save_style,
+    save_weights,
+)
 from ppadaattn.convert import network_from_arrays, read_arrays
 from ppadaattn.errors import InputError
-from ppadaattn.network import AdaAttNNetwork
+from ppadaattn.network import AdaAttNNetwork, Style
 
 import numpy as np
 import paddle
@@ -24,10 +32,11 @@ def saved(tmp_path):
 
 
 def rewrite(path, change):
-    """Load the file's dict, change it, write it back as any other program would."""
+    """Load the file's dict, change it, write it back as this project would."""
     with open(path, "rb") as file:
         content = pickle.load(file)
     change(content)
+    content["digest"] = digest({name: value for name, value in content.items() if name != "digest"})
     with open(path, "wb") as file:
         pickle.dump(content, file)
 
@@ -63,15 +72,28 @@ def test_a_file_cut_anywhere_is_refused(saved):
             load_network(path)
 
 
-def test_a_changed_number_is_noticed(saved):
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_a_changed_byte_is_noticed(saved, share):
     _, path = saved
-
-    def change(content):
-        content["weights"]["decoder.stage1.1.bias"] = content["weights"]["decoder.stage1.1.bias"] + 1e-3
-
-    rewrite(path, change)
-    with pytest.raises(InputError, match="its numbers are not those that were saved"):
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * share)] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
         load_network(path)
+
+
+def test_the_digest_tells_values_types_and_names_apart():
+    value = {"a": np.zeros((2, 3), "float32"), "b": [1, "x"]}
+    same = {"b": [1, "x"], "a": np.asfortranarray(np.zeros((2, 3), "float32"))}
+    assert digest(value) == digest(same)
+    for other in (
+        {**value, "a": np.zeros((3, 2), "float32")},
+        {**value, "a": np.zeros((2, 3), "int32")},
+        {**value, "b": [1, "y"]},
+        {**value, "c": None},
+        {"a": value["a"], "c": value["b"]},
+    ):
+        assert digest(other) != digest(value)
 
 
 class Malicious:
@@ -92,7 +114,9 @@ def test_a_pickle_cannot_run_code(saved, tmp_path, monkeypatch):
     ("change", "sentence"),
     [
         (lambda c: c.clear(), "does not hold 'ppadaattn weights 1'"),
-        (lambda c: c.pop("architecture"), "cannot be built: 'architecture'"),
+        (lambda c: c.pop("architecture"), "describes no network"),
+        (lambda c: c.update(weights=[1, 2]), "describes no network"),
+        (lambda c: c["architecture"].update(width=float("inf")), "cannot be built"),
         (lambda c: c["architecture"].update(width=0.3), "cannot be built: width must be"),
         (lambda c: c["architecture"].update(depth=3), "cannot be built: .*depth"),
         (
@@ -126,24 +150,36 @@ def test_files_of_others_are_refused(saved, tmp_path):
 
 
 @pytest.mark.parametrize("attention", ["softmax", "cosine"])
-def test_style_files(tmp_path, attention):
+@pytest.mark.parametrize("kind", ["one", "two side by side", "a mix"])
+def test_style_files(tmp_path, attention, kind):
     network = AdaAttNNetwork(width=1 / 32, attention=attention)
     content, style = paddle.rand([1, 3, 20, 30]), paddle.rand([1, 3, 40, 17])
     with paddle.no_grad():
-        prepared = network.prepare_style(style)
-        save_style(tmp_path / "a.style", prepared, "the network's fingerprint")
-        restored = load_style(tmp_path / "a.style", "the network's fingerprint")
+        first, second = (network.prepare_style(image) for image in (style, 1 - style))
+        style = {"one": first, "two side by side": first + second, "a mix": Style.mix([first, second], [1, 3])}[kind]
+        style.fingerprint = fingerprint(network)
+        save_style(tmp_path / "a.style", style)
+        restored = load_style(tmp_path / "a.style", fingerprint(network))
         np.testing.assert_array_equal(
-            network.stylize(content, restored).numpy(), network.stylize(content, prepared).numpy()
+            network.stylize(content, restored).numpy(), network.stylize(content, style).numpy()
         )
-    with pytest.raises(InputError, match="prepared for another model"):
+    with pytest.raises(InputError, match="prepared by another model"):
         load_style(tmp_path / "a.style", "another")
     save_weights(tmp_path / "a.pdparams", network)
     with pytest.raises(InputError, match="does not hold 'ppadaattn style 1'"):
-        load_style(tmp_path / "a.pdparams", "the network's fingerprint")
-    rewrite(tmp_path / "a.style", lambda content: content["levels"][3].pop("centre"))
-    with pytest.raises(InputError, match="is damaged: KeyError"):
-        load_style(tmp_path / "a.style", "the network's fingerprint")
+        load_style(tmp_path / "a.pdparams", fingerprint(network))
+    content = bytearray((tmp_path / "a.style").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "a.style").write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        load_style(tmp_path / "a.style", fingerprint(network))
+
+
+def test_fingerprints_tell_architectures_with_equal_weights_apart():
+    networks = [AdaAttNNetwork(**{**OPTIONS, "conventions": name}) for name in ("paper", "release")]
+    networks[1].set_state_dict(networks[0].state_dict())
+    assert fingerprint(networks[0]) != fingerprint(networks[1])
+    assert fingerprint(networks[0]) == fingerprint(networks[0])
 
 
 @pytest.mark.parametrize("levels", [(3,), (3, 4, 5)])
@@ -156,12 +192,20 @@ def test_arrays_become_a_network(tmp_path, levels):
     np.testing.assert_array_equal(converted(content, style).numpy(), network(content, style).numpy())
 
 
+FIRST, LEVEL_3, WEIGHT = "encoder.conv1_1.weight", "adaattn3.f.weight", np.zeros((2, 3, 3, 3))
+
+
 def test_arrays_of_something_else_are_refused(tmp_path):
     for name, make, sentence in (
         ("none.npz", lambda path: None, "there is no file"),
         ("text.npz", lambda path: path.write_text("hello"), "cannot be read as .npz arrays"),
         ("one.npz", lambda path: np.savez(path, a=np.zeros(3)), "holds no AdaAttN network"),
         ("array.npz", lambda path: np.zeros(3).tofile(path), "cannot be read as .npz arrays"),
+        ("array.npy", lambda path: np.save(path, np.zeros(3)), "cannot be read as .npz arrays"),
+        ("words.npz", lambda path: np.savez(path, a=np.array("word")), "cannot be read as .npz arrays"),
+        ("flat.npz", lambda path: np.savez(path, **{FIRST: np.zeros(3), LEVEL_3: np.zeros(3)}), "holds no AdaAttN"),
+        ("odd.npz", lambda path: np.savez(path, **{FIRST: np.zeros((3, 3, 3, 3)), LEVEL_3: 0}), "expected"),
+        ("35.npz", lambda path: np.savez(path, **{FIRST: WEIGHT, LEVEL_3: 0, LEVEL_3.replace("3", "5"): 0}), "5 only"),
     ):
         make(tmp_path / name)
         with pytest.raises(InputError, match=sentence):

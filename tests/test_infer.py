@@ -4,8 +4,10 @@ import os
 
 from ppadaattn import cli
 from ppadaattn.checkpoint import load_network, network_weights
+from ppadaattn.errors import InputError
 from ppadaattn.images import read_image
 from ppadaattn.network import AdaAttNNetwork
+from ppadaattn.stylizer import Stylizer
 
 import numpy as np
 import paddle
@@ -133,6 +135,48 @@ def test_resume_keeps_what_is_there(run, picture):
     np.testing.assert_array_equal(read_image("out/c2_s.png"), whole)
 
 
+def test_resume_paints_again_what_cannot_be_read_and_refuses_equal_names(run, picture):
+    for name in ("c1.png", "c2.png", "c2.jpg", "s.png"):
+        picture(name)
+    words = ("--style", "s.png", "--output", "out", "--resume", "--content", "c1.png", "c2.png")
+    assert run(*words)[0] == 0
+    whole = read_image("out/c1_s.png")
+    with open("out/c1_s.png", "w") as file:
+        file.write("damaged")
+    assert run(*words)[0] == 0
+    np.testing.assert_array_equal(read_image("out/c1_s.png"), whole)
+    status, _, err = run(*words, "--content", "c2.jpg")
+    assert status == 2 and "different names" in err
+
+
+def test_an_error_on_the_way_keeps_what_is_done(run, picture, monkeypatch):
+    for name in ("c1.png", "c2.png", "c3.png", "s.png"):
+        picture(name)
+    write = cli.write_image
+
+    def full_disk(path, image):
+        if path.name == "c2_s.png":
+            raise InputError(f"{path} cannot be written: No space left on device")
+        write(path, image)
+
+    monkeypatch.setattr(cli, "write_image", full_disk)
+    status, _, err = run("--content", "c1.png", "c2.png", "c3.png", "--style", "s.png", "--output", "out")
+    assert status == 1 and "No space left on device; 1 of 3 pictures are done, --resume goes on" in err
+    assert files("out") == ["c1_s.png"]
+
+
+def test_too_little_memory_is_said(run, picture, monkeypatch):
+    content, style = picture("c.png"), picture("s.png")
+
+    def no_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Stylizer, "prepare_style", lambda *_, **__: None)
+    monkeypatch.setattr(Stylizer, "__call__", no_memory)
+    status, _, err = run("--content", content, "--style", style)
+    assert status == 2 and "c.png at 32 x 24 pixels needs more memory than there is; lower --size" in err
+
+
 def test_a_bad_picture_among_many_is_skipped(run, picture):
     for name in ("in/a.png", "in/c.png", "s.png"):
         picture(name)
@@ -167,7 +211,7 @@ def bad(*words, sentence):
         bad("--content", "c.png", sentence="--content and --style go together"),
         bad("--content", "no.png", "--style", "s.png", sentence="there is no file or folder no.png"),
         bad("--content", "c.png", "--style", "empty", sentence="the folder empty holds no pictures"),
-        bad("--content", "x*.png", "--style", "s.png", sentence="no picture (.jpg, .jpeg, "),
+        bad("--content", "x*.png", "--style", "s.png", sentence="no pictures match x*.png that can be rea"),
         bad("--content", "text.jpg", "--style", "s.png", sentence="text.jpg is not a picture that can be read"),
         bad("--content", "cut.jpg", "--style", "s.png", sentence="cut.jpg cannot be read, it may be damaged or cut"),
         bad("--content", "c.png", "--style", "dot.png", sentence="dot.png is 1 x 1 pixels; each side must be at"),
@@ -179,6 +223,10 @@ def bad(*words, sentence):
         bad(*PAIR, "--output", "x.gif", sentence="x.gif: pictures are written as .jpg"),
         bad(*PAIR, "--output", "c.png", sentence="c.png is one of the pictures to read"),
         bad(*PAIR, "--style", "c.png", "s.png", "--output", "x.png", sentence="2 pictures need a folder"),
+        bad("--content", "", "--style", "s.png", sentence="a file name is empty"),
+        bad(*PAIR, "--output", "", sentence="--output is empty"),
+        bad(*PAIR, "--output", "text", sentence="text is not a folder"),
+        bad(*PAIR, "--size", "²", sentence="argument --size: expected a number of pixels"),
         bad(*PAIR, "--device", "tpu", sentence="device 'tpu' is not known; expected"),
     ],
 )  # fmt: skip
@@ -187,8 +235,9 @@ def test_bad_input_is_one_sentence_status_2_and_nothing_written(capsys, picture,
     picture("cut.jpg", 64, 64)
     with open("cut.jpg", "r+b") as file:
         file.truncate(1500)
-    with open("text.jpg", "w") as file:
-        file.write("no picture")
+    for name in ("text.jpg", "text"):
+        with open(name, "w") as file:
+            file.write("no picture")
     Image.new("RGB", (1, 1)).save("dot.png")
     os.mkdir("empty")
     before = files()
@@ -198,7 +247,7 @@ def test_bad_input_is_one_sentence_status_2_and_nothing_written(capsys, picture,
         status = stopped.code
     output = capsys.readouterr()
     assert status == 2 and sentence in output.err
-    assert "Traceback" not in output.err and output.out == ""
+    assert output.err.startswith("error: ") and output.err.count("\n") == 1 and output.out == ""
     assert files() == before and files("empty") == []
 
 

@@ -91,8 +91,30 @@ def test_styles_side_by_side_and_mixed(rng):
         )
         assert np.abs(network.stylize(content, Style.mix([first, second])).numpy() - same).max() > 1e-3
     level_3, _ = tiny_network(levels=(3,), attention="cosine")
-    with pytest.raises(ValueError, match="different networks"):
-        first + level_3.prepare_style(style)
+    other = level_3.prepare_style(style)
+    with pytest.raises(ValueError, match="one network has prepared"):
+        first + other
+    with pytest.raises(ValueError, match="one network has prepared"):
+        Style.mix([first, other])
+    with pytest.raises(TypeError, match="one or more Style"):
+        Style.mix([])
+    with pytest.raises(TypeError):
+        first + "style"
+    with pytest.raises(ValueError, match=r"for levels \[3\], this network has \[3, 4, 5\]"):
+        network.stylize(content, other)
+
+
+def test_release_samples_the_style_by_the_seed(rng):
+    """At 260 x 260 level 3 has 65 x 65 = 4225 points, a little more than the 4096 that the release uses."""
+    network, _ = tiny_network(conventions="release")
+    content, style = (paddle.to_tensor(x) for x in images(rng, style=(260, 260)))
+    with paddle.no_grad():
+        prepared = network.prepare_style(style, seed=1)
+        assert [prepared.states[level].count for level in (3, 4, 5)] == [4096, 33 * 33, 17 * 17]
+        first, again, other = (network(content, style, seed=seed).numpy() for seed in (1, 1, 2))
+        np.testing.assert_array_equal(first, network.stylize(content, prepared).numpy())
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
 
 
 def test_full_width_has_the_sizes_of_table_3_and_of_the_release():

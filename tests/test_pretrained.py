@@ -70,7 +70,7 @@ def test_reference_outputs_are_met(shared, kind):
     with paddle.no_grad():
         features = network.encoder(tensors[0])
         style = network.prepare_style(tensors[1])
-        for level, layer, _, key in network._inputs(tensors[0]):
+        for level, layer, _, key in network.attention_inputs(features):
             np.testing.assert_allclose(
                 features[f"relu{level}_1"][0].numpy(), expected[f"content_relu{level}_1"], atol=1e-4
             )

@@ -74,8 +74,22 @@ def test_styles_are_saved_for_their_model(stylizer, rng, tmp_path):
     np.testing.assert_array_equal(
         stylizer(content, stylizer.load_style(tmp_path / "a.style")), stylizer(content, style)
     )
-    with pytest.raises(InputError, match="prepared for another model"):
+    with pytest.raises(InputError, match="prepared by another model"):
         ppadaattn.load("adaattn_lite_video", device="cpu").load_style(tmp_path / "a.style")
+
+
+def test_styles_of_another_model_are_refused(stylizer, rng, tmp_path):
+    content, style = arrays(rng)
+    foreign = ppadaattn.load("adaattn_lite_video", device="cpu").prepare_style(style)
+    for use in (lambda: stylizer(content, foreign), lambda: stylizer.save_style(tmp_path / "a.style", foreign)):
+        with pytest.raises(InputError, match="prepared by another model"):
+            use()
+    with pytest.raises(ValueError, match="one network has prepared"):
+        foreign + stylizer.prepare_style(style)
+    both = stylizer.prepare_style(style) + stylizer.prepare_style(255 - style)
+    mixed = ppadaattn.Style.mix([both, stylizer.prepare_style(style)])
+    assert stylizer(content, mixed).shape == content.shape
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -85,6 +99,8 @@ def test_styles_are_saved_for_their_model(stylizer, rng, tmp_path):
         (lambda a: a[:, :, 0], r"got an array of uint8 \(37, 50\)"),
         (lambda a: np.dstack([a, a[:, :, :1]]), r"got an array of uint8 \(37, 50, 4\)"),
         (lambda a: a[:15], "the content array is 50 x 15 pixels"),
+        (lambda a: a.tolist(), "got list"),
+        (lambda a: None, "got NoneType"),
     ],
 )
 def test_other_arrays_are_refused(stylizer, rng, change, sentence):

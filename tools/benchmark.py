@@ -9,12 +9,12 @@ import functools
 import multiprocessing
 import os
 import platform
-import resource
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 
 import ppadaattn
+from ppadaattn import vgg
 from ppadaattn.attention import attention_statistics
 from ppadaattn.zoo import MODELS
 
@@ -72,9 +72,10 @@ def measure_attention(method, content_size, style_size):
 
 
 @paddle.no_grad()
-def measure_network(model, size):
+def measure_network(model, size, bands):
     """(seconds, peak bytes of the process) of one content of `size` x `size`, the style prepared before."""
     stylizer = ppadaattn.load(model, device="cpu")
+    vgg.UNFOLDED_NUMBERS = vgg.UNFOLDED_NUMBERS if bands else 2**60
     style = stylizer.network.prepare_style(paddle.rand([1, 3, STYLE_SIZE, STYLE_SIZE]))
     content = paddle.rand([1, 3, size, size])
     return median_time(lambda: stylizer.stylize_tensor(content, style)), _peak()
@@ -109,6 +110,8 @@ def _peak():
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
     except OSError:
+        import resource  # which Windows has not
+
         kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return kilobytes if platform.system() == "Darwin" else kilobytes * 1024
 
@@ -138,18 +141,18 @@ def print_attention(sizes):
             print(f"{row}| {seconds:.2f} s | {ratios[0]} | {extra / 2**20:.0f} MiB | {ratios[1]} |", flush=True)
 
 
-def print_network(models, sizes):
+def print_network(models, sizes, bands):
     print(f"\n## Whole network (content of side N, prepared style of side {STYLE_SIZE})\n")
-    print("| model | side | time | microseconds a pixel | to the first row | peak memory of the process |")
-    print("|---|---|---|---|---|---|", flush=True)
+    print("| model | side | time | microseconds a pixel | to first row | peak memory of the process | to first row |")
+    print("|---|---|---|---|---|---|---|", flush=True)
     for model in models:
         first = None
         for size in sizes:
-            seconds, peak = in_new_process(measure_network, model, size)
+            seconds, peak = in_new_process(measure_network, model, size, bands)
             pixel = seconds / size**2 * 1e6
-            first = first or pixel
-            row = f"| {model} | {size} | {seconds:.2f} s | {pixel:.2f} | {pixel / first:.2f} |"
-            print(f"{row} {peak / 2**20:.0f} MiB |", flush=True)
+            first = first or (pixel, peak)
+            row = f"| {model} | {size} | {seconds:.2f} s | {pixel:.2f} | {pixel / first[0]:.2f} |"
+            print(f"{row} {peak / 2**20:.0f} MiB | {peak / first[1]:.2f} |", flush=True)
 
 
 def main(argv=None):
@@ -171,13 +174,14 @@ def main(argv=None):
         metavar="SIDE",
         help=f"sides for the network table; none leaves it out (default: {' '.join(map(str, NETWORK_SIZES))})",
     )
-    parser.add_argument("--models", nargs="+", default=list(MODELS), help="default: %(default)s")
+    parser.add_argument("--no-bands", action="store_true", help="convolve whole maps, to see what bands of rows bring")
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="default: %(default)s")
     args = parser.parse_args(argv)
     print(f"paddle {paddle.__version__}, {platform.machine()}, {os.cpu_count()} cores\n")
     if args.attention:
         print_attention(args.attention)
     if args.network:
-        print_network(args.models, args.network)
+        print_network(args.models, args.network, not args.no_bands)
 
 
 def _pair(text):

@@ -10,4 +10,6 @@ if __name__ == "__main__":
         from ppadaattn.cli import infer
     except ImportError as error:
         sys.exit(f"error: {error}; from the clone, pip install -e '.[cpu]' installs what is needed")
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(infer())
