@@ -81,6 +81,11 @@ def stacked_key(features, level, resize="bilinear"):
     return normalize(paddle.concat([*shallow, features[f"relu{level}_1"]], 1))
 
 
+def unit_points(points, eps=0.0):
+    """Points [B, D, N] divided by their Euclidean norm plus `eps`; a zero vector stays one."""
+    return points / (points.square().sum(1, keepdim=True).clip(min=1e-30).sqrt() + eps)
+
+
 def sample_points(count, num_style_points=None, seed=0):
     """Indices of the style points that attention uses, as the authors' release draws them, or None for all.
 
@@ -260,14 +265,13 @@ class CosineState(StyleState):
         for start in range(0, count, points):
             tile = value[:, :, start : start + points] - centre
             rows = paddle.concat([tile, tile.square(), paddle.ones_like(tile[:, :1])], 1)
-            unit_key = key[:, :, start : start + points]
-            unit_key = unit_key / _norm(unit_key, eps)
+            unit_key = unit_points(key[:, :, start : start + points], eps)
             products = products + paddle.matmul(rows, unit_key, transpose_y=True)
             sums = sums + rows.sum(-1, keepdim=True)
         return cls(products, sums, centre, count, eps)
 
     def _moments(self, query):
-        weighted = paddle.matmul(self.products, query) / _norm(query, self.eps) + self.sums
+        weighted = paddle.matmul(self.products, unit_points(query, self.eps)) + self.sums
         value_rows, score_sum = weighted.split([2 * self.value_channels, 1], 1)
         # Scores are at least 0; their sum is 0 only for a query opposite to every key, where rounding is all there is.
         smallest = 8 * paddle.finfo(query.dtype).eps * self.count
@@ -379,11 +383,6 @@ def _std(first, second):
     variance = second - first.square()
     certain = variance > paddle.finfo(second.dtype).eps * second
     return paddle.where(certain, variance, paddle.ones_like(variance)).sqrt() * certain.astype(variance.dtype)
-
-
-def _norm(points, eps):
-    """Euclidean norm of each point, [B, 1, N], plus eps; a zero vector stays one when divided by it."""
-    return points.square().sum(1, keepdim=True).clip(min=1e-30).sqrt() + eps
 
 
 def _check_alike(states):

@@ -1,0 +1,176 @@
+"""The losses of the paper (section 3.3, 3.4 and 4.3): features in, scalars out, no network inside.
+
+Features are those of the loss network (VGG-19), as `Encoder` gives them: {'relu1_1': [B, C1, H1, W1], ...}. Each loss
+is a float tensor without axes, to be weighted outside (eq. 9: 10 L_gs + 3 L_lf, and + 100 L_is for video).
+
+Options that the losses share:
+    levels: which relu{x}_1 are summed over.
+    distance: 'mse', the mean of squared differences (the authors' release; the weights 10 and 3 were tuned with it), or
+        'l2', the norm of the difference as the paper writes it, averaged over the batch.
+    shares: {level: factor}, 1 for levels that are not in it. The paper has none.
+"""
+
+from ppadaattn.attention import (
+    TILE_NUMBERS,
+    channel_statistics,
+    modulate,
+    sample_points,
+    stacked_key,
+    style_state,
+    unit_points,
+)
+
+import paddle
+from paddle.autograd import PyLayer
+
+DISTANCES = ("mse", "l2")
+SIMILARITY_READINGS = ("printed", "size_independent")
+
+
+def global_style_loss(stylized, style, *, levels=(2, 3, 4, 5), distance="mse", shares=None):
+    """L_gs (eq. 10): distances of each channel's mean and standard deviation over the whole picture."""
+
+    def term(name):
+        pairs = zip(channel_statistics(stylized[name]), channel_statistics(style[name]))
+        return sum(_distance(actual, target, distance) for actual, target in pairs)
+
+    return _sum_over_levels(term, levels, shares)
+
+
+def local_feature_loss(
+    stylized,
+    content,
+    style,
+    *,
+    levels=(3, 4, 5),
+    attention="softmax",
+    resize="bilinear",
+    num_style_points=None,
+    seed=0,
+    distance="mse",
+    shares=None,
+):
+    """L_lf (eq. 11): distance to AdaAttN*, AdaAttN without its convolutions f, g and h.
+
+    No gradient flows into the target.
+
+    Args:
+        attention, resize: as in the network that is trained.
+        num_style_points, seed: as in `attention.sample_points`, on every level (the release: 4096; the paper: None).
+    """
+
+    def term(name):
+        target = adaattn_star(content, style, int(name[4]), attention, resize, num_style_points, seed)
+        return _distance(stylized[name], target, distance)
+
+    return _sum_over_levels(term, levels, shares)
+
+
+@paddle.no_grad()
+def adaattn_star(content, style, level, attention="softmax", resize="bilinear", num_style_points=None, seed=0):
+    """AdaAttN*(F_c^x, F_s^x, F_c^{1:x}, F_s^{1:x}) of eq. 11, without gradient: [B, C, H_x, W_x] at level x."""
+    query, key = (stacked_key(features, level, resize).flatten(2) for features in (content, style))
+    value = style[f"relu{level}_1"].flatten(2)
+    chosen = sample_points(key.shape[-1], num_style_points, seed)
+    if chosen is not None:
+        key, value = key.index_select(chosen, -1), value.index_select(chosen, -1)
+    return modulate(content[f"relu{level}_1"], *style_state(key, value, attention).statistics(query))
+
+
+def content_loss(stylized, content, *, levels=(3, 4, 5), distance="mse", shares=None):
+    """L_c of the ablation (section 4.3): distance to the content's own features.
+
+    The paper does not say at which layers; these are those of L_lf, which it replaces.
+    """
+    return _sum_over_levels(lambda name: _distance(stylized[name], content[name].detach(), distance), levels, shares)
+
+
+def image_similarity_loss(contents, stylized, *, levels=(2, 3, 4), reading="printed", shares=None):
+    """L_is (eq. 13): two stylized frames should be as similar to each other, point by point, as the two frames are.
+
+    Args:
+        contents: (features of frame 1, features of frame 2).
+        stylized: (features of the stylized frame 1, of the stylized frame 2).
+        reading: 'printed', eq. 13 as it stands: with columns that sum to 1 and a mean over all pairs it is of the order
+            1/N, so that it shrinks as pictures grow; 'size_independent' multiplies each level by N of frame 1.
+    """
+    if reading not in SIMILARITY_READINGS:
+        raise ValueError(f"reading must be one of {', '.join(SIMILARITY_READINGS)}; got {reading!r}")
+
+    def term(name):
+        fixed = [features[name].detach() for features in contents]
+        points = [unit_points(feature.flatten(2)) for feature in (*fixed, *(features[name] for features in stylized))]
+        loss = _SimilarityDistance.apply(*points)
+        return loss * points[0].shape[-1] if reading == "size_independent" else loss
+
+    return _sum_over_levels(term, levels, shares)
+
+
+def _sum_over_levels(term, levels, shares):
+    return sum((shares or {}).get(level, 1.0) * term(f"relu{level}_1") for level in levels)
+
+
+def _distance(actual, target, kind):
+    difference = (actual - target).square()
+    if kind == "mse":
+        return difference.mean()
+    if kind == "l2":
+        # The root's gradient is unbounded at 0.
+        return difference.flatten(1).sum(1).clip(min=1e-24).sqrt().mean()
+    raise ValueError(f"distance must be one of {', '.join(DISTANCES)}; got {kind!r}")
+
+
+class _SimilarityDistance(PyLayer):
+    """One level of eq. 13 on unit points c_1, c_2, cs_1, cs_2, each [B, C, N_1 or N_2] -> scalar, mean over the batch.
+
+    D_ij = 1 - u_i . v_j is normalized column by column, so columns are done tile by tile. The backward pass computes
+    each tile again; an N_1 x N_2 matrix is never whole. No gradient flows to the contents.
+    """
+
+    @staticmethod
+    def forward(ctx, content_1, content_2, stylized_1, stylized_2):
+        ctx.save_for_backward(content_1, content_2, stylized_1, stylized_2)
+        ctx.needed = [not points.stop_gradient for points in (stylized_1, stylized_2)]
+        total = paddle.zeros([], stylized_1.dtype)
+        for tile in _column_tiles(content_1, content_2):
+            content, stylized = (_column_shares(u, v[:, :, tile]) for u, v in _pairs(ctx))
+            total = total + (content[0] - stylized[0]).abs().sum()
+        return total / _count(content_1, content_2)
+
+    @staticmethod
+    def backward(ctx, grad):
+        content_1, content_2, stylized_1, stylized_2 = ctx.saved_tensor()
+        scale = grad / _count(content_1, content_2)
+        grad_1, grad_2 = paddle.zeros_like(stylized_1), []
+        for tile in _column_tiles(content_1, content_2):
+            (content_share, _), (share, sums) = (_column_shares(u, v[:, :, tile]) for u, v in _pairs(ctx))
+            # share = D / s: d share_ij = (d D_ij - share_ij d s_j) / s_j, and both D and s contain -u_i . v_j.
+            sign = (share - content_share).sign() * scale
+            grad_distance = (sign - (sign * share).sum(1, keepdim=True)) / sums
+            grad_1 = grad_1 - paddle.matmul(stylized_2[:, :, tile], grad_distance, transpose_y=True)
+            grad_2.append(-paddle.matmul(stylized_1, grad_distance))
+        gradients = (grad_1, paddle.concat(grad_2, -1))
+        return (None, None, *(gradient if needed else None for gradient, needed in zip(gradients, ctx.needed)))
+
+
+def _pairs(ctx):
+    content_1, content_2, stylized_1, stylized_2 = ctx.saved_tensor()
+    return (content_1, content_2), (stylized_1, stylized_2)
+
+
+def _column_tiles(first, second):
+    batch, _, rows = first.shape
+    columns = max(1, TILE_NUMBERS // (batch * rows))
+    return [slice(start, start + columns) for start in range(0, second.shape[-1], columns)]
+
+
+def _column_shares(first, second):
+    """D_ij / sum_i D_ij, [B, N_1, n], and the sums, [B, 1, n], for all of `first` and n points of `second`."""
+    distances = 1 - paddle.matmul(first, second, transpose_x=True)
+    # Linear in the points; 0 only where all points of both are one.
+    sums = distances.sum(1, keepdim=True).clip(min=1e-12)
+    return distances / sums, sums
+
+
+def _count(first, second):
+    return first.shape[0] * first.shape[-1] * second.shape[-1]
