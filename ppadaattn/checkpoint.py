@@ -43,6 +43,8 @@ def _read(path, kind):
             saved = _PlainUnpickler(file).load()
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # a damaged pickle raises nearly anything
         raise InputError(
             f"{path} cannot be read as {kind!r}: it is damaged, cut short or another file: {error}"
@@ -119,16 +121,18 @@ def load_network(path):
     architecture, preprocessing, weights = (saved.get(name) for name in ("architecture", "preprocessing", "weights"))
     if not isinstance(architecture, dict) or not isinstance(weights, dict):
         raise InputError(f"{path} describes no network: expected dicts 'architecture' and 'weights' in it")
-    network = build_network(path, **architecture)
+    network = build_network(path, architecture)
     if preprocessing != PREPROCESSING:
         raise InputError(f"{path} is for images prepared as {preprocessing}; this version prepares {PREPROCESSING}")
-    set_weights(network, {str(name): np.asarray(array, "float32") for name, array in weights.items()}, path)
+    if not all(isinstance(array, np.ndarray) and array.dtype == np.float32 for array in weights.values()):
+        raise InputError(f"{path} describes no network: expected float32 arrays as its weights")
+    set_weights(network, weights, path)
     network.eval()
     return network
 
 
-def build_network(source, **architecture):
-    """An AdaAttNNetwork; an architecture that there is not becomes an InputError that names `source`."""
+def build_network(source, architecture):
+    """An AdaAttNNetwork of a dict of its arguments; InputError that names `source` where there is no such network."""
     try:
         return AdaAttNNetwork(**architecture)
     except (OverflowError, TypeError, ValueError) as error:
@@ -142,7 +146,7 @@ def set_weights(network, weights, source):
     """
     expected = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: list(np.shape(array)) for name, array in weights.items()}
-    for name in sorted(expected.keys() | found.keys()):
+    for name in sorted(expected.keys() | found.keys(), key=str):
         if expected.get(name) != found.get(name):
             raise InputError(
                 f"{source} does not fit the network {network.architecture}: "
@@ -166,4 +170,8 @@ def load_style(path, network_fingerprint):
     saved = _read(path, STYLE)
     if saved.get("fingerprint") != network_fingerprint:
         raise InputError(f"{path} was prepared by another model; prepare the style again with this one")
-    return Style({level: state_from_dict(state) for level, state in saved["levels"].items()}, network_fingerprint)
+    try:
+        states = {level: state_from_dict(state) for level, state in saved["levels"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} describes no style: {error!r}") from None
+    return Style(states, network_fingerprint)

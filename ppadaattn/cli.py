@@ -4,6 +4,7 @@ Exit status: 0 done; 1 some pictures of many were not painted; 2 bad input, noth
 """
 
 import argparse
+import errno
 import os
 import sys
 import time
@@ -136,48 +137,53 @@ def _infer(args):
     contents, styles = _readable(contents, args.size), _readable(styles, args.style_size)
     stylizer = load(args.model, device=args.device)
 
-    start, done, thumbnails = time.perf_counter(), 0, {}
+    start, thumbnails, problems = time.perf_counter(), {}, []
     pairs = len(contents) * len(styles)
-    try:
-        for place, picture in _paint_pairs(stylizer, contents, styles, outputs, args):
-            done += 1
-            if sheet_path is not None:
-                thumbnails[place] = thumbnail(picture, SHEET_CELL)
-        if sheet_path is not None:
-            asides = [[thumbnail(read_image(path), SHEET_CELL) for path in paths] for paths in (contents, styles)]
-            write_image(sheet_path, contact_sheet(*asides, thumbnails, SHEET_CELL))
-    except InputError as error:
-        if done == 0 or pairs == 1:
-            raise
-        print(f"error: {error}; {done} of {pairs} pictures are done, --resume goes on from there", file=sys.stderr)
-        return 1
+    for place, picture in _paint_pairs(stylizer, contents, styles, outputs, args, problems):
+        thumbnails[place] = thumbnail(picture, SHEET_CELL) if sheet_path else None
+    done = len(thumbnails)
+    if done == 0:
+        raise InputError("; ".join(problems))
+    if sheet_path is not None:
+        asides = [[thumbnail(read_image(path), SHEET_CELL) for path in paths] for paths in (contents, styles)]
+        write_image(sheet_path, contact_sheet(*asides, thumbnails, SHEET_CELL))
+    for problem in problems:
+        print(f"not painted: {problem}", file=sys.stderr)
 
     output = outputs[contents[0], styles[0]]
     height, width = picture.shape[:2]
-    what = f"{width} x {height} pixels" if output and pairs == 1 else f"{pairs} picture{'s' * (pairs > 1)}"
+    what = f"{width} x {height} pixels" if output and pairs == 1 else f"{done} picture{'s' * (done > 1)}"
     where = sheet_path or (output if pairs == 1 else output.parent)
     print(f"{where}: {what} in {time.perf_counter() - start:.1f} s")
-    if pairs == 1 and max(height, width) < max(read_image(contents[0]).shape):
+    if pairs == 1 and args.size and args.size < max(read_image(contents[0]).shape):
         print(f"(reduced to a long side of {args.size} pixels; --size 0 paints a picture at its own size)")
-    return 0 if len(contents) + len(styles) == asked else 1
+    return 0 if len(contents) + len(styles) == asked and not problems else 1
 
 
-def _paint_pairs(stylizer, contents, styles, outputs, args):
-    """Paint each content in each style and write it, unless --resume finds it; yields ((row, column), picture)."""
+def _paint_pairs(stylizer, contents, styles, outputs, args, problems):
+    """Paint each content in each style and write it, unless --resume finds it; yields ((row, column), picture).
+
+    What goes wrong with one pair is added to `problems`, and the next ones are painted, unless the disk is full.
+    """
     pairs = len(contents) * len(styles)
     with tqdm(total=pairs, unit="picture", disable=pairs == 1) as progress:
         for column, style_path in enumerate(styles):
             style = None  # prepared once, and only if a picture needs it
             for row, content_path in enumerate(contents):
                 output = outputs[content_path, style_path]
-                picture = _found(output) if args.resume and output is not None else None
-                if picture is None:
-                    style = style or stylizer.prepare_style(style_path, style_size=args.style_size)
-                    picture = _paint(stylizer, content_path, style, args.size)
-                    if output is not None:
-                        write_image(output, picture)
+                try:
+                    picture = _found(output) if args.resume and output is not None else None
+                    if picture is None:
+                        style = style or stylizer.prepare_style(style_path, style_size=args.style_size)
+                        picture = _paint(stylizer, content_path, style, args.size)
+                        if output is not None:
+                            write_image(output, picture)
+                    yield (row, column), picture
+                except InputError as error:
+                    problems.append(str(error))
+                    if getattr(error.__cause__, "errno", None) == errno.ENOSPC:
+                        return
                 progress.update()
-                yield (row, column), picture
 
 
 def _found(path):
@@ -203,6 +209,8 @@ def _plan_outputs(contents, styles, args):
         sheet_path = path / "grid.png" if args.grid else None
     else:
         check_suffix(path)
+        if args.resume:
+            raise InputError(f"--resume needs a folder of pictures to go on with, and --output {path} is one file")
         if len(pairs) > 1 and not args.grid:
             raise InputError(f"{len(pairs)} pictures need a folder, and --output {path} is one file")
         outputs = dict.fromkeys(pairs, None if args.grid else path)
@@ -278,6 +286,8 @@ def convert_weights(argv=None):
 
 def _convert_weights(args):
     check_writable(args.output)
+    if os.path.realpath(args.output) == os.path.realpath(args.arrays):
+        raise InputError(f"{args.output} is the file to read; choose another --output")
     arrays = read_arrays(args.arrays)
     network = network_from_arrays(arrays, args.arrays, attention=args.attention, conventions=args.conventions)
     save_weights(args.output, network, args.about)

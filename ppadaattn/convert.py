@@ -15,11 +15,15 @@ def read_arrays(path):
         with zipfile.ZipFile(path):  # np.load would take other files too
             pass
         with np.load(path, allow_pickle=False) as file:
-            return {name: np.asarray(file[name], "float32") for name in file.files}
+            arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
-    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, AttributeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} cannot be read as .npz arrays: {error}") from None
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} does not hold finite real numbers")
+    return {name: array.astype("float32") for name, array in arrays.items()}
 
 
 def network_from_arrays(arrays, source, *, attention, conventions="paper"):
@@ -38,6 +42,7 @@ def network_from_arrays(arrays, source, *, attention, conventions="paper"):
             f"{source} holds no AdaAttN network: expected {first!r} and 'adaattn3.f.weight' among its names"
         )
     width = len(arrays[first]) / BLOCKS[1][0]
-    network = build_network(source, width=width, levels=levels, attention=attention, conventions=conventions)
+    architecture = {"width": width, "levels": levels, "attention": attention, "conventions": conventions}
+    network = build_network(source, architecture)
     set_weights(network, arrays, source)
     return network

@@ -46,13 +46,16 @@ def find_images(patterns):
     for pattern in map(str, patterns):
         if not pattern:
             raise InputError("a file name is empty; give files, folders or globs")
-        folder, name = os.path.split(pattern)
+        if os.path.isdir(pattern) and not os.access(pattern, os.R_OK | os.X_OK):
+            raise InputError(f"the folder {pattern} cannot be read: permission denied")
         if os.path.isdir(pattern):
             matches = _pictures(os.path.join(glob.escape(pattern), "*"))
         elif os.path.exists(pattern):
             matches = [Path(pattern)]
-        elif glob.has_magic(pattern):  # brackets in the name of a folder that is there are no glob
-            matches = _pictures(os.path.join(glob.escape(folder), name) if os.path.isdir(folder) else pattern)
+        elif glob.has_magic(pattern):
+            # Brackets in the name of a folder that is there are no glob.
+            folder = next((parent for parent in Path(pattern).parents if os.path.isdir(parent)), Path())
+            matches = _pictures(os.path.join(glob.escape(str(folder)), Path(pattern).relative_to(folder)))
         else:
             raise InputError(f"there is no file or folder {pattern}")
         if not matches:
@@ -159,6 +162,8 @@ def write_image(path, image):
 
     The file is whole or not there. Raises InputError when it cannot be written.
     """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4):
+        raise InputError(f"a picture must be uint8 H x W x 3 or 4 to be written; got {image.dtype} {image.shape}")
     check_suffix(path)
     kind, options = FORMATS[Path(path).suffix.lower()]
     image = flatten(image) if kind in WITHOUT_ALPHA else image

@@ -4,6 +4,9 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+# Against a damaged or foreign file that would fill the memory before anything is noticed.
+MAX_WIDTH = 4
+
 # Channels, and convolutions before the next pooling, of each block; of the last block only relu5_1 is used.
 BLOCKS = {1: (64, 2), 2: (128, 2), 3: (256, 4), 4: (512, 4), 5: (512, 1)}
 
@@ -15,8 +18,11 @@ UNFOLDED_NUMBERS = 2**22
 def scaled_channels(width):
     """Channels of relu1_1 ... relu5_1 for a `width`: {1: 64 * width, ..., 5: 512 * width}."""
     scaled = {block: channels * width for block, (channels, _) in BLOCKS.items()}
-    if width <= 0 or any(channels != int(channels) for channels in scaled.values()):
-        raise ValueError(f"width must be a positive multiple of 1/64, so that channel counts are whole; got {width}")
+    if not 0 < width <= MAX_WIDTH or any(channels != int(channels) for channels in scaled.values()):
+        raise ValueError(
+            f"width must be a positive multiple of 1/64, so that channel counts are whole, and at most {MAX_WIDTH}; "
+            f"got {width}"
+        )
     return {block: int(channels) for block, channels in scaled.items()}
 
 

@@ -116,7 +116,8 @@ def test_find_images(picture, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "b" / "folder.png").mkdir()
     found = [str(path) for path in find_images(["a[1].png", "b", "b/*.png", tmp_path / "b" / "2.png", "**/3.png"])]
-    assert [str(path) for path in find_images(["c [d]/*.png"])] == [os.path.join("c [d]", "4.png")]
+    for pattern in ("c [d]/*.png", "c [d]/**/*.png", tmp_path / "c [d]" / "?.png"):
+        assert [path.name for path in find_images([pattern])] == ["4.png"]
     assert found == ["a[1].png", os.path.join("b", "1.JPG"), os.path.join("b", "2.png"), os.path.join("b/deeper/3.png")]
 
 
@@ -206,5 +207,8 @@ def test_nothing_is_half_written(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="choose another format"):
         write_image(tmp_path / "a.webp", np.zeros((16, 17000, 3), "uint8"))
     assert os.listdir(tmp_path) == ["a.png"]
+    for wrong in (np.zeros((20, 20, 3)), np.zeros((20, 20), "uint8"), np.zeros((20, 20, 2), "uint8")):
+        with pytest.raises(InputError, match="must be uint8 H x W x 3 or 4"):
+            write_image(path, wrong)
     with pytest.raises(InputError, match="pictures are written as .jpg"):
         write_image(tmp_path / "a.gif", np.zeros((20, 20, 3), "uint8"))

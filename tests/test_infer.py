@@ -1,5 +1,6 @@
 """tools/infer.py as a user calls it."""
 
+import errno
 import os
 
 from ppadaattn import cli
@@ -149,20 +150,22 @@ def test_resume_paints_again_what_cannot_be_read_and_refuses_equal_names(run, pi
     assert status == 2 and "different names" in err
 
 
-def test_an_error_on_the_way_keeps_what_is_done(run, picture, monkeypatch):
+@pytest.mark.parametrize("full", [True, False])
+def test_an_error_on_the_way_keeps_what_is_done_and_goes_on_unless_the_disk_is_full(run, picture, monkeypatch, full):
     for name in ("c1.png", "c2.png", "c3.png", "s.png"):
         picture(name)
     write = cli.write_image
 
     def full_disk(path, image):
         if path.name == "c2_s.png":
-            raise InputError(f"{path} cannot be written: No space left on device")
+            cause = OSError(errno.ENOSPC if full else errno.ENAMETOOLONG, "")
+            raise InputError(f"{path} cannot be written: No space left on device") from cause
         write(path, image)
 
     monkeypatch.setattr(cli, "write_image", full_disk)
     status, _, err = run("--content", "c1.png", "c2.png", "c3.png", "--style", "s.png", "--output", "out")
-    assert status == 1 and "No space left on device; 1 of 3 pictures are done, --resume goes on" in err
-    assert files("out") == ["c1_s.png"]
+    assert status == 1 and "not painted: " in err and "No space left on device" in err
+    assert files("out") == (["c1_s.png"] if full else ["c1_s.png", "c3_s.png"])
 
 
 def test_too_little_memory_is_said(run, picture, monkeypatch):
@@ -225,6 +228,7 @@ def bad(*words, sentence):
         bad(*PAIR, "--style", "c.png", "s.png", "--output", "x.png", sentence="2 pictures need a folder"),
         bad("--content", "", "--style", "s.png", sentence="a file name is empty"),
         bad(*PAIR, "--output", "", sentence="--output is empty"),
+        bad(*PAIR, "--output", "x.png", "--resume", sentence="--resume needs a folder"),
         bad(*PAIR, "--output", "text", sentence="text is not a folder"),
         bad(*PAIR, "--size", "²", sentence="argument --size: expected a number of pixels"),
         bad(*PAIR, "--device", "tpu", sentence="device 'tpu' is not known; expected"),
@@ -272,6 +276,8 @@ def test_convert_weights(tmp_path, capsys):
     assert paddle.load("a.pdparams")["about"] == "a test"
     assert cli.convert_weights(["none.npz", "--attention", "cosine", "--output", "b.pdparams"]) == 2
     assert "there is no file none.npz" in capsys.readouterr().err
+    assert cli.convert_weights(["a.npz", "--attention", "cosine", "--output", "./a.npz"]) == 2
+    assert "is the file to read" in capsys.readouterr().err
     assert files() == ["a.npz", "a.pdparams"]
 
 

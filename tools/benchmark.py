@@ -169,7 +169,7 @@ def main(argv=None):
     parser.add_argument(
         "--network",
         nargs="*",
-        type=int,
+        type=_side,
         default=NETWORK_SIZES,
         metavar="SIDE",
         help=f"sides for the network table; none leaves it out (default: {' '.join(map(str, NETWORK_SIZES))})",
@@ -184,9 +184,16 @@ def main(argv=None):
         print_network(args.models, args.network, not args.no_bands)
 
 
+def _side(text):
+    if not text.isdecimal() or int(text) < 16:
+        raise argparse.ArgumentTypeError(f"expected a side in pixels, at least 16; got {text}")
+    return int(text)
+
+
 def _pair(text):
-    content, style = text.split(",")
-    return int(content), int(style)
+    if text.count(",") != 1:
+        raise argparse.ArgumentTypeError(f"expected two sides, as in 512,512; got {text}")
+    return tuple(_side(side) for side in text.split(","))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
 Without an argument it paints the bundled example.
 """
 
+import signal
 import sys
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while libraries load, an interrupt is a plain end
     try:
         from ppadaattn.cli import infer
     except ImportError as error:
         sys.exit(f"error: {error}; from the clone, pip install -e '.[cpu]' installs what is needed")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a picture that is half written is removed
     sys.exit(infer())
