@@ -6,7 +6,9 @@ Exit status: 0 done; 1 some pictures of many were not painted; 2 bad input, noth
 import argparse
 import errno
 import os
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -49,7 +51,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _exit_status(work, *arguments):
     """Run `work`; an InputError becomes one sentence and status 2, Ctrl-C status 130."""
-    paddle.disable_signal_handler()  # a plain end, without Paddle's C++ traceback, when the process is told to stop
+    _end_plainly_when_told()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # for names of files that the terminal cannot show
@@ -61,6 +63,14 @@ def _exit_status(work, *arguments):
     except KeyboardInterrupt:
         print("interrupted; every file already written is whole", file=sys.stderr)
         return 130
+
+
+def _end_plainly_when_told():
+    """Interrupts and SIGTERM unwind the program, so that half-written files are removed, without Paddle's traceback."""
+    paddle.disable_signal_handler()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 
 from ppadaattn import cli
 from ppadaattn.checkpoint import load_network, network_weights
@@ -292,6 +293,23 @@ def test_the_tool_itself(picture):
     assert (done.returncode, done.stderr) == (0, "") and "o.png" in done.stdout and os.path.exists("o.png")
     failed = run_python(ROOT / "tools" / "infer.py", "--content", "none.png", "--style", style)
     assert failed.returncode == 2 and failed.stderr == "error: there is no file or folder none.png\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_told_to_stop_while_writing_it_leaves_nothing_half_written(tmp_path, picture, number):
+    content, style = picture("c.png"), picture("s.png")
+    script = (
+        "import os, sys; from PIL import Image; from ppadaattn import cli\n"
+        "def save(self, path, **_):\n"
+        "    path.write_bytes(b'half')\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "Image.Image.save = save\n"
+        "sys.exit(cli.infer(sys.argv[1:]))"
+    )
+    done = run_python("-c", script, "--content", content, "--style", style, "--output", "out/", "--device", "cpu")
+    assert done.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert files("out") == [] and "Traceback" not in done.stderr
 
 
 def test_without_paddle_one_sentence_names_the_extras(tmp_path):

@@ -12,6 +12,4 @@ if __name__ == "__main__":
         from ppadaattn.cli import infer
     except ImportError as error:
         sys.exit(f"error: {error}; from the clone, pip install -e '.[cpu]' installs what is needed")
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a picture that is half written is removed
     sys.exit(infer())
