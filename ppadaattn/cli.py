@@ -154,13 +154,19 @@ def _infer(args):
     done = len(thumbnails)
     if done == 0:
         raise InputError("; ".join(problems))
+    output = outputs[contents[0], styles[0]]
     if sheet_path is not None:
         asides = [[thumbnail(read_image(path), SHEET_CELL) for path in paths] for paths in (contents, styles)]
-        write_image(sheet_path, contact_sheet(*asides, thumbnails, SHEET_CELL))
+        try:
+            write_image(sheet_path, contact_sheet(*asides, thumbnails, SHEET_CELL))
+        except InputError as error:
+            if output is None:  # the sheet was all there was to write
+                raise
+            problems.append(str(error))
+            sheet_path = None
     for problem in problems:
         print(f"not painted: {problem}", file=sys.stderr)
 
-    output = outputs[contents[0], styles[0]]
     height, width = picture.shape[:2]
     what = f"{width} x {height} pixels" if output and pairs == 1 else f"{done} picture{'s' * (done > 1)}"
     where = sheet_path or (output if pairs == 1 else output.parent)

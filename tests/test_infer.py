@@ -169,6 +169,26 @@ def test_an_error_on_the_way_keeps_what_is_done_and_goes_on_unless_the_disk_is_f
     assert files("out") == (["c1_s.png"] if full else ["c1_s.png", "c3_s.png"])
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_sheet_that_cannot_be_written(run, picture, monkeypatch, alone):
+    for name in ("c1.png", "c2.png", "s.png"):
+        picture(name)
+    write = cli.write_image
+
+    def refuse_sheets(path, image):
+        if path.name == "grid.png":
+            raise InputError(f"{path} cannot be written: No space left on device")
+        write(path, image)
+
+    monkeypatch.setattr(cli, "write_image", refuse_sheets)
+    output = "grid.png" if alone else "out"
+    status, out, err = run("--content", "c1.png", "c2.png", "--style", "s.png", "--grid", "--output", output)
+    assert "No space left on device" in err
+    assert status == (2 if alone else 1)
+    if not alone:
+        assert files("out") == ["c1_s.png", "c2_s.png"] and out.startswith("out: 2 pictures")
+
+
 def test_too_little_memory_is_said(run, picture, monkeypatch):
     content, style = picture("c.png"), picture("s.png")
 
