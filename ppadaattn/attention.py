@@ -127,10 +127,11 @@ def attention_statistics(query, key, value, kind="softmax", *, eps=0.0):
     return style_state(key, value, kind, eps=eps).statistics(query)
 
 
-def style_state(key, value, kind="softmax", *, eps=0.0):
+def style_state(key, value, kind="softmax", *, eps=0.0, num_style_points=None, seed=0):
     """What queries need of one style: a StyleState, to be kept and used for any number of contents.
 
-    Arguments as for `attention_statistics`. A state of batch 1 serves queries of any batch.
+    Arguments as for `attention_statistics`; `num_style_points` and `seed` as for `sample_points`. A state of batch 1
+    serves queries of any batch.
     """
     if kind not in KINDS:
         raise ValueError(f"attention must be one of {', '.join(KINDS)}; got {kind!r}")
@@ -138,6 +139,9 @@ def style_state(key, value, kind="softmax", *, eps=0.0):
         raise ValueError(
             f"key [B, D, N] and value [B, C, N] must agree in B and N; got {list(key.shape)} and {list(value.shape)}"
         )
+    chosen = sample_points(key.shape[-1], num_style_points, seed)
+    if chosen is not None:
+        key, value = key.index_select(chosen, -1), value.index_select(chosen, -1)
     if kind == "softmax":
         return SoftmaxState.from_points(key, value)
     return CosineState.from_points(key, value, eps)
@@ -438,10 +442,7 @@ class AdaAttN(nn.Layer):
     def prepare_style(self, style, style_key, seed=0):
         """The StyleState of a style feature [B, C, H, W] and its stacked key [B, D, H, W]."""
         key, value = self.g(style_key).flatten(2), self.h(style).flatten(2)
-        chosen = sample_points(key.shape[-1], self.num_style_points, seed)
-        if chosen is not None:
-            key, value = key.index_select(chosen, -1), value.index_select(chosen, -1)
-        return style_state(key, value, self.attention, eps=self.eps)
+        return style_state(key, value, self.attention, eps=self.eps, num_style_points=self.num_style_points, seed=seed)
 
     def forward(self, content, content_key, state):
         """F_cs [B, C, H, W] (eq. 8) of a content feature, its stacked key [B, D, H, W] and a style's state."""

@@ -46,9 +46,11 @@ def find_images(patterns):
     for pattern in map(str, patterns):
         if not pattern:
             raise InputError("a file name is empty; give files, folders or globs")
-        if os.path.isdir(pattern) and not os.access(pattern, os.R_OK | os.X_OK):
-            raise InputError(f"the folder {pattern} cannot be read: permission denied")
+        nothing = f"no pictures match {pattern}"
         if os.path.isdir(pattern):
+            if not os.access(pattern, os.R_OK | os.X_OK):
+                raise InputError(f"the folder {pattern} cannot be read: permission denied")
+            nothing = f"the folder {pattern} holds no pictures"
             matches = _pictures(os.path.join(glob.escape(pattern), "*"))
         elif os.path.exists(pattern):
             matches = [Path(pattern)]
@@ -59,8 +61,7 @@ def find_images(patterns):
         else:
             raise InputError(f"there is no file or folder {pattern}")
         if not matches:
-            what = "the folder {} holds no pictures" if os.path.isdir(pattern) else "no pictures match {}"
-            raise InputError(f"{what.format(pattern)} that can be read ({', '.join(FORMATS)})")
+            raise InputError(f"{nothing} that can be read ({', '.join(FORMATS)})")
         for path in matches:
             found.setdefault(os.path.realpath(path), path)
     return list(found.values())

@@ -14,7 +14,6 @@ from ppadaattn.attention import (
     TILE_NUMBERS,
     channel_statistics,
     modulate,
-    sample_points,
     stacked_key,
     style_state,
     unit_points,
@@ -71,10 +70,8 @@ def adaattn_star(content, style, level, attention="softmax", resize="bilinear", 
     """AdaAttN*(F_c^x, F_s^x, F_c^{1:x}, F_s^{1:x}) of eq. 11, without gradient: [B, C, H_x, W_x] at level x."""
     query, key = (stacked_key(features, level, resize).flatten(2) for features in (content, style))
     value = style[f"relu{level}_1"].flatten(2)
-    chosen = sample_points(key.shape[-1], num_style_points, seed)
-    if chosen is not None:
-        key, value = key.index_select(chosen, -1), value.index_select(chosen, -1)
-    return modulate(content[f"relu{level}_1"], *style_state(key, value, attention).statistics(query))
+    state = style_state(key, value, attention, num_style_points=num_style_points, seed=seed)
+    return modulate(content[f"relu{level}_1"], *state.statistics(query))
 
 
 def content_loss(stylized, content, *, levels=(3, 4, 5), distance="mse", shares=None):
@@ -167,7 +164,7 @@ def _column_tiles(first, second):
 def _column_shares(first, second):
     """D_ij / sum_i D_ij, [B, N_1, n], and the sums, [B, 1, n], for all of `first` and n points of `second`."""
     distances = 1 - paddle.matmul(first, second, transpose_x=True)
-    # Linear in the points; 0 only where all points of both are one.
+    # 0 only where all points of both are one.
     sums = distances.sum(1, keepdim=True).clip(min=1e-12)
     return distances / sums, sums
 
