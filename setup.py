@@ -18,12 +18,14 @@ setup(
     packages=["ppadaattn", "ppadaattn.pretrained"],
     package_dir={"ppadaattn.pretrained": "pretrained"},
     package_data={"ppadaattn.pretrained": ["*.pdparams", "README.md"]},
-    install_requires=["numpy", "pillow>=9.1", "tqdm"],
+    install_requires=["numpy", "pillow>=9.1", "pyyaml", "tqdm"],
     extras_require={
         "cpu": ["paddlepaddle>=2.6.2"],
         # The newest CUDA wheel on PyPI is 2.6.2, which was built for numpy 1.
         "gpu": ["paddlepaddle-gpu>=2.6.2", "numpy<2"],
-        "test": ["pytest>=7", "opencv-python-headless"],  # OpenCV draws examples/; headless needs no display libraries
+        "train": ["av", "visualdl"],  # clips from video files; curves of a training
+        # OpenCV draws examples/; headless needs no display libraries
+        "test": ["av", "opencv-python-headless", "pytest>=7"],
         "lint": ["ruff==0.17.6"],
     },
 )

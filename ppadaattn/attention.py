@@ -63,7 +63,7 @@ def modulate(content, mean, std):
     return std.reshape(content.shape) * normalize(content) + mean.reshape(content.shape)
 
 
-def stacked_key(features, level, resize="bilinear"):
+def stacked_key(features, level, resize="bilinear", shallow_features=True):
     """Norm(F^{1:x}) of eqs. 1 and 4: the features of levels 1 to x at the size of level x, normalized.
 
     Norm is per channel, so normalizing the stack is normalizing each part.
@@ -72,12 +72,14 @@ def stacked_key(features, level, resize="bilinear"):
         features: {'relu1_1': [B, C1, H1, W1], ...}, levels 1 to x at least.
         level: x.
         resize: 'bilinear' (eq. 1; half-pixel centres, no antialiasing) or 'nearest' (the authors' release).
+        shallow_features: False for Norm(F^x) alone, the ablation of figures 5 and 11.
 
     Returns:
-        [B, C1 + ... + Cx, Hx, Wx].
+        [B, C1 + ... + Cx, Hx, Wx]; without shallow features [B, Cx, Hx, Wx].
     """
     size = features[f"relu{level}_1"].shape[2:]
-    shallow = [F.interpolate(features[f"relu{x}_1"], size, mode=resize) for x in range(1, level)]
+    levels = range(1, level) if shallow_features else ()
+    shallow = [F.interpolate(features[f"relu{x}_1"], size, mode=resize) for x in levels]
     return normalize(paddle.concat([*shallow, features[f"relu{level}_1"]], 1))
 
 
@@ -448,3 +450,19 @@ class AdaAttN(nn.Layer):
         """F_cs [B, C, H, W] (eq. 8) of a content feature, its stacked key [B, D, H, W] and a style's state."""
         mean, std = state.statistics(self.f(content_key).flatten(2))
         return modulate(content, mean, std)
+
+
+class SANet(AdaAttN):
+    """The style-attentional network (Park & Lee, CVPR 2019) in AdaAttN's place, for the ablation of figure 11.
+
+    The attention-weighted mean is not the target of a normalization but is itself, through a 1x1 convolution, added to
+    the content: F_cs = F_c + out(M) (figure 3b). Arguments as in AdaAttN.
+    """
+
+    def __init__(self, value_channels, key_channels, **options):
+        super().__init__(value_channels, key_channels, **options)
+        self.out = nn.Conv2D(value_channels, value_channels, 1)
+
+    def forward(self, content, content_key, state):
+        mean, _ = state.statistics(self.f(content_key).flatten(2))
+        return content + self.out(mean.reshape(content.shape))

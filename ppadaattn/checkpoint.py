@@ -13,6 +13,14 @@ import paddle
 
 WEIGHTS = "ppadaattn weights 1"
 STYLE = "ppadaattn style 1"
+CHECKPOINT = "ppadaattn checkpoint 1"
+
+# What each kind of file is for, in the words of an error.
+HINTS = {
+    WEIGHTS: "carries its own architecture; expected such a file",
+    STYLE: "`save_style` writes; expected such a file",
+    CHECKPOINT: "a training writes as iter_N_checkpoint.pdparams and goes on from; weights alone are for --load",
+}
 
 # What the encoder takes, written into each file so that a reader in another language need not guess.
 PREPROCESSING = {"layout": "NCHW", "channels": "RGB", "range": [0.0, 1.0]}
@@ -37,10 +45,14 @@ class _PlainUnpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"it refers to {module}.{name}") from None
 
 
-def _read(path, kind):
+def read_plain(path, kind="a dict of arrays"):
+    """What a pickle of plain values and numpy arrays holds; InputError for any other file (`kind` is for its message).
+
+    Nothing else is ever constructed.
+    """
     try:
         with open(path, "rb") as file:
-            saved = _PlainUnpickler(file).load()
+            return _PlainUnpickler(file).load()
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
     except OSError as error:
@@ -49,8 +61,14 @@ def _read(path, kind):
         raise InputError(
             f"{path} cannot be read as {kind!r}: it is damaged, cut short or another file: {error}"
         ) from None
-    if not isinstance(saved, dict) or saved.get("format") != kind:
-        raise InputError(f"{path} does not hold {kind!r}, which carries its own architecture; expected such a file")
+
+
+def _read(path, kind):
+    saved = read_plain(path, kind)
+    found = saved.get("format") if isinstance(saved, dict) else None
+    if found != kind:
+        holds = f"holds {found!r}, not {kind!r}" if found in HINTS else f"does not hold {kind!r}"
+        raise InputError(f"{path} {holds}, which {HINTS[kind]}")
     if saved.pop("digest", None) != digest(saved):
         raise InputError(f"{path} is damaged: its numbers are not those that were saved; fetch or make it again")
     return saved
@@ -139,8 +157,8 @@ def build_network(source, architecture):
         raise InputError(f"{source} describes a network that cannot be built: {error}") from None
 
 
-def set_weights(network, weights, source):
-    """Put {name: float32 array} into a network.
+def set_weights(network, weights, source, kind=None):
+    """Put {name: float32 array} into a network (or another layer, of which `kind` says what it is).
 
     Raises InputError that names `source` and the first tensor that is missing, unknown or of another shape.
     """
@@ -149,11 +167,21 @@ def set_weights(network, weights, source):
     for name in sorted(expected.keys() | found.keys(), key=str):
         if expected.get(name) != found.get(name):
             raise InputError(
-                f"{source} does not fit the network {network.architecture}: "
+                f"{source} does not fit {kind or f'the network {network.architecture}'}: "
                 f"{name} has shape {found.get(name, 'none (it is missing)')}, "
                 f"expected {expected.get(name, 'no such tensor')}"
             )
     network.set_state_dict({name: paddle.to_tensor(array) for name, array in weights.items()})
+
+
+def save_checkpoint(path, state):
+    """Write what a training needs to go on, a dict of plain values and numpy arrays; whole or not there."""
+    _write(path, {"format": CHECKPOINT, **state})
+
+
+def load_checkpoint(path):
+    """The dict of `save_checkpoint`. Raises InputError: a file that is missing, damaged or of another kind."""
+    return _read(path, CHECKPOINT)
 
 
 def save_style(path, style):

@@ -5,7 +5,9 @@ Exit status: 0 done; 1 some pictures of many were not painted; 2 bad input, noth
 
 import argparse
 import errno
+import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from ppadaattn.attention import KINDS
 from ppadaattn.checkpoint import save_weights
+from ppadaattn.config import load_config
 from ppadaattn.convert import network_from_arrays, read_arrays
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
@@ -30,6 +33,7 @@ from ppadaattn.images import (
 )
 from ppadaattn.network import CONVENTIONS
 from ppadaattn.stylizer import STYLE_SIZE, load
+from ppadaattn.training import train
 from ppadaattn.zoo import DEFAULT_MODEL, MODELS
 
 import numpy as np
@@ -278,6 +282,57 @@ def _paint(stylizer, path, style, size):
         height, width = content.shape[:2]
         raise InputError(f"{path} at {width} x {height} pixels needs more memory than there is; lower --size") from None
     return np.dstack([picture, content[:, :, 3]]) if content.shape[2] == 4 else picture
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# main: training
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def main(argv=None):
+    """Train, or validate: tools/main.py. Returns the exit status."""
+    return _exit_status(_main, _main_parser().parse_args(argv))
+
+
+def _main_parser():
+    parser = _Parser(
+        prog="main.py",
+        description="Train as a configuration says. Every key of it, with its meaning, is in ppadaattn/config.py.",
+    )
+    parser.add_argument("-c", "--config-file", required=True, metavar="FILE.yaml", help="see configs/")
+    parser.add_argument(
+        "-o",
+        "--override",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="A.B=C",
+        help="keys of the configuration with other values, such as dataset.train.batch_size=2",
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="CHECKPOINT",
+        help="go on from an iter_N_checkpoint.pdparams, or from the newest one in a run's folder, in that folder",
+    )
+    parser.add_argument("--load", metavar="MODEL", help="begin with these weights (the key `load`)")
+    parser.add_argument("--evaluate-only", action="store_true", help="validate the weights to begin with, and end")
+    parser.add_argument("--seed", metavar="N", help="the key `seed`")
+    return parser
+
+
+def _main(args):
+    if args.resume and args.load:
+        raise InputError("--resume goes on with the weights of its checkpoint: give it or --load, not both")
+    shortcuts = [f"{key}={json.dumps(value)}" for key, value in (("load", args.load),) if value]
+    shortcuts += [f"seed={args.seed}"] if args.seed is not None else []
+    config = load_config(args.config_file, [*args.override, *shortcuts])
+    folder, stopped_by = train(config, Path(args.config_file).stem, args.resume, args.evaluate_only)
+    if stopped_by is None:
+        return 0
+    words = ["python", "tools/main.py", "-c", args.config_file]
+    words += [word for override in (*args.override, *shortcuts) for word in ("-o", override) if "load=" not in override]
+    print(f"stopped; to go on: {shlex.join([*words, '--resume', str(folder)])}", file=sys.stderr)
+    return 128 + stopped_by
 
 
 # ---------------------------------------------------------------------------------------------------------------------

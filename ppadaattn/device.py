@@ -1,6 +1,8 @@
 """Where the network runs. Paddle has one current device a process."""
 
+import math
 import re
+import sys
 
 from ppadaattn.errors import InputError
 
@@ -31,6 +33,18 @@ def select_device(device=None):
     if problem is not None:
         raise InputError(f"{device} cannot be used: {problem}; use cpu")
     return _use(f"gpu:{index}")
+
+
+def peak_memory():
+    """Bytes: the most that Paddle held on the GPU in use, or else that the process held (nan on Windows)."""
+    if paddle.get_device().startswith("gpu"):
+        return paddle.device.cuda.max_memory_allocated()
+    if sys.platform == "win32":
+        return math.nan
+    import resource  # which Windows has not
+
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes if sys.platform == "darwin" else kilobytes * 1024
 
 
 def _use(device):

@@ -36,39 +36,37 @@ def global_style_loss(stylized, style, *, levels=(2, 3, 4, 5), distance="mse", s
     return _sum_over_levels(term, levels, shares)
 
 
-def local_feature_loss(
-    stylized,
-    content,
-    style,
-    *,
-    levels=(3, 4, 5),
-    attention="softmax",
-    resize="bilinear",
-    num_style_points=None,
-    seed=0,
-    distance="mse",
-    shares=None,
-):
+def local_feature_loss(stylized, content, style, *, levels=(3, 4, 5), distance="mse", shares=None, **star):
     """L_lf (eq. 11): distance to AdaAttN*, AdaAttN without its convolutions f, g and h.
 
-    No gradient flows into the target.
-
-    Args:
-        attention, resize: as in the network that is trained.
-        num_style_points, seed: as in `attention.sample_points`, on every level (the release: 4096; the paper: None).
+    No gradient flows into the target; `star` are the options of `adaattn_star`.
     """
 
     def term(name):
-        target = adaattn_star(content, style, int(name[4]), attention, resize, num_style_points, seed)
-        return _distance(stylized[name], target, distance)
+        return _distance(stylized[name], adaattn_star(content, style, int(name[4]), **star), distance)
 
     return _sum_over_levels(term, levels, shares)
 
 
 @paddle.no_grad()
-def adaattn_star(content, style, level, attention="softmax", resize="bilinear", num_style_points=None, seed=0):
-    """AdaAttN*(F_c^x, F_s^x, F_c^{1:x}, F_s^{1:x}) of eq. 11, without gradient: [B, C, H_x, W_x] at level x."""
-    query, key = (stacked_key(features, level, resize).flatten(2) for features in (content, style))
+def adaattn_star(
+    content,
+    style,
+    level,
+    *,
+    attention="softmax",
+    resize="bilinear",
+    shallow_features=True,
+    num_style_points=None,
+    seed=0,
+):
+    """AdaAttN*(F_c^x, F_s^x, F_c^{1:x}, F_s^{1:x}) of eq. 11, without gradient: [B, C, H_x, W_x] at level x.
+
+    Args:
+        attention, resize, shallow_features: as in the network that is trained.
+        num_style_points, seed: as in `attention.sample_points` (the release: 4096; the paper: None).
+    """
+    query, key = (stacked_key(x, level, resize, shallow_features).flatten(2) for x in (content, style))
     value = style[f"relu{level}_1"].flatten(2)
     state = style_state(key, value, attention, num_style_points=num_style_points, seed=seed)
     return modulate(content[f"relu{level}_1"], *state.statistics(query))
@@ -101,6 +99,11 @@ def image_similarity_loss(contents, stylized, *, levels=(2, 3, 4), reading="prin
         return loss * points[0].shape[-1] if reading == "size_independent" else loss
 
     return _sum_over_levels(term, levels, shares)
+
+
+def range_loss(image):
+    """How far the values of an image lie outside [0, 1], on average. Not in the paper: it keeps colours printable."""
+    return (image - image.clip(0, 1)).abs().mean()
 
 
 def _sum_over_levels(term, levels, shares):
@@ -164,8 +167,9 @@ def _column_tiles(first, second):
 def _column_shares(first, second):
     """D_ij / sum_i D_ij, [B, N_1, n], and the sums, [B, 1, n], for all of `first` and n points of `second`."""
     distances = 1 - paddle.matmul(first, second, transpose_x=True)
-    # 0 only where all points of both are one.
-    sums = distances.sum(1, keepdim=True).clip(min=1e-12)
+    # Where all points are nearly one, as in the flat picture of a decoder that knows nothing yet, the distances are
+    # rounding noise, and shares of them would be arbitrarily large.
+    sums = distances.sum(1, keepdim=True).clip(min=8 * paddle.finfo(distances.dtype).eps * first.shape[-1])
     return distances / sums, sums
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ppadaattn.attention import KINDS, AdaAttN, mix, stacked_key
+from ppadaattn.attention import KINDS, AdaAttN, SANet, mix, stacked_key
 from ppadaattn.vgg import Encoder, ReflectionConv2D, scaled_channels
 
 import paddle
@@ -19,6 +19,9 @@ class Conventions:
     num_style_points: dict  # level -> how many style points softmax attention draws at most; others use all
     eps: float  # added to the norms in cosine attention
 
+
+# The feature transforms that a network can be built of.
+TRANSFORMS = {"adaattn": AdaAttN, "sanet": SANet}
 
 CONVENTIONS = {
     "paper": Conventions(resize="bilinear", merge_relu=True, num_style_points={}, eps=0.0),
@@ -140,12 +143,24 @@ class AdaAttNNetwork(nn.Layer):
             except that level 5 needs level 4, onto which it is merged.
         attention: 'softmax' (images, eq. 5) or 'cosine' (video, eq. 12).
         conventions: 'paper' or 'release' (the authors' PyTorch code): see CONVENTIONS.
+        transform: 'adaattn', or 'sanet' for the ablation of figure 11.
+        shallow_features: whether query and key stack the features of levels 1 to x (eq. 1), or are those of level x
+            alone (the ablation of figures 5 and 11).
 
     Raises:
         ValueError: an argument outside these.
     """
 
-    def __init__(self, *, width=1.0, levels=(3, 4, 5), attention="softmax", conventions="paper"):
+    def __init__(
+        self,
+        *,
+        width=1.0,
+        levels=(3, 4, 5),
+        attention="softmax",
+        conventions="paper",
+        transform="adaattn",
+        shallow_features=True,
+    ):
         super().__init__()
         levels = tuple(sorted(set(levels)))
         if not levels or not set(levels) <= {3, 4, 5} or (5 in levels and 4 not in levels):
@@ -154,21 +169,26 @@ class AdaAttNNetwork(nn.Layer):
             raise ValueError(f"attention must be one of {', '.join(KINDS)}; got {attention!r}")
         if conventions not in CONVENTIONS:
             raise ValueError(f"conventions must be one of {', '.join(CONVENTIONS)}; got {conventions!r}")
+        if transform not in TRANSFORMS:
+            raise ValueError(f"transform must be one of {', '.join(TRANSFORMS)}; got {transform!r}")
         self.architecture = {
             "width": float(width),
             "levels": list(levels),
             "attention": attention,
             "conventions": conventions,
+            "transform": transform,
+            "shallow_features": bool(shallow_features),
         }
         self.levels = levels
+        self.shallow_features = shallow_features
         self.conventions = CONVENTIONS[conventions]
         self.encoder = Encoder(width, depth=max(levels))
         channels = self.encoder.channels
         for level in levels:
             points = self.conventions.num_style_points.get(level) if attention == "softmax" else None
-            layer = AdaAttN(
+            layer = TRANSFORMS[transform](
                 channels[level],
-                sum(channels[x] for x in range(1, level + 1)),
+                sum(channels[x] for x in range(1 if shallow_features else level, level + 1)),
                 attention=attention,
                 num_style_points=points,
                 eps=self.conventions.eps,
@@ -177,9 +197,9 @@ class AdaAttNNetwork(nn.Layer):
         self.decoder = Decoder(width, levels, self.conventions.merge_relu)
 
     def attention_inputs(self, features):
-        """(level, AdaAttN of that level, F^x, Norm(F^{1:x})) for each level, from the encoder's features."""
+        """(level, transform of that level, F^x, Norm(F^{1:x})) for each level, from the encoder's features."""
         for level in self.levels:
-            key = stacked_key(features, level, self.conventions.resize)
+            key = stacked_key(features, level, self.conventions.resize, self.shallow_features)
             yield level, getattr(self, f"adaattn{level}"), features[f"relu{level}_1"], key
 
     def prepare_style(self, style, seed=0):
@@ -213,7 +233,11 @@ class AdaAttNNetwork(nn.Layer):
         Raises:
             ValueError: a style of other levels, batch or channels.
         """
-        return _crop(self.decoder(self.embed(self.encoder(content), style)), content)
+        return self.stylize_features(self.encoder(content), style)
+
+    def stylize_features(self, features, style):
+        """As `stylize`, from the encoder's features of the content."""
+        return _crop(self.decoder(self.embed(features, style)), features["relu1_1"])
 
     def forward(self, content, style, seed=0):
         """As `stylize`, with a style image: float [B or 1, 3, H, W], RGB in [0, 1], of any size; `seed` as above."""

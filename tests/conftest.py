@@ -14,9 +14,13 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
 
+# For processes of their own: this clone's package, installed or not.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
 def run_python(*words, **environment):
     """Run Python with this clone's package in a process of its own; a finished process with its output as text."""
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}  # None removes a variable
+    variables = {**ENVIRONMENT, **environment}  # None removes a variable
     variables = {name: value for name, value in variables.items() if value is not None}
     return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, env=variables)
 

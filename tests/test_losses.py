@@ -132,6 +132,21 @@ def test_points_that_are_all_zero_have_a_finite_similarity(rng):
     assert np.isfinite(float(loss)) and bool(paddle.isfinite(frames[2]["relu3_1"].grad).all())
 
 
+def test_a_flat_picture_has_a_bounded_similarity(rng):
+    """Equal points but for rounding noise: shares of the noise must not blow up."""
+    contents = [{name: f.astype("float32") for name, f in features(rng).items()} for _ in range(2)]
+    flat = [
+        {name: paddle.ones_like(f) + 1e-7 * paddle.randn(f.shape, f.dtype) for name, f in frame.items()}
+        for frame in contents
+    ]
+    for frame in flat:
+        for feature in frame.values():
+            feature.stop_gradient = False
+    loss = image_similarity_loss(contents, flat)
+    loss.backward()
+    assert float(loss) < 1 and bool(paddle.isfinite(flat[0]["relu3_1"].grad).all())
+
+
 def test_a_similarity_that_is_kept_costs_nothing(rng):
     contents = features(rng), features(rng)
     assert float(image_similarity_loss(contents, contents)) < 1e-15

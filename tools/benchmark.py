@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 import ppadaattn
 from ppadaattn import vgg
 from ppadaattn.attention import attention_statistics
+from ppadaattn.device import peak_memory
 from ppadaattn.zoo import MODELS
 
 import paddle
@@ -110,10 +111,7 @@ def _peak():
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
     except OSError:
-        import resource  # which Windows has not
-
-        kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return kilobytes if platform.system() == "Darwin" else kilobytes * 1024
+        return peak_memory()
 
 
 def in_new_process(function, *arguments):

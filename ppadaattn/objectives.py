@@ -1,0 +1,345 @@
+"""What is trained, and on what: a batch in, named losses and pictures out.
+
+An objective is a layer with the network that it trains, `network`. Calling it gives
+
+    losses: {name: scalar}, not weighted; `weights` holds a factor for each.
+    pictures: {what they are: float [B, 3, H, W]}, for people to look at.
+
+`measure` gives the same losses, as floats, for pairs of held-out pictures.
+"""
+
+import dataclasses
+
+from ppadaattn import losses
+from ppadaattn.errors import InputError, nearest
+from ppadaattn.vgg import ReflectionConv2D, scaled_channels
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+LOSSES = {
+    "global_style": losses.global_style_loss,
+    "local_feature": losses.local_feature_loss,
+    "image_similarity": losses.image_similarity_loss,
+    "content": losses.content_loss,
+}
+
+
+class Objective(nn.Layer):
+    """Common to all three.
+
+    Args:
+        network: the AdaAttNNetwork.
+        vgg: the frozen Encoder of VGG-19 whose features the losses are taken on; not part of the layer's state.
+        frames: contents a sample.
+    """
+
+    weights = None
+    frames = 1
+
+    def __init__(self, network, vgg):
+        super().__init__()
+        self.network = network
+        self._vgg = [vgg]  # in a list it is no sublayer, and so no part of checkpoints
+
+    def vgg(self, image):
+        return self._vgg[0](image)
+
+    def train_only(self, *layers):
+        """Freeze the whole network but `layers`."""
+        for parameter in self.network.parameters():
+            parameter.stop_gradient = True
+        for layer in layers:
+            for parameter in layer.parameters():
+                parameter.stop_gradient = False
+
+    def prepare(self, batches):
+        """What is better computed than trained, from a list of batches, before the first step."""
+
+    def trained_parameters(self):
+        """{name: parameter} of what is trained."""
+        return {name: parameter for name, parameter in self.named_parameters() if not parameter.stop_gradient}
+
+
+class Stylization(Objective):
+    """The paper's training: the losses of section 3.3, and of 3.4 for video, on the picture of the whole network.
+
+    Args:
+        config: Losses, of the configuration.
+        train_encoder: whether the network's own encoder is trained.
+    """
+
+    def __init__(self, network, vgg, config, train_encoder=False):
+        super().__init__(network, vgg)
+        layers = [layer for name, layer in network.named_children() if train_encoder or name != "encoder"]
+        self.train_only(*layers)
+        self.train_encoder = train_encoder
+        self.shares_encoder = not train_encoder and _same_weights(network.encoder, vgg)
+        sections = {item.name: getattr(config, item.name) for item in dataclasses.fields(config)}
+        self.weights = {name: section.weight for name, section in sections.items() if section.weight}
+        self.frames = 2 if "image_similarity" in self.weights else 1
+        self.options = {
+            name: {key: value for key, value in dataclasses.asdict(section).items() if key != "weight"}
+            for name, section in sections.items()
+        }
+        self.options["local_feature"].update(
+            attention=network.architecture["attention"],
+            resize=network.conventions.resize,
+            shallow_features=network.shallow_features,
+        )
+
+    def encode(self, image):
+        """Features of VGG-19 (for the losses) and of the network's own encoder."""
+        with paddle.no_grad():
+            features = self.vgg(image)
+        if self.shares_encoder:
+            return features, features
+        with paddle.set_grad_enabled(self.train_encoder and paddle.is_grad_enabled()):
+            return features, self.network.encoder(image)
+
+    def forward(self, batch, seed=0):
+        """Losses and pictures of {'content': [frames * B, 3, H, W], 'style': [B, 3, H, W]}; `seed` draws points."""
+        content, style = batch["content"], batch["style"]
+        found, stylized = self.compare(self.encode(content), self.encode(style), seed)
+        return found, {"content": content, "style": _repeat(style, self.frames), "stylized": stylized}
+
+    def compare(self, content, style, seed=0):
+        """Losses, and the stylized pictures, of what `encode` gave for contents and styles."""
+        (content, network_content), (style, network_style) = content, style
+        style, network_style = (
+            {name: _repeat(feature, self.frames) for name, feature in features.items()}
+            for features in (style, network_style)
+        )
+        prepared = self.network.prepare_style_features(network_style, seed)
+        image = self.network.stylize_features(network_content, prepared)
+        stylized = self.vgg(image)
+        arguments = {
+            "global_style": lambda: (stylized, style),
+            "local_feature": lambda: (stylized, content, style),
+            "image_similarity": lambda: (_frames(content), _frames(stylized)),
+            "content": lambda: (stylized, content),
+        }
+        drawn = {"local_feature": {"seed": seed}}
+        found = {
+            name: LOSSES[name](*arguments[name](), **self.options[name], **drawn.get(name, {}))
+            for name in self.weights
+            if name in LOSSES
+        }
+        if "range" in self.weights:
+            found["range"] = losses.range_loss(image)
+        return found, image
+
+    @paddle.no_grad()
+    def measure(self, contents, styles):
+        """Losses, and the picture, of each pair; contents outside, styles inside.
+
+        Args:
+            contents: list of float [frames, 3, H, W].
+            styles: list of float [1, 3, H, W].
+
+        Yields:
+            (content's index, style's index), {loss: float}, float [1, 3, H, W].
+        """
+        encoded_styles = [self.encode(style) for style in styles]
+        for row, content in enumerate(contents):
+            encoded = self.encode(content)
+            for column, style in enumerate(encoded_styles):
+                found, image = self.compare(encoded, style)
+                yield (row, column), {name: float(loss) for name, loss in found.items()}, image[:1]
+
+
+class Distillation(Objective):
+    """A small encoder learns to predict VGG-19's features through 1x1 convolutions, which are not kept afterwards.
+
+    Not in the paper. The loss of a level is the squared error over the target's mean square: levels weigh alike.
+    """
+
+    def __init__(self, network, vgg):
+        super().__init__(network, vgg)
+        self.train_only(network.encoder)
+        pairs = zip(network.encoder.channels.values(), scaled_channels(1).values())
+        pairs = list(pairs)[: network.encoder.depth]
+        self.maps = nn.LayerList([nn.Conv2D(small, large, 1) for small, large in pairs])
+        self.weights = {f"relu{level}_1": 1.0 for level in range(1, network.encoder.depth + 1)}
+
+    @paddle.no_grad()
+    def prepare(self, batches):
+        """The 1x1 convolutions that predict best what the encoder's present features allow (least squares)."""
+        images = [paddle.concat([batch["content"], batch["style"]]) for batch in batches]
+        pairs = [(self.network.encoder(image), self.vgg(image)) for image in images]
+        for name, mapping in zip(self.weights, self.maps):
+            products, targets = 0.0, 0.0
+            for features, wanted in pairs:
+                points, wanted = (x[name].transpose([1, 0, 2, 3]).flatten(1) for x in (features, wanted))
+                points = paddle.concat([points, paddle.ones_like(points[:1])])  # the last row meets the bias
+                products = products + paddle.matmul(points, points, transpose_y=True).numpy().astype("float64")
+                targets = targets + paddle.matmul(points, wanted, transpose_y=True).numpy().astype("float64")
+            ridge = 1e-6 * np.trace(products) / len(products) * np.eye(len(products))  # for channels that are all 0
+            solution = np.linalg.solve(products + ridge, targets).astype("float32")
+            mapping.weight.set_value(solution[:-1].T[:, :, None, None])
+            mapping.bias.set_value(solution[-1])
+
+    def forward(self, batch, seed=0):
+        image = paddle.concat([batch["content"], batch["style"]])
+        return self.compare(image), {"content": image}
+
+    def compare(self, image):
+        with paddle.no_grad():
+            targets = self.vgg(image)
+        features = self.network.encoder(image)
+        return {
+            name: (mapping(features[name]) - targets[name]).square().mean() / targets[name].square().mean()
+            for name, mapping in zip(self.weights, self.maps)
+        }
+
+    @paddle.no_grad()
+    def measure(self, contents, styles):
+        for row, content in enumerate([*contents, *styles]):
+            yield (row, 0), {name: float(loss) for name, loss in self.compare(content).items()}, content[:1]
+
+
+class Reconstruction(Objective):
+    """The decoder learns to invert the encoder's features, a start from which stylization is found sooner.
+
+    Not in the paper. The loss is the mean absolute difference of pixels.
+    """
+
+    def __init__(self, network, vgg):
+        super().__init__(network, vgg)
+        self.train_only(network.decoder)
+        self.weights = {"reconstruction": 1.0}
+
+    def forward(self, batch, seed=0):
+        image = paddle.concat([batch["content"], batch["style"]])
+        found, result = self.compare(image)
+        return found, {"content": image, "reconstruction": result}
+
+    def compare(self, image):
+        with paddle.no_grad():
+            features = self.network.encoder(image)
+        result = self.network.decoder({level: features[f"relu{level}_1"] for level in self.network.levels})
+        result = result[:, :, : image.shape[2], : image.shape[3]]
+        return {"reconstruction": F.l1_loss(result, image)}, result
+
+    @paddle.no_grad()
+    def measure(self, contents, styles):
+        for row, content in enumerate([*contents, *styles]):
+            found, image = self.compare(content)
+            yield (row, 0), {name: float(loss) for name, loss in found.items()}, image[:1]
+
+
+def build_objective(config, network, vgg):
+    """The objective that `config.model.name` says, for a network.
+
+    Raises InputError where `config.model.freeze` names no layer of the network.
+    """
+    if config.model.name == "stylization":
+        objective = Stylization(network, vgg, config.losses, config.model.train_encoder)
+    else:
+        objective = {"distillation": Distillation, "reconstruction": Reconstruction}[config.model.name](network, vgg)
+    for prefix in config.model.freeze:
+        parameters = [parameter for name, parameter in network.named_parameters() if name.startswith(prefix)]
+        if not parameters:
+            layers = [name for name, _ in network.named_sublayers()]
+            raise InputError(f"model.freeze: no layer's name begins with {prefix!r}{nearest(prefix, layers)}")
+        for parameter in parameters:
+            parameter.stop_gradient = True
+    return objective
+
+
+@paddle.no_grad()
+def initialize(network, init="kaiming", identity_attention=False):
+    """First weights of a network, from Paddle's seed.
+
+    Args:
+        init: 'kaiming' (normal, He et al. 2015), or 'release' (normal with std 0.02, the authors' default).
+        identity_attention: f, g and h near the identity, where AdaAttN begins as the AdaAttN* of eq. 11.
+    """
+    release = nn.initializer.Normal(std=0.02)
+    for name, layer in network.named_sublayers():
+        if isinstance(layer, nn.Conv2D):
+            fan_in = layer.weight.shape[1] * layer.weight.shape[2] * layer.weight.shape[3]
+            (nn.initializer.Normal(std=(2 / fan_in) ** 0.5) if init == "kaiming" else release)(layer.weight)
+            nn.initializer.Constant(0.0)(layer.bias)
+            if identity_attention and name.split(".")[-1] in ("f", "g", "h"):
+                nn.initializer.Normal(std=0.01)(layer.weight)
+                identity = paddle.eye(layer.weight.shape[0]).reshape([*layer.weight.shape[:2], 1, 1])
+                layer.weight.set_value(layer.weight + identity)
+
+
+@paddle.no_grad()
+def revive(objective, batches):
+    """Let dead channels of the trained layers begin anew, without a change of what the network computes.
+
+    A channel of a convolution that the ReLU after it sets to 0 at every point of every picture gets no gradient: it
+    stays dead, and a layer whose channels are all dead cuts off all before it. Such channels get new incoming weights,
+    and their outgoing weights become 0 (ReDo: Sokar et al., ICML 2023, https://arxiv.org/abs/2302.12902).
+
+    Args:
+        objective: an Objective.
+        batches: list of its batches, on which a channel must be dead.
+
+    Returns:
+        {name of a layer of the network: (how many channels were dead, how many there are)}, for layers with dead ones.
+    """
+    network, alive, hooks = objective.network, {}, []
+    chains = [  # in each, a layer's output is the first part of the next one's input
+        [(name, layer) for name, layer in network.named_sublayers() if name.startswith(part) and _is_3x3(layer)]
+        for part in ("encoder.", "decoder.")
+    ]
+
+    def note(name):
+        def hook(layer, inputs, output):
+            active = (output > 0).any(axis=[0, 2, 3])
+            alive[name] = active if name not in alive else paddle.logical_or(alive[name], active)
+
+        return hook
+
+    for name, layer in (item for chain in chains for item in chain):
+        hooks.append(layer.register_forward_post_hook(note(name)))
+    for batch in batches:
+        objective(batch)
+    for hook in hooks:
+        hook.remove()
+
+    revived = {}
+    for chain in chains:
+        for (name, layer), (_, following) in zip(chain, chain[1:]):
+            if layer.weight.stop_gradient or name not in alive or bool(alive[name].all()):
+                continue
+            dead = (~alive[name]).astype("float32")
+            revived[name] = int(dead.sum()), len(dead)
+            fan_in = layer.weight[0].size
+            drawn = paddle.randn(layer.weight.shape) * (2 / float(fan_in)) ** 0.5
+            # Inputs are not negative: filters that sum to 0 answer to their structure, not to their mean.
+            drawn = drawn - drawn.mean([1, 2, 3], keepdim=True)
+            mask = dead.reshape([-1, 1, 1, 1])
+            layer.weight.set_value(layer.weight * (1 - mask) + drawn * mask)
+            layer.bias.set_value(layer.bias * (1 - dead))
+            outgoing = paddle.concat([1 - dead, paddle.ones([following.weight.shape[1] - len(dead)])])
+            following.weight.set_value(following.weight * outgoing.reshape([1, -1, 1, 1]))
+    return revived
+
+
+def _is_3x3(layer):
+    return isinstance(layer, ReflectionConv2D)
+
+
+def _same_weights(encoder, other):
+    weights = other.state_dict()
+    return all(
+        tensor.shape == weights[name].shape and bool((tensor == weights[name]).all())
+        for name, tensor in encoder.state_dict().items()
+    )
+
+
+def _repeat(tensor, frames):
+    return tensor if frames == 1 else paddle.concat([tensor] * frames)
+
+
+def _frames(features):
+    """({name: first frames}, {name: second frames})."""
+    halves = {name: feature.chunk(2) for name, feature in features.items()}
+    return tuple({name: pair[i] for name, pair in halves.items()} for i in (0, 1))

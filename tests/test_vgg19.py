@@ -1,0 +1,143 @@
+"""The weights of VGG-19: both layouts, and where they are looked for."""
+
+import http.server
+import threading
+
+from ppadaattn import zoo
+from ppadaattn.convert import vgg19
+from ppadaattn.errors import InputError
+from ppadaattn.zoo import vgg19_file
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+
+def sequential():
+    """VGG-19 as the authors' Sequential, up to relu5_4, in Paddle's own layers; random weights."""
+    layers, channels = [nn.Conv2D(3, 3, 1)], 3
+    for block, (width, count) in enumerate(((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))):
+        layers += [nn.MaxPool2D(2, 2, 0, ceil_mode=True)] if block else []
+        for _ in range(count):
+            layers += [nn.Pad2D([1, 1, 1, 1], mode="reflect"), nn.Conv2D(channels, width, 3), nn.ReLU()]
+            channels = width
+    return nn.Sequential(*layers)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """(the Sequential, the file of its weights as paddle.save writes it)."""
+    paddle.seed(0)
+    network, path = sequential(), tmp_path_factory.mktemp("vgg") / "vgg_normalised.pdparams"
+    with paddle.no_grad():
+        # RGB in [0, 1] to BGR in [-124, 151] or so, as in the published file.
+        network[0].weight.set_value(255 * paddle.eye(3).flip(0).reshape([3, 3, 1, 1]))
+        network[0].bias.set_value(paddle.to_tensor([-103.9, -116.8, -123.7]))
+    paddle.save(network.state_dict(), str(path))
+    return network, path
+
+
+def test_the_published_layout_is_folded_exactly(published):
+    network, path = published
+    image, expected = paddle.rand([1, 3, 37, 50]), {}
+    with paddle.no_grad():
+        x, block, relus = image, 1, 0
+        for layer in network:
+            x = layer(x)
+            block += isinstance(layer, nn.MaxPool2D)
+            relus = 0 if isinstance(layer, nn.MaxPool2D) else relus + isinstance(layer, nn.ReLU)
+            if isinstance(layer, nn.ReLU) and relus == 1:
+                expected[f"relu{block}_1"] = x
+        encoder = vgg19(path)
+        features = encoder(image)
+    assert features.keys() == expected.keys()
+    for name, feature in features.items():
+        scale = float(expected[name].abs().max())
+        np.testing.assert_allclose(feature.numpy() / scale, expected[name].numpy() / scale, atol=1e-5)
+    assert all(parameter.stop_gradient for parameter in encoder.parameters())
+
+
+def test_named_arrays(published, tmp_path):
+    encoder = vgg19(published[1])
+    arrays = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
+    np.savez(tmp_path / "vgg.npz", **arrays, **{"conv1_1.scale": np.ones(64)})
+    again = vgg19(tmp_path / "vgg.npz").state_dict()
+    assert all((again[name].numpy() == array).all() for name, array in arrays.items())
+    del arrays["conv4_2.bias"]
+    np.savez(tmp_path / "vgg.npz", **arrays)
+    with pytest.raises(InputError, match=r"vgg\.npz does not fit VGG-19: conv4_2\.bias has shape none"):
+        vgg19(tmp_path / "vgg.npz")
+
+
+@pytest.mark.parametrize("change", ["short", "no first", "other shape", "no dict", "text"])
+def test_other_files_are_refused(published, tmp_path, change):
+    state = {name: tensor.numpy() for name, tensor in published[0].state_dict().items()}
+    path = tmp_path / "other.pdparams"
+    if change == "short":
+        state = {name: array for name, array in state.items() if int(name.split(".")[0]) < 20}
+    if change == "no first":
+        state = {name: array for name, array in state.items() if not name.startswith("0.")}
+    if change == "other shape":
+        state["5.weight"] = state["5.weight"][:, :, :1]
+    paddle.save([1, 2] if change == "no dict" else state, str(path))
+    if change == "text":
+        path.write_text("no pickle")
+    with pytest.raises(InputError, match=r"other\.pdparams") as error:
+        vgg19(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A local server of the folder served/; `promised` adds to the length that it tells."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        promised = 0
+
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(tmp_path / "served"))
+
+        def send_header(self, name, value):
+            super().send_header(name, int(value) + self.promised if name == "Content-Length" else value)
+
+        def log_message(self, *_):
+            pass
+
+    (tmp_path / "served").mkdir()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}", Handler
+        running.shutdown()
+        thread.join()
+
+
+def test_path_then_cache_then_download(published, tmp_path, monkeypatch, server):
+    address, handler = server
+    monkeypatch.setenv("PPADAATTN_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(zoo, "VGG19_URL", f"{address}/vgg_normalised.pdparams")
+    cached = tmp_path / "home" / "vgg_normalised.pdparams"
+    assert vgg19_file(published[1]) == published[1]
+    with pytest.raises(InputError, match=r"could not be downloaded .*404.*put http\S+ at \S*home\S*, or set enc"):
+        vgg19_file()
+    (tmp_path / "served" / cached.name).write_bytes(published[1].read_bytes())
+    handler.promised = 10
+    with pytest.raises(InputError, match="could not be downloaded"):
+        vgg19_file()
+    assert not cached.exists() and not list(cached.parent.iterdir())  # nothing half-downloaded stays
+    handler.promised = 0
+    assert vgg19_file() == cached and cached.read_bytes() == published[1].read_bytes()
+    (tmp_path / "served" / cached.name).unlink()
+    assert vgg19_file() == cached  # from the cache
+    with pytest.raises(InputError, match="encoder_weights: there is no file /nowhere"):
+        vgg19_file("/nowhere")
+
+
+def test_without_a_network_one_sentence_says_which_file_to_put_where(tmp_path, monkeypatch):
+    monkeypatch.setenv("PPADAATTN_HOME", str(tmp_path))
+    monkeypatch.setattr(zoo, "VGG19_URL", "http://127.0.0.1:9/vgg_normalised.pdparams")
+    with pytest.raises(InputError) as error:
+        vgg19_file()
+    assert f"put http://127.0.0.1:9/vgg_normalised.pdparams at {tmp_path}" in str(error.value)
+    assert "\n" not in str(error.value)
