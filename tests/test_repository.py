@@ -70,9 +70,11 @@ def test_script_draws_the_committed_pictures(tmp_path):
 
 def test_benchmark_prints_its_tables():
     words = ["--attention", "64,64", "--network", "32", "--models", "adaattn_lite_video"]
+    words += ["--training", "1", "--training-size", "32"]
     done = run_python(ROOT / "tools" / "benchmark.py", *words)
     rows = [line for line in done.stdout.splitlines() if line.startswith("| 64, 64 |")]
     assert [row.split(" | ")[2] for row in rows] == [
         "softmax, quadratic", "softmax, tiles (ours)", "cosine, quadratic", "cosine, linear (ours)",
     ]  # fmt: skip
     assert "| adaattn_lite_video | 32 |" in done.stdout
+    assert "| ours | 1 |" in done.stdout and "| naive | 1 |" in done.stdout

@@ -1,6 +1,6 @@
-"""Time and peak memory on the CPU, as Markdown: attention statistics, then the whole network.
+"""Time and peak memory on the CPU, as Markdown: attention statistics, the whole network, a step of training.
 
-`python tools/benchmark.py` prints everything (about eight minutes on two cores); `--help` tells how to choose.
+`python tools/benchmark.py` prints everything (about ten minutes on two cores); `--help` tells how to choose.
 Each row runs in a process of its own; ratios compare rows of one run.
 """
 
@@ -14,9 +14,12 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 import ppadaattn
-from ppadaattn import vgg
+from ppadaattn import attention, losses, objectives, vgg
 from ppadaattn.attention import attention_statistics
+from ppadaattn.config import ImageSimilarity, Losses
 from ppadaattn.device import peak_memory
+from ppadaattn.network import AdaAttNNetwork
+from ppadaattn.objectives import Stylization
 from ppadaattn.zoo import MODELS
 
 import paddle
@@ -47,9 +50,9 @@ def quadratic_cosine(query, key, value):
     return quadratic_statistics(scores / scores.sum(-1, keepdim=True), value)
 
 
-def quadratic_statistics(attention, value):
-    mean = paddle.matmul(value, attention, transpose_y=True)
-    second = paddle.matmul(value.square(), attention, transpose_y=True)
+def quadratic_statistics(weights, value):
+    mean = paddle.matmul(value, weights, transpose_y=True)
+    second = paddle.matmul(value.square(), weights, transpose_y=True)
     return mean, (second - mean.square()).clip(min=0).sqrt()
 
 
@@ -80,6 +83,52 @@ def measure_network(model, size, bands):
     style = stylizer.network.prepare_style(paddle.rand([1, 3, STYLE_SIZE, STYLE_SIZE]))
     content = paddle.rand([1, 3, size, size])
     return median_time(lambda: stylizer.stylize_tensor(content, style)), _peak()
+
+
+def measure_training(form, batch, size):
+    """(seconds, extra peak bytes) of one step of the paper's video training, forward and backward.
+
+    Full width, `batch` pairs of frames of `size` x `size`; the weights are random, which costs the same.
+    """
+    config = Losses(image_similarity=ImageSimilarity(weight=100))
+    loss_encoder = vgg.Encoder()
+    for parameter in loss_encoder.parameters():
+        parameter.stop_gradient = True
+    network = AdaAttNNetwork(attention="cosine")
+    network.encoder.set_state_dict(loss_encoder.state_dict())
+    if form == "naive":
+        attention.style_state = lambda key, value, kind, **_: NaiveState(key, value)
+        losses.style_state = attention.style_state
+        objectives.LOSSES["image_similarity"] = naive_similarity
+    objective = Stylization(network, loss_encoder, config)
+    data = {"content": paddle.rand([2 * batch, 3, size, size]), "style": paddle.rand([batch, 3, size, size])}
+    before, start = _reset_peak(), time.perf_counter()
+    found, _ = objective(data)
+    sum(weight * found[name] for name, weight in objective.weights.items()).backward()
+    return time.perf_counter() - start, _peak() - before
+
+
+class NaiveState:
+    """Cosine attention as printed, with automatic gradients."""
+
+    def __init__(self, key, value):
+        self.key, self.value = key, value
+
+    def statistics(self, query):
+        return quadratic_cosine(query, self.key, self.value)
+
+
+def naive_similarity(contents, stylized, *, levels, **_):
+    """Eq. 13 as printed, with whole matrices and automatic gradients."""
+    total = 0.0
+    for name in (f"relu{level}_1" for level in levels):
+        shares = []
+        for first, second in (contents, stylized):
+            u, v = (F.normalize(frame[name].flatten(2), axis=1) for frame in (first, second))
+            distances = 1 - paddle.matmul(u, v, transpose_x=True)
+            shares.append(distances / distances.sum(1, keepdim=True))
+        total = total + (shares[0] - shares[1]).abs().mean()
+    return total
 
 
 @paddle.no_grad()
@@ -153,6 +202,18 @@ def print_network(models, sizes, bands):
             print(f"{row} {peak / 2**20:.0f} MiB | {peak / first[1]:.2f} |", flush=True)
 
 
+def print_training(batches, forms, size):
+    print(f"\n## One step of the paper's video training (full width, pairs of frames of {size} x {size})\n")
+    print("| form | pairs | time | extra memory of the step | a pair | 4 pairs, computed |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for form in forms:
+        for batch in batches:
+            seconds, extra = in_new_process(measure_training, form, batch, size)
+            pair = extra / batch
+            row = f"| {form} | {batch} | {seconds:.1f} s | {extra / 2**30:.2f} GiB |"
+            print(f"{row} {pair / 2**30:.2f} GiB | {4 * pair / 2**30:.1f} GiB |", flush=True)
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="benchmark.py", description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -172,6 +233,15 @@ def main(argv=None):
         metavar="SIDE",
         help=f"sides for the network table; none leaves it out (default: {' '.join(map(str, NETWORK_SIZES))})",
     )
+    parser.add_argument(
+        "--training",
+        nargs="*",
+        type=int,
+        default=[1],
+        metavar="PAIRS",
+        help="batches for the table of a step of training; none leaves it out (default: 1)",
+    )
+    parser.add_argument("--training-size", type=_side, default=256, metavar="SIDE", help="default: %(default)s")
     parser.add_argument("--no-bands", action="store_true", help="convolve whole maps, to see what bands of rows bring")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="default: %(default)s")
     args = parser.parse_args(argv)
@@ -180,6 +250,8 @@ def main(argv=None):
         print_attention(args.attention)
     if args.network:
         print_network(args.models, args.network, not args.no_bands)
+    if args.training:
+        print_training(args.training, ["ours", "naive"], args.training_size)
 
 
 def _side(text):
