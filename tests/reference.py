@@ -80,9 +80,9 @@ def relu(x):
 class Network:
     """The whole network of the paper (or of the release) on {name: array} weights, in float64."""
 
-    def __init__(self, weights, kind, levels=(3, 4, 5), release=False):
+    def __init__(self, weights, kind, levels=(3, 4, 5), release=False, sanet=False, shallow=True):
         self.weights = {name: np.asarray(array, "float64") for name, array in weights.items()}
-        self.kind, self.levels, self.release = kind, levels, release
+        self.kind, self.levels, self.release, self.sanet, self.shallow = kind, levels, release, sanet, shallow
 
     def _convolve(self, name, x, function=convolution):
         return function(x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
@@ -100,7 +100,8 @@ class Network:
     def key(self, features, level):
         size = features[level - 1].shape[2:]
         resize = nearest if self.release else bilinear
-        return np.concatenate([normalize(resize(feature, size)) for feature in features[:level]], 1)
+        first = 0 if self.shallow else level - 1
+        return np.concatenate([normalize(resize(feature, size)) for feature in features[first:level]], 1)
 
     def embed(self, content, style, level):
         layer = f"adaattn{level}"
@@ -110,6 +111,8 @@ class Network:
         flat = [x.reshape(*x.shape[:2], -1) for x in (query, key, value)]
         mean, std = attention_statistics(*flat, self.kind, 1e-5 if self.release else 0.0)
         shape = content[level - 1].shape
+        if self.sanet:
+            return content[level - 1] + self._convolve(f"{layer}.out", mean.reshape(shape), pointwise)
         return std.reshape(shape) * normalize(content[level - 1]) + mean.reshape(shape)
 
     def __call__(self, content, style):

@@ -20,7 +20,14 @@ import numpy as np
 import paddle
 import pytest
 
-OPTIONS = {"width": 1 / 32, "levels": [3, 4], "attention": "cosine", "conventions": "release"}
+OPTIONS = {
+    "width": 1 / 32,
+    "levels": [3, 4],
+    "attention": "cosine",
+    "conventions": "release",
+    "transform": "adaattn",
+    "shallow_features": True,
+}
 
 
 @pytest.fixture
@@ -176,7 +183,7 @@ def test_style_files(tmp_path, attention, kind):
     with pytest.raises(InputError, match="prepared by another model"):
         load_style(tmp_path / "a.style", "another")
     save_weights(tmp_path / "a.pdparams", network)
-    with pytest.raises(InputError, match="does not hold 'ppadaattn style 1'"):
+    with pytest.raises(InputError, match="holds 'ppadaattn weights 1', not 'ppadaattn style 1'"):
         load_style(tmp_path / "a.pdparams", fingerprint(network))
     centre = (style.states[3].states[0] if kind == "a mix" else style.states[3]).centre.numpy()
     flip_bit(tmp_path / "a.style", centre)

@@ -49,6 +49,19 @@ def test_network_is_the_one_of_the_paper(rng, kind, levels, conventions):
     np.testing.assert_allclose(actual, expected, atol=2e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("transform", ["adaattn", "sanet"])
+@pytest.mark.parametrize("shallow", [True, False])
+def test_the_networks_of_the_ablations(rng, transform, shallow):
+    network, weights = tiny_network(transform=transform, shallow_features=shallow)
+    expected_network = reference.Network(weights, "softmax", sanet=transform == "sanet", shallow=shallow)
+    content, style = images(rng)
+    with paddle.no_grad():
+        actual = network(paddle.to_tensor(content), paddle.to_tensor(style)).numpy()
+    expected = expected_network(content.astype("float64"), style.astype("float64"))
+    np.testing.assert_allclose(actual, expected, atol=2e-4 * np.abs(expected).max())
+    assert network.adaattn5.f.weight.shape[0] == (2 + 4 + 8 + 16 + 16 if shallow else 16)
+
+
 @pytest.mark.parametrize("size", [(16, 16), (16, 31), (17, 33), (48, 49), (63, 16), (18, 130)])
 @pytest.mark.parametrize("levels", [(3, 4, 5), (3,), (4, 5), (4,)])
 def test_output_has_the_size_of_the_content(rng, size, levels):
@@ -151,6 +164,7 @@ def test_release_draws_style_points_on_level_3_only_and_only_for_softmax():
         ({"levels": [3, 5]}, "5 only with 4"),
         ({"attention": "dot"}, "softmax, cosine; got 'dot'"),
         ({"conventions": "mine"}, "paper, release; got 'mine'"),
+        ({"transform": "adain"}, "adaattn, sanet; got 'adain'"),
     ],
 )
 def test_unknown_architectures_are_refused(options, sentence):
