@@ -291,12 +291,16 @@ def _read(path, children=()):
     return _merge(merged, values)
 
 
-def _merge(below, above):
-    """`above` over `below`, dict by dict."""
-    merged = dict(below)
+def _merge(below, above, kind=Config):
+    """`above` over `below`, section by section; values, such as the mapping of `shares`, are replaced whole."""
+    merged, types = dict(below), typing.get_type_hints(kind)
     for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        if dataclasses.is_dataclass(types.get(key)) and isinstance(merged.get(key), dict):
+            if isinstance(value, dict):
+                value = _merge(merged[key], value, types[key])
+            elif value is None:  # a section whose keys are all commented out
+                continue
+        merged[key] = value
     return merged
 
 
@@ -315,8 +319,7 @@ def _override(word):
 
 def _build(kind, values, name):
     """A dataclass of `kind` from a dict; `name` is where it stands, with a dot at its end, for messages."""
-    if values is None:  # a section whose keys are all commented out
-        values = {}
+    values = {} if values is None else values
     if not isinstance(values, dict):
         raise InputError(f"{name[:-1]} must be a mapping of keys to values; got {values!r}")
     fields = {item.name: item for item in dataclasses.fields(kind)}

@@ -1,11 +1,11 @@
 """What is trained, and on what: a batch in, named losses and pictures out.
 
-An objective is a layer with the network that it trains, `network`. Calling it gives
+An objective is a layer with the network that it trains, `network`. Calling it with a batch gives
 
     losses: {name: scalar}, not weighted; `weights` holds a factor for each.
     pictures: {what they are: float [B, 3, H, W]}, for people to look at.
 
-`measure` gives the same losses, as floats, for pairs of held-out pictures.
+`measure` gives the same losses, as floats, for held-out pictures.
 """
 
 import dataclasses
@@ -19,21 +19,17 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-LOSSES = {
-    "global_style": losses.global_style_loss,
-    "local_feature": losses.local_feature_loss,
-    "image_similarity": losses.image_similarity_loss,
-    "content": losses.content_loss,
-}
-
 
 class Objective(nn.Layer):
-    """Common to all three.
+    """Common to all.
 
     Args:
         network: the AdaAttNNetwork.
-        vgg: the frozen Encoder of VGG-19 whose features the losses are taken on; not part of the layer's state.
-        frames: contents a sample.
+        vgg: the frozen Encoder of VGG-19 whose features are the measure; not part of the layer's state.
+
+    Attributes:
+        weights: {name of a loss: its factor}.
+        frames: contents a sample, 1 or 2.
     """
 
     weights = None
@@ -115,20 +111,19 @@ class Stylization(Objective):
         prepared = self.network.prepare_style_features(network_style, seed)
         image = self.network.stylize_features(network_content, prepared)
         stylized = self.vgg(image)
-        arguments = {
-            "global_style": lambda: (stylized, style),
-            "local_feature": lambda: (stylized, content, style),
-            "image_similarity": lambda: (_frames(content), _frames(stylized)),
-            "content": lambda: (stylized, content),
+        options = self.options
+        computed = {
+            "global_style": lambda: losses.global_style_loss(stylized, style, **options["global_style"]),
+            "local_feature": lambda: losses.local_feature_loss(
+                stylized, content, style, seed=seed, **options["local_feature"]
+            ),
+            "image_similarity": lambda: losses.image_similarity_loss(
+                _frames(content), _frames(stylized), **options["image_similarity"]
+            ),
+            "content": lambda: losses.content_loss(stylized, content, **options["content"]),
+            "range": lambda: losses.range_loss(image),
         }
-        drawn = {"local_feature": {"seed": seed}}
-        found = {
-            name: LOSSES[name](*arguments[name](), **self.options[name], **drawn.get(name, {}))
-            for name in self.weights
-            if name in LOSSES
-        }
-        if "range" in self.weights:
-            found["range"] = losses.range_loss(image)
+        found = {name: computed[name]() for name in self.weights}
         return found, image
 
     @paddle.no_grad()
@@ -150,10 +145,30 @@ class Stylization(Objective):
                 yield (row, column), {name: float(loss) for name, loss in found.items()}, image[:1]
 
 
-class Distillation(Objective):
+class ImageObjective(Objective):
+    """An objective on single pictures, contents and styles alike. Not in the paper."""
+
+    def compare(self, image):
+        """Losses, and a picture to look at, of pictures float [B, 3, H, W]."""
+        raise NotImplementedError
+
+    def forward(self, batch, seed=0):
+        image = paddle.concat([batch["content"], batch["style"]])
+        found, result = self.compare(image)
+        return found, {"content": image, "result": result}
+
+    @paddle.no_grad()
+    def measure(self, contents, styles):
+        """As in Stylization, for each picture by itself: the column is 0, and styles come after contents."""
+        for row, image in enumerate([*contents, *styles]):
+            found, result = self.compare(image)
+            yield (row, 0), {name: float(loss) for name, loss in found.items()}, result[:1]
+
+
+class Distillation(ImageObjective):
     """A small encoder learns to predict VGG-19's features through 1x1 convolutions, which are not kept afterwards.
 
-    Not in the paper. The loss of a level is the squared error over the target's mean square: levels weigh alike.
+    The loss of a level is the squared error over the target's mean square: levels weigh alike.
     """
 
     def __init__(self, network, vgg):
@@ -181,29 +196,21 @@ class Distillation(Objective):
             mapping.weight.set_value(solution[:-1].T[:, :, None, None])
             mapping.bias.set_value(solution[-1])
 
-    def forward(self, batch, seed=0):
-        image = paddle.concat([batch["content"], batch["style"]])
-        return self.compare(image), {"content": image}
-
     def compare(self, image):
         with paddle.no_grad():
             targets = self.vgg(image)
         features = self.network.encoder(image)
-        return {
+        found = {
             name: (mapping(features[name]) - targets[name]).square().mean() / targets[name].square().mean()
             for name, mapping in zip(self.weights, self.maps)
         }
-
-    @paddle.no_grad()
-    def measure(self, contents, styles):
-        for row, content in enumerate([*contents, *styles]):
-            yield (row, 0), {name: float(loss) for name, loss in self.compare(content).items()}, content[:1]
+        return found, image
 
 
-class Reconstruction(Objective):
+class Reconstruction(ImageObjective):
     """The decoder learns to invert the encoder's features, a start from which stylization is found sooner.
 
-    Not in the paper. The loss is the mean absolute difference of pixels.
+    The loss is the mean absolute difference of pixels.
     """
 
     def __init__(self, network, vgg):
@@ -211,23 +218,12 @@ class Reconstruction(Objective):
         self.train_only(network.decoder)
         self.weights = {"reconstruction": 1.0}
 
-    def forward(self, batch, seed=0):
-        image = paddle.concat([batch["content"], batch["style"]])
-        found, result = self.compare(image)
-        return found, {"content": image, "reconstruction": result}
-
     def compare(self, image):
         with paddle.no_grad():
             features = self.network.encoder(image)
         result = self.network.decoder({level: features[f"relu{level}_1"] for level in self.network.levels})
         result = result[:, :, : image.shape[2], : image.shape[3]]
         return {"reconstruction": F.l1_loss(result, image)}, result
-
-    @paddle.no_grad()
-    def measure(self, contents, styles):
-        for row, content in enumerate([*contents, *styles]):
-            found, image = self.compare(content)
-            yield (row, 0), {name: float(loss) for name, loss in found.items()}, image[:1]
 
 
 def build_objective(config, network, vgg):
@@ -284,10 +280,10 @@ def revive(objective, batches):
     Returns:
         {name of a layer of the network: (how many channels were dead, how many there are)}, for layers with dead ones.
     """
-    network, alive, hooks = objective.network, {}, []
+    alive, hooks = {}, []
+    layers = [item for item in objective.network.named_sublayers() if isinstance(item[1], ReflectionConv2D)]
     chains = [  # in each, a layer's output is the first part of the next one's input
-        [(name, layer) for name, layer in network.named_sublayers() if name.startswith(part) and _is_3x3(layer)]
-        for part in ("encoder.", "decoder.")
+        [item for item in layers if item[0].startswith(part)] for part in ("encoder.", "decoder.")
     ]
 
     def note(name):
@@ -297,7 +293,7 @@ def revive(objective, batches):
 
         return hook
 
-    for name, layer in (item for chain in chains for item in chain):
+    for name, layer in layers:
         hooks.append(layer.register_forward_post_hook(note(name)))
     for batch in batches:
         objective(batch)
@@ -321,10 +317,6 @@ def revive(objective, batches):
             outgoing = paddle.concat([1 - dead, paddle.ones([following.weight.shape[1] - len(dead)])])
             following.weight.set_value(following.weight * outgoing.reshape([1, -1, 1, 1]))
     return revived
-
-
-def _is_3x3(layer):
-    return isinstance(layer, ReflectionConv2D)
 
 
 def _same_weights(encoder, other):

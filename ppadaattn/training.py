@@ -44,8 +44,8 @@ def train(config, name, resume=None, evaluate_only=False):
     resume = newest_checkpoint(resume) if resume else None
     folder = resume.parent if resume else _new_folder(config.output_dir, name)
     check_writable(folder, folder=True)
-    held_out = _held_out(config, required=evaluate_only)
     objective = build_objective(config, *_networks(config))
+    held_out = _held_out(config.dataset.test, objective.frames, required=evaluate_only)
     samples = None if evaluate_only else Samples(config.dataset.train, objective.frames, config.seed)
     if config.validate.interval and held_out is None:
         raise InputError("validate.interval is set, and dataset.test.content_root and style_root are not; set them")
@@ -133,12 +133,10 @@ def architecture(model):
     return {key: getattr(model, key) for key in keys}
 
 
-def _held_out(config, required):
-    """(contents, styles) of dataset.test for `measure`: float32 [frames or 1, 3, size, size] each; None if not set."""
-    data = config.dataset.test
+def _held_out(data, frames, required):
+    """(contents, styles) of TestData for `measure`: float32 [frames or 1, 3, size, size] each; None if not set."""
     if not required and not (data.content_root or data.style_root):
         return None
-    frames = 2 if config.losses.image_similarity.weight else 1
     sources = [
         (content_source(data, "dataset.test"), data.max_contents, frames),
         (Photos(data.style_root, "dataset.test.style_root"), data.max_styles, 1),

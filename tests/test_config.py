@@ -61,6 +61,15 @@ def test_bases_then_the_file_then_overrides(write):
     assert config.model.attention == "cosine" and config.losses.global_style.shares == {2: 0.5}
 
 
+def test_sections_are_merged_and_values_replaced(write):
+    write("model: {width: 0.5}\nlosses: {content: {weight: 2, shares: {3: 0.1, 4: 0.2}}}", "base.yaml")
+    path = write("_base_: base.yaml\nmodel:\nlosses: {content: {shares: {5: 0.3}}}")
+    config = load_config(path)
+    assert config.model.width == 0.5 and config.losses.content.weight == 2
+    assert config.losses.content.shares == {5: 0.3}
+    assert load_config(path, ["losses.content.shares={}"]).losses.content.shares == {}
+
+
 def test_the_written_file_is_the_configuration(write):
     config = load_config(ROOT / "configs" / "adaattn_lite_video.yaml", ["lr_scheduler.learning_rate=1e-5"])
     assert config.lr_scheduler.learning_rate == 1e-5  # which YAML alone reads as text

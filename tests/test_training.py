@@ -222,7 +222,7 @@ def test_distillation_and_reconstruction_losses(rng, vgg):
         np.testing.assert_allclose(float(loss), expected, rtol=1e-4)
     objective = Reconstruction(network, vgg)
     found, pictures = objective(data)
-    expected = np.abs(pictures["reconstruction"].numpy() - image.numpy()).mean()
+    expected = np.abs(pictures["result"].numpy() - image.numpy()).mean()
     np.testing.assert_allclose(float(found["reconstruction"]), expected, rtol=1e-5)
     assert all(name.startswith("network.decoder") for name in objective.trained_parameters())
 
