@@ -35,7 +35,7 @@ class Model:
 MODELS = {
     "adaattn_lite_image": Model(
         file="adaattn_lite_image.pdparams",
-        sha256="e6b499dc19eac7bb01c888a27f5bb61aca1326754afabd4bb3b2d55e901dd865",
+        sha256="6a13f5d61498250336ddef12a8b25072f7d8fd4cfdd689582b2e169fec09c481",
         description="small model (a quarter of the paper's channels), softmax attention: for pictures",
     ),
     "adaattn_lite_video": Model(
