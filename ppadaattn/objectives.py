@@ -303,7 +303,8 @@ def revive(objective, batches):
     revived = {}
     for chain in chains:
         for (name, layer), (_, following) in zip(chain, chain[1:]):
-            if layer.weight.stop_gradient or name not in alive or bool(alive[name].all()):
+            trained = not layer.weight.stop_gradient and not following.weight.stop_gradient
+            if not trained or name not in alive or bool(alive[name].all()):
                 continue
             dead = (~alive[name]).astype("float32")
             revived[name] = int(dead.sum()), len(dead)

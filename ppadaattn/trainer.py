@@ -315,8 +315,10 @@ def snapshots(folder):
 def newest_checkpoint(path):
     """A checkpoint file as it is, or the newest checkpoint of a run's folder."""
     path = Path(path)
-    if not path.is_dir():
+    if path.is_file():
         return path
+    if not path.is_dir():
+        raise InputError(f"--resume: there is no file or folder {path}")
     found = snapshots(path)
     if not found:
         raise InputError(f"the folder {path} holds no iter_N_checkpoint.pdparams to resume from")

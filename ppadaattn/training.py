@@ -66,7 +66,7 @@ def train(config, name, resume=None, evaluate_only=False):
         if logger.folder is not None:
             with atomic_write(folder / "config.yaml") as temporary:
                 temporary.write_text(to_yaml(config), encoding="utf-8")
-        if not resume:
+        if not resume and (config.model.revive or config.model.name == "distillation"):
             _prepare(objective, samples, config, logger)
         logger.text(f"{folder}: {len(samples.contents)} contents, {len(samples.styles)} styles, {paddle.get_device()}")
         return folder, trainer.run()
@@ -96,6 +96,7 @@ def _new_folder(output_dir, name):
 
 
 def _prepare(objective, samples, config, logger):
+    """What an objective does before its first step with a look at some batches; every process sees the same ones."""
     data = config.dataset.train
     with contextlib.closing(batches(samples, 0, data.batch_size, data.num_workers)) as stream:
         probe = [to_tensors(batch) for batch in itertools.islice(stream, PROBE_BATCHES)]

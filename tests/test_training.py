@@ -84,6 +84,7 @@ def words(tmp_path, pictures, vgg_file):
         "log_config.visual_interval=0",
         "validate.interval=0",
         "total_iters=4",
+        "model.revive=false",
         "device=cpu",
     ]
 
@@ -270,7 +271,8 @@ def test_dead_channels_begin_anew_and_nothing_else_changes(rng, vgg):
 
 
 def test_frozen_layers_stay(configure, words):
-    config = configure("model.freeze=[decoder.stage1, adaattn3]", "total_iters=2", "lr_scheduler.warmup_iters=0")
+    options = ["model.revive=true", "total_iters=2", "lr_scheduler.warmup_iters=0"]
+    config = configure("model.freeze=[decoder.stage1, adaattn3]", *options)
     folder, _ = train(config, "name")
     before = ppadaattn.load("adaattn_lite_image", device="cpu").network.state_dict()
     after = ppadaattn.load(folder / "iter_2_weight.pdparams", device="cpu").network.state_dict()
@@ -441,17 +443,18 @@ def test_an_interrupted_run_writes_a_checkpoint_and_says_how_to_go_on(words, tmp
 
 
 def test_accumulated_batches_are_one_large_batch(configure):
-    options = ["total_iters=3", "lr_scheduler.warmup_iters=0", "losses.global_style.distance=l2"]
+    options = ["total_iters=3", "lr_scheduler.warmup_iters=0", "lr_scheduler.learning_rate=0.0001"]
+    options += ["losses.global_style.distance=l2"]
     large, _ = train(configure(*options, "dataset.train.batch_size=2"), "large")
     small, _ = train(configure(*options, "dataset.train.batch_size=1", "optimizer.accumulate=2"), "small")
     for (_, a), (_, b) in zip(logged(large), logged(small)):
         assert a.keys() == b.keys() and len(a) == 4
         for name in a:
-            np.testing.assert_allclose(float(a[name]), float(b[name]), rtol=1e-4, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(float(a[name]), float(b[name]), rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 def test_two_processes_are_one_with_the_same_total_batch(words, tmp_path, configure):
-    options = ["total_iters=3", "lr_scheduler.warmup_iters=0"]
+    options = ["total_iters=3", "lr_scheduler.warmup_iters=0", "lr_scheduler.learning_rate=0.0001"]
     one, _ = train(configure(*options, "dataset.train.batch_size=2", name="adaattn_lite_video"), "one")
     launch = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend", "gloo",
               "--log_dir", tmp_path / "log"]  # fmt: skip
@@ -462,7 +465,7 @@ def test_two_processes_are_one_with_the_same_total_batch(words, tmp_path, config
     assert len(logged(two)) == 3 and len(list((tmp_path / "runs").iterdir())) == 2
     for (_, a), (_, b) in zip(logged(one), logged(two)):
         for name in a:
-            np.testing.assert_allclose(float(b[name]), float(a[name]), rtol=1e-4, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(float(b[name]), float(a[name]), rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 def test_one_pair_is_learnt_by_heart(tmp_path, pictures):
@@ -665,7 +668,7 @@ def test_resuming_from_what_is_no_checkpoint(configure, run_folder, tmp_path):
     config = configure("total_iters=2")
     with pytest.raises(InputError, match=r"holds 'ppadaattn weights 1', not 'ppadaattn checkpoint 1'.*--load"):
         train(config, "name", resume=run_folder / "iter_1_weight.pdparams")
-    with pytest.raises(InputError, match="there is no file"):
+    with pytest.raises(InputError, match="--resume: there is no file or folder"):
         train(config, "name", resume=tmp_path / "nowhere.pdparams")
     with pytest.raises(InputError, match=r"holds no iter_N_checkpoint\.pdparams to resume from"):
         train(config, "name", resume=tmp_path)
