@@ -15,17 +15,24 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.8",
     # The bundled weights stand beside the package in a clone, inside it in a wheel.
-    packages=["ppadaattn", "ppadaattn.pretrained"],
+    packages=["ppadaattn", "ppadaattn.cli", "ppadaattn.pretrained"],
     package_dir={"ppadaattn.pretrained": "pretrained"},
     package_data={"ppadaattn.pretrained": ["*.pdparams", "README.md"]},
-    install_requires=["numpy", "pillow>=9.1", "pyyaml", "tqdm"],
+    install_requires=[
+        'av>=14.2; python_version >= "3.9"',  # videos; earlier ones do not say how a video is turned
+        "numpy",
+        "pillow>=9.1",
+        "pyyaml",
+        "tqdm",
+    ],
     extras_require={
         "cpu": ["paddlepaddle>=2.6.2"],
         # The newest CUDA wheel on PyPI is 2.6.2, which was built for numpy 1.
         "gpu": ["paddlepaddle-gpu>=2.6.2", "numpy<2"],
-        "train": ["av", "visualdl"],  # clips from video files; curves of a training
-        # OpenCV draws examples/; headless needs no display libraries
-        "test": ["av", "opencv-python-headless", "pytest>=7"],
+        "train": ["visualdl"],  # curves of a training
+        "control": ["opencv-python-headless"],  # optical flow, regions made by hand
+        # OpenCV also draws examples/; headless needs no display libraries
+        "test": ["opencv-python-headless", "pytest>=7"],
         "lint": ["ruff==0.17.6"],
     },
 )

@@ -50,17 +50,19 @@ def normalize(feature, eps=1e-5):
     return (feature - mean) / std
 
 
-def modulate(content, mean, std):
+def modulate(content, mean, std, content_statistics=None):
     """Eq. 8: the content feature, normalized, takes the statistics of the style point by point.
 
     Args:
         content: F_c, [B, C, H, W].
         mean, std: M and S, [B, C, H * W].
+        content_statistics: what Norm(F_c) subtracts and divides by, each [B, C, 1, 1]; default: F_c's own.
 
     Returns:
         F_cs, [B, C, H, W].
     """
-    return std.reshape(content.shape) * normalize(content) + mean.reshape(content.shape)
+    shift, scale = content_statistics or channel_statistics(content)
+    return std.reshape(content.shape) * ((content - shift) / scale) + mean.reshape(content.shape)
 
 
 def stacked_key(features, level, resize="bilinear", shallow_features=True):
@@ -157,6 +159,7 @@ class StyleState:
     """
 
     kind = None
+    eps = None  # of cosine attention
 
     def statistics(self, query):
         """Mean and std, each [B, C, N_c], for a query [B, D, N_c]."""
@@ -191,6 +194,8 @@ class StyleState:
                 "only two unmixed states of one kind can be put side by side: add styles first, then mix the sums"
             )
         _check_alike([self, other])
+        if self.batch != other.batch:
+            raise ValueError(f"styles of batch {self.batch} and {other.batch} cannot be put side by side")
         return self._beside(other)
 
 
@@ -307,7 +312,7 @@ class MixedState(StyleState):
 
     def __init__(self, states, weights):
         self.states, self.weights = list(states), list(weights)
-        self.batch, self.key_channels, self.value_channels = _check_alike(self.states)
+        self.batch, self.key_channels, self.value_channels, self.eps = _check_alike(self.states)
 
     def statistics(self, query):
         mean, std = zip(*(state.statistics(query) for state in self.states))
@@ -323,7 +328,9 @@ class MixedState(StyleState):
 
 
 def mix(states, weights=None):
-    """A MixedState of `states`, in the proportions of `weights` (equal ones by default).
+    """A state between `states`, in the proportions of `weights` (equal ones by default).
+
+    States of weight 0 are left out, and one that is left alone is given as it is. Batches are equal, or 1.
 
     Raises ValueError unless there is one finite, non-negative weight a state, with a positive sum (they are divided by
     it), and all states are of one level of one network.
@@ -334,7 +341,35 @@ def mix(states, weights=None):
             f"{len(states)} styles need {len(states)} weights that are finite, not negative and not all 0; "
             f"got {weights.tolist()}"
         )
-    return MixedState(states, (weights / weights.sum()).tolist())
+    _check_alike(states)
+    kept = [(state, weight) for state, weight in zip(states, (weights / weights.sum()).tolist()) if weight > 0]
+    return kept[0][0] if len(kept) == 1 else MixedState(*zip(*kept))
+
+
+class RegionState(StyleState):
+    """A content in regions: each of its points reads the state of its region (appendix B.1).
+
+    For softmax attention this is eq. 5 with scores of minus infinity between a region of the content and the style
+    points outside its own region. It is made for one content size, and not saved.
+
+    Args:
+        states: one StyleState a region.
+        labels: int array [N_c]: the index in `states` of the region of each content point.
+    """
+
+    def __init__(self, states, labels):
+        self.batch, self.key_channels, self.value_channels, self.eps = _check_alike(states)
+        self.count = len(labels)
+        regions = [(state, np.flatnonzero(labels == index)) for index, state in enumerate(states)]
+        self.regions = [(state, paddle.to_tensor(points)) for state, points in regions if len(points)]
+        points_in_turn = np.concatenate([points.numpy() for _, points in self.regions])
+        self.back_in_place = paddle.to_tensor(np.argsort(points_in_turn))
+
+    def statistics(self, query):
+        if query.shape[-1] != self.count:
+            raise ValueError(f"the regions are those of {self.count} content points; the query has {query.shape[-1]}")
+        parts = zip(*(state.statistics(query.index_select(points, -1)) for state, points in self.regions))
+        return tuple(paddle.concat(part, -1).index_select(self.back_in_place, -1) for part in parts)
 
 
 def state_from_dict(saved):
@@ -392,14 +427,15 @@ def _std(first, second):
 
 
 def _check_alike(states):
-    """Batch, key and value channels of the states; ValueError unless they are the same for all, and eps too."""
-    kinds = {(s.batch, s.key_channels, s.value_channels, getattr(s, "eps", None)) for s in states}
-    if len(kinds) != 1:
+    """(batch, key channels, value channels, eps) of the states; ValueError unless they fit together."""
+    kinds = {(s.key_channels, s.value_channels, s.eps) for s in states}
+    batches = {s.batch for s in states}
+    if len(kinds) != 1 or len(batches - {1}) > 1:
         raise ValueError(
             "the style states are from different levels or networks: "
-            f"(batch, key channels, value channels, eps) are {sorted(kinds, key=str)}"
+            f"(key channels, value channels, eps) are {sorted(kinds, key=str)}, batches {sorted(batches)}"
         )
-    return next(iter(kinds))[:3]
+    return (max(batches), *next(iter(kinds)))
 
 
 def _common_centre(a, b):
@@ -441,15 +477,23 @@ class AdaAttN(nn.Layer):
         self.num_style_points = num_style_points
         self.eps = eps
 
-    def prepare_style(self, style, style_key, seed=0):
-        """The StyleState of a style feature [B, C, H, W] and its stacked key [B, D, H, W]."""
+    def prepare_style(self, style, style_key, seed=0, points=None):
+        """The StyleState of a style feature [B, C, H, W] and its stacked key [B, D, H, W].
+
+        `points`, an int tensor of flat positions, restricts it to a region.
+        """
         key, value = self.g(style_key).flatten(2), self.h(style).flatten(2)
+        if points is not None:
+            key, value = key.index_select(points, -1), value.index_select(points, -1)
         return style_state(key, value, self.attention, eps=self.eps, num_style_points=self.num_style_points, seed=seed)
 
-    def forward(self, content, content_key, state):
-        """F_cs [B, C, H, W] (eq. 8) of a content feature, its stacked key [B, D, H, W] and a style's state."""
+    def forward(self, content, content_key, state, content_statistics=None):
+        """F_cs [B, C, H, W] (eq. 8) of a content feature, its stacked key [B, D, H, W] and a style's state.
+
+        `content_statistics` as in `modulate`.
+        """
         mean, std = state.statistics(self.f(content_key).flatten(2))
-        return modulate(content, mean, std)
+        return modulate(content, mean, std, content_statistics)
 
 
 class SANet(AdaAttN):
@@ -463,6 +507,8 @@ class SANet(AdaAttN):
         super().__init__(value_channels, key_channels, **options)
         self.out = nn.Conv2D(value_channels, value_channels, 1)
 
-    def forward(self, content, content_key, state):
+    def forward(self, content, content_key, state, content_statistics=None):
+        if content_statistics is not None:
+            raise ValueError("SANet does not normalize what it adds to: it has no use for content statistics")
         mean, _ = state.statistics(self.f(content_key).flatten(2))
         return content + self.out(mean.reshape(content.shape))

@@ -15,6 +15,9 @@ WEIGHTS = "ppadaattn weights 1"
 STYLE = "ppadaattn style 1"
 CHECKPOINT = "ppadaattn checkpoint 1"
 
+# How files of styles are named, so that they can stand where pictures do.
+STYLE_SUFFIX = ".style"
+
 # What each kind of file is for, in the words of an error.
 HINTS = {
     WEIGHTS: "carries its own architecture; expected such a file",
@@ -186,8 +189,19 @@ def load_checkpoint(path):
 
 def save_style(path, style):
     """Write a prepared Style to one file, for the network whose fingerprint it carries; whole or not there."""
-    levels = {level: state.state_dict() for level, state in style.states.items()}
-    _write(path, {"format": STYLE, "fingerprint": style.fingerprint, "levels": levels})
+    if not str(path).lower().endswith(STYLE_SUFFIX):
+        raise InputError(f"{path}: styles are kept in files named *{STYLE_SUFFIX}; give it such a name")
+    _write(path, {"format": STYLE, **style_contents(style)})
+
+
+def style_contents(style):
+    """A Style as nested dicts and lists of plain values and numpy arrays."""
+
+    def levels(style):
+        return {level: state.state_dict() for level, state in style.states.items()}
+
+    regions = [{"colour": list(colour), "levels": levels(part)} for colour, part in style.regions.items()]
+    return {"fingerprint": style.fingerprint, "levels": levels(style), "regions": regions}
 
 
 def load_style(path, network_fingerprint):
@@ -198,8 +212,13 @@ def load_style(path, network_fingerprint):
     saved = _read(path, STYLE)
     if saved.get("fingerprint") != network_fingerprint:
         raise InputError(f"{path} was prepared by another model; prepare the style again with this one")
+
+    def style(levels, regions=None):
+        states = {level: state_from_dict(state) for level, state in levels.items()}
+        return Style(states, network_fingerprint, regions)
+
     try:
-        states = {level: state_from_dict(state) for level, state in saved["levels"].items()}
+        regions = {tuple(part["colour"]): style(part["levels"]) for part in saved["regions"]}
+        return style(saved["levels"], regions)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} describes no style: {error!r}") from None
-    return Style(states, network_fingerprint)

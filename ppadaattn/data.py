@@ -12,13 +12,11 @@ from pathlib import Path
 
 from ppadaattn.errors import InputError
 from ppadaattn.images import FORMATS, flatten, read_image
+from ppadaattn.video import VIDEOS
 
 import numpy as np
 import paddle
 from PIL import Image
-
-VIDEOS = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif")
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Where pictures come from

@@ -1,6 +1,8 @@
-"""The one exception for what a user can put right."""
+"""What is said to users: the one exception for what they can put right, and notes on what was done with their input."""
 
 import difflib
+import importlib
+import warnings
 
 
 class InputError(ValueError):
@@ -14,3 +16,20 @@ def nearest(word, known):
     """' (did you mean X?)' for the word of `known` nearest to `word`, or '' where none is near."""
     matches = difflib.get_close_matches(str(word), list(known), n=1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
+
+
+class InputNote(UserWarning):
+    """Input that was used otherwise than given, such as weights divided by their sum. The tools print `note: ...`."""
+
+
+def note(message):
+    """Say in one sentence what was done with the input, as an InputNote."""
+    warnings.warn(message, InputNote, stacklevel=3)
+
+
+def import_optional(module, package, purpose):
+    """A module that the installation may lack; InputError that names the package where it does."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise InputError(f"{purpose} need {module}, which is not installed: pip install {package}") from None

@@ -30,11 +30,12 @@ WITHOUT_ALPHA = ("JPEG", "BMP")
 MIN_SIDE = 16
 
 
-def find_images(patterns):
+def find_images(patterns, suffixes=FORMATS, kind="pictures"):
     """Picture files named by files, folders (their pictures, not those of folders in them) and globs.
 
     Args:
         patterns: list of str or Path.
+        suffixes, kind: of other files, and what to call them.
 
     Returns:
         list of Path in the order given, each folder and glob sorted by name, none twice.
@@ -46,31 +47,31 @@ def find_images(patterns):
     for pattern in map(str, patterns):
         if not pattern:
             raise InputError("a file name is empty; give files, folders or globs")
-        nothing = f"no pictures match {pattern}"
+        nothing = f"no {kind} match {pattern}"
         if os.path.isdir(pattern):
             if not os.access(pattern, os.R_OK | os.X_OK):
                 raise InputError(f"the folder {pattern} cannot be read: permission denied")
-            nothing = f"the folder {pattern} holds no pictures"
-            matches = _pictures(os.path.join(glob.escape(pattern), "*"))
+            nothing = f"the folder {pattern} holds no {kind}"
+            matches = _files(suffixes, os.path.join(glob.escape(pattern), "*"))
         elif os.path.exists(pattern):
             matches = [Path(pattern)]
         elif glob.has_magic(pattern):
             # Brackets in the name of a folder that is there are no glob.
             folder = next((parent for parent in Path(pattern).parents if os.path.isdir(parent)), Path())
-            matches = _pictures(os.path.join(glob.escape(str(folder)), Path(pattern).relative_to(folder)))
+            matches = _files(suffixes, os.path.join(glob.escape(str(folder)), Path(pattern).relative_to(folder)))
         else:
             raise InputError(f"there is no file or folder {pattern}")
         if not matches:
-            raise InputError(f"{nothing} that can be read ({', '.join(FORMATS)})")
+            raise InputError(f"{nothing} that can be read ({', '.join(suffixes)})")
         for path in matches:
             found.setdefault(os.path.realpath(path), path)
     return list(found.values())
 
 
-def _pictures(pattern):
-    """The picture files that match a glob, sorted; not the hidden ones, such as macOS's ._photo.jpg."""
+def _files(suffixes, pattern):
+    """The files of some suffixes that match a glob, sorted; not the hidden ones, such as macOS's ._photo.jpg."""
     paths = sorted(map(Path, glob.glob(pattern, recursive=True)))
-    return [p for p in paths if p.suffix.lower() in FORMATS and not p.name.startswith(".") and os.path.isfile(p)]
+    return [p for p in paths if p.suffix.lower() in suffixes and not p.name.startswith(".") and os.path.isfile(p)]
 
 
 def read_image(path, long_side=0):
@@ -94,6 +95,11 @@ def read_image(path, long_side=0):
     reduced = _reduce(image, long_side)
     check_size(reduced.size, f"{path}, reduced to a long side of {long_side},")
     return np.asarray(reduced)
+
+
+def image_size(path):
+    """(height, width) of a picture as it is meant to be seen; InputError as in `read_image`."""
+    return read_image(path).shape[:2]
 
 
 def _decode(path):
@@ -132,10 +138,24 @@ def _to_rgb(image, path, kind):
 
 
 def _reduce(image, long_side):
-    scale = long_side / max(image.size)
-    if not 0 < scale < 1:
+    return _resize(image, long_side) if long_side < max(image.size) else image
+
+
+def _resize(image, long_side):
+    if long_side == 0:
         return image
+    scale = long_side / max(image.size)
     return image.resize([max(1, round(side * scale)) for side in image.size], Image.LANCZOS)
+
+
+def scale_to(image, long_side):
+    """The picture, uint8 H x W x 3, at a long side in pixels, reduced or enlarged (Lanczos); 0 leaves it as it is."""
+    return np.asarray(_resize(Image.fromarray(image), long_side))
+
+
+def reduce_to(image, long_side):
+    """As `scale_to`, but never enlarged."""
+    return np.asarray(_reduce(Image.fromarray(image), long_side))
 
 
 def check_size(size, name):
@@ -191,16 +211,44 @@ def contact_sheet(contents, styles, results, cell=256, gap=8):
     cells = {(row + 1, 0): picture for row, picture in enumerate(contents)}
     cells.update({(0, column + 1): picture for column, picture in enumerate(styles)})
     cells.update({(row + 1, column + 1): picture for (row, column), picture in results.items()})
+    return sheet(cells, cell, gap)
+
+
+def sheet(cells, cell=256, gap=8):
+    """Pictures in rows and columns on white, each reduced to fit a square cell.
+
+    Args:
+        cells: {(row, column): picture}; what is missing stays white.
+        cell, gap: as in `contact_sheet`.
+
+    Returns:
+        as `contact_sheet`.
+    """
     cells = {place: thumbnail(picture, cell) for place, picture in cells.items()}
-    heights, widths = [0] * (len(contents) + 1), [0] * (len(styles) + 1)
+    rows, columns = (1 + max(places) for places in zip(*cells))
+    heights, widths = [0] * rows, [0] * columns
     for (row, column), tile in cells.items():
         heights[row], widths[column] = max(heights[row], tile.shape[0]), max(widths[column], tile.shape[1])
-    sheet = Image.new("RGB", (sum(widths) + gap * (len(widths) + 1), sum(heights) + gap * (len(heights) + 1)), "white")
+    paper = Image.new("RGB", (sum(widths) + gap * (columns + 1), sum(heights) + gap * (rows + 1)), "white")
     for (row, column), tile in cells.items():
         top = sum(heights[:row]) + gap * (row + 1) + (heights[row] - tile.shape[0]) // 2
         left = sum(widths[:column]) + gap * (column + 1) + (widths[column] - tile.shape[1]) // 2
-        sheet.paste(Image.fromarray(tile), (left, top))
-    return np.asarray(sheet)
+        paper.paste(Image.fromarray(tile), (left, top))
+    return np.asarray(paper)
+
+
+def keep_colors(picture, content):
+    """The luminance of a picture with the colours of its content (Gatys et al., Preserving Color, 2016, section 3).
+
+    Args:
+        picture, content: uint8 H x W x 3 of one size.
+
+    Returns:
+        uint8 H x W x 3: Y of the picture, Cb and Cr of the content (ITU-R BT.601, full range, as in JPEG).
+    """
+    luminance = Image.fromarray(picture).convert("YCbCr").getchannel(0)
+    _, blue, red = Image.fromarray(content).convert("YCbCr").split()
+    return np.asarray(Image.merge("YCbCr", (luminance, blue, red)).convert("RGB"))
 
 
 def thumbnail(image, long_side):

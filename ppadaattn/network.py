@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
-from ppadaattn.attention import KINDS, AdaAttN, SANet, mix, stacked_key
-from ppadaattn.vgg import Encoder, ReflectionConv2D, scaled_channels
+from ppadaattn.attention import KINDS, AdaAttN, RegionState, SANet, channel_statistics, mix, stacked_key
+from ppadaattn.errors import InputError, note
+from ppadaattn.regions import colour_name, level_labels, partner, split_mask
+from ppadaattn.vgg import Encoder, ReflectionConv2D, feature_size, scaled_channels
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -32,26 +35,37 @@ CONVENTIONS = {
 class Style:
     """What a network keeps of a style: one attention StyleState a level.
 
-    `a + b` puts styles side by side, as if they were one picture; `Style.mix` interpolates between them.
+    `a + b` puts styles side by side, as if they were one picture; `Style.mix` interpolates between them. Where a style
+    was prepared with a mask, `regions` are its parts: contents with a mask read each region from the part of the same
+    colour, and what is in no region from the whole (appendix B.1).
 
     Attributes:
         states: {level: StyleState}.
         fingerprint: of the network that prepared it, where that is known; None elsewhere.
+        regions: {(red, green, blue): Style} of its parts.
     """
 
-    def __init__(self, states, fingerprint=None):
+    def __init__(self, states, fingerprint=None, regions=None):
         self.states = dict(states)
         self.fingerprint = fingerprint
+        self.regions = dict(regions or {})
 
     def __add__(self, other):
         if not isinstance(other, Style):
             return NotImplemented
         _check_of_one_network([self, other])
-        return Style({level: state + other.states[level] for level, state in self.states.items()}, self.fingerprint)
+        states = {level: state + other.states[level] for level, state in self.states.items()}
+        regions = {
+            colour: parts[0] if len(parts) == 1 else parts[0] + parts[1]
+            for colour, parts, _ in _parts_by_colour([self, other], [1, 1])
+        }
+        return Style(states, self.fingerprint, regions)
 
     @staticmethod
     def mix(styles, weights=None):
         """A style between `styles`: at each point the weighted average of their means and stds (section 4.5).
+
+        A region is mixed of the styles that have one of its colour; it is left out where their weights are all 0.
 
         Args:
             styles: list of Style, of one network.
@@ -60,7 +74,57 @@ class Style:
         styles = list(styles)
         _check_of_one_network(styles)
         states = {level: mix([style.states[level] for style in styles], weights) for level in styles[0].states}
-        return Style(states, styles[0].fingerprint)
+        of_each = [1.0] * len(styles) if weights is None else list(weights)
+        regions = {
+            colour: Style.mix(parts, own) for colour, parts, own in _parts_by_colour(styles, of_each) if sum(own) > 0
+        }
+        return Style(states, styles[0].fingerprint, regions)
+
+    def as_region(self, colour):
+        """The same style, the whole of which is also its part for regions of `colour`: (red, green, blue)."""
+        return Style(self.states, self.fingerprint, {tuple(colour): Style(self.states, self.fingerprint)})
+
+    def in_regions(self, mask):
+        """The style for a content with regions.
+
+        Args:
+            mask: uint8 H x W x 3 of the content's size; see `ppadaattn.regions`.
+
+        Returns:
+            a Style for contents of that size only.
+
+        Raises:
+            InputError: colours of the mask that no part of this style has; all are listed.
+        """
+        labels, colours = split_mask(mask)
+        partners = {colour: partner(colour, self.regions) for colour in colours}
+        alone = [colour_name(colour) for colour, other in partners.items() if other is None]
+        if alone:
+            known = ", ".join(map(colour_name, self.regions)) or "none"
+            raise InputError(
+                f"the content's mask has {', '.join(alone)}, of which the style has no region; its regions are {known}"
+            )
+        unused = [colour_name(colour) for colour in self.regions if colour not in partners.values()]
+        if unused:
+            note(f"the content's mask has no region for {', '.join(unused)} of the style")
+        parts = [self, *(self.regions[other] for other in partners.values())]
+        states = {}
+        for level in self.states:
+            cells = level_labels(labels, feature_size(mask.shape[:2], level), level)
+            states[level] = RegionState([part.states[level] for part in parts], cells)
+        return Style(states, self.fingerprint)
+
+
+def _parts_by_colour(styles, weights):
+    """(colour, the parts for it, the weights of their styles), for each colour of a region of any of the styles."""
+    colours = []
+    for colour in (colour for style in styles for colour in style.regions):
+        if partner(colour, colours) is None:
+            colours.append(colour)
+    for colour in colours:
+        own = [partner(colour, style.regions) for style in styles]
+        owners = [(style.regions[key], weight) for style, key, weight in zip(styles, own, weights) if key is not None]
+        yield (colour, *zip(*owners))
 
 
 def _check_of_one_network(styles):
@@ -202,42 +266,69 @@ class AdaAttNNetwork(nn.Layer):
             key = stacked_key(features, level, self.conventions.resize, self.shallow_features)
             yield level, getattr(self, f"adaattn{level}"), features[f"relu{level}_1"], key
 
-    def prepare_style(self, style, seed=0):
+    def prepare_style(self, style, seed=0, mask=None):
         """The Style of an image.
 
         Args:
             style: float [B, 3, H, W], RGB in [0, 1], any H and W; of batch 1 it serves contents of any batch.
             seed: draws the style points, where the conventions use only some.
+            mask: uint8 H x W x 3, the regions of the image (`ppadaattn.regions`).
         """
-        return self.prepare_style_features(self.encoder(style), seed)
+        return self.prepare_style_features(self.encoder(style), seed, mask)
 
-    def prepare_style_features(self, features, seed=0):
+    def prepare_style_features(self, features, seed=0, mask=None):
         """As `prepare_style`, from the encoder's features of the image."""
-        inputs = self.attention_inputs(features)
-        return Style({level: layer.prepare_style(feature, key, seed) for level, layer, feature, key in inputs})
+        labels, colours = (None, ()) if mask is None else split_mask(mask)
+        states, regions = {}, {colour: {} for colour in colours}
+        for level, layer, feature, key in self.attention_inputs(features):
+            states[level] = layer.prepare_style(feature, key, seed)
+            cells = level_labels(labels, feature.shape[2:], level) if colours else None
+            for index, colour in enumerate(colours, 1):
+                points = paddle.to_tensor(np.flatnonzero(cells == index))
+                regions[colour][level] = layer.prepare_style(feature, key, seed, points)
+        return Style(states, regions={colour: Style(parts) for colour, parts in regions.items()})
 
-    def embed(self, features, style):
+    def content_statistics(self, features):
+        """{level: (mean, std)} of F_c, each [B, C, 1, 1], from the encoder's features: what Norm(F_c) of eq. 8 uses."""
+        return {level: channel_statistics(features[f"relu{level}_1"]) for level in self.levels}
+
+    def embed(self, features, style, content_statistics=None):
         """{level: F_cs} (eq. 2) from the encoder's features of a content and a Style of this network."""
         if tuple(style.states) != self.levels:
             raise ValueError(f"the style is for levels {list(style.states)}, this network has {list(self.levels)}")
         inputs = self.attention_inputs(features)
-        return {level: layer(feature, key, style.states[level]) for level, layer, feature, key in inputs}
+        given = content_statistics or {}
+        return {
+            level: layer(feature, key, style.states[level], given.get(level)) for level, layer, feature, key in inputs
+        }
 
-    def stylize(self, content, style):
+    def stylize(self, content, style, **options):
         """Eq. 3 with a prepared style: stylized image, float [B, 3, H, W], RGB, not clipped.
 
         Args:
             content: float [B, 3, H, W], RGB in [0, 1], any H and W.
             style: a Style of this network.
+            options: those of `stylize_features`.
 
         Raises:
             ValueError: a style of other levels, batch or channels.
         """
-        return self.stylize_features(self.encoder(content), style)
+        return self.stylize_features(self.encoder(content), style, **options)
 
-    def stylize_features(self, features, style):
-        """As `stylize`, from the encoder's features of the content."""
-        return _crop(self.decoder(self.embed(features, style)), features["relu1_1"])
+    def stylize_features(self, features, style, *, strength=1.0, content_statistics=None):
+        """As `stylize`, from the encoder's features of the content.
+
+        Args:
+            strength: 0 to 1: how much of the style; the rest is the content, taken as its own style. At 0 the attended
+                statistics are those of the content itself.
+            content_statistics: instead of the content's own in Norm(F_c), as `content_statistics` gives them.
+        """
+        if strength < 1:
+            own = self.prepare_style_features(features)
+            own.fingerprint = style.fingerprint
+            style = Style.mix([style, own], [strength, 1 - strength])
+        embedded = self.embed(features, style, content_statistics)
+        return _crop(self.decoder(embedded), features["relu1_1"])
 
     def forward(self, content, style, seed=0):
         """As `stylize`, with a style image: float [B or 1, 3, H, W], RGB in [0, 1], of any size; `seed` as above."""

@@ -2,11 +2,13 @@
 
 import os
 
-from ppadaattn.checkpoint import fingerprint, load_network, load_style, save_style
+from ppadaattn.checkpoint import STYLE_SUFFIX, fingerprint, load_network, load_style, save_style
+from ppadaattn.clips import paint_clip
 from ppadaattn.device import select_device
 from ppadaattn.errors import InputError
-from ppadaattn.images import check_size, flatten, read_image
+from ppadaattn.images import check_size, flatten, keep_colors, read_image, reduce_to, scale_to
 from ppadaattn.network import Style
+from ppadaattn.regions import mask_for
 from ppadaattn.zoo import DEFAULT_MODEL, weights_file
 
 import numpy as np
@@ -40,14 +42,15 @@ class Stylizer:
         style = stylizer.prepare_style("painting.jpg")          # encoded once
         pictures = [stylizer(path, style) for path in photos]
 
-    Two layers: files and uint8 arrays in `__call__` and `prepare_style`, tensors in `stylize_tensor`.
+    Three layers: files in `__call__`, `prepare_style` and `stylize_video`; uint8 arrays in `paint`; tensors in
+    `stylize_tensor`.
     """
 
     def __init__(self, network):
         self.network = network
         self._fingerprint = None
 
-    def __call__(self, content, style, *, size=0, style_size=STYLE_SIZE):
+    def __call__(self, content, style, *, size=0, style_size=STYLE_SIZE, strength=1.0, preserve_color=False, mask=None):
         """Paint a content in a style.
 
         Args:
@@ -55,37 +58,105 @@ class Stylizer:
             style: path, array, or what `prepare_style` gave.
             size: long side, in pixels, to which a content file is reduced; 0 leaves it as it is.
             style_size: as in `prepare_style`.
+            strength: 0 to 1: how much of the style. The rest is the content, taken as its own style.
+            preserve_color: take the luminance of the result and the colours of the content.
+            mask: regions of the content, a path or uint8 RGB array (`ppadaattn.regions`): each is painted in the
+                region of the same colour of the style, which needs a mask too.
 
         Returns:
             uint8 RGB array of the content's height and width.
 
         Raises:
-            InputError: a file that cannot be read, an array of another kind, a side below 16 pixels.
+            InputError: a file that cannot be read, an array of another kind, a side below 16 pixels, a strength
+                outside 0 to 1, a mask whose colours the style does not have.
         """
-        content = _to_tensor(_picture(content, "content", size))
+        content, own_size = _picture(content, "content", size)
         style = style if isinstance(style, Style) else self.prepare_style(style, style_size=style_size)
-        return _to_image(self.stylize_tensor(content, style))
+        if mask is not None:
+            style = style.in_regions(mask_for(mask, content.shape[:2], own_size))
+        return self.paint(content[None], style, strength=strength, preserve_color=preserve_color)[0]
 
     @paddle.no_grad()
-    def prepare_style(self, style, *, style_size=STYLE_SIZE):
+    def prepare_style(self, style, *, style_size=STYLE_SIZE, mask=None, enlarge=False):
         """Encode a style once, for any number of contents.
 
         Args:
-            style: path of a picture, or uint8 RGB array H x W x 3.
-            style_size: long side, in pixels, to which a style file is reduced; 0 leaves it as it is. Arrays are taken
-                as they are, and nothing is enlarged. A smaller style gives finer strokes.
+            style: path of a picture or of a style file, or uint8 RGB array H x W x 3.
+            style_size: long side, in pixels, to which a style picture is reduced; 0 leaves it as it is. Arrays are
+                taken as they are. A smaller style gives finer strokes.
+            mask: regions of the style, a path or uint8 RGB array (`ppadaattn.regions`).
+            enlarge: also enlarge a picture file to `style_size`, for broader strokes.
 
         Returns:
             a Style: `a + b` puts styles side by side, `Style.mix([a, b], [0.3, 0.7])` interpolates.
+
+        Raises:
+            InputError: as in `__call__`; a mask for a style file, which has its own regions.
         """
-        prepared = self.network.prepare_style(_to_tensor(_picture(style, "style", style_size)))
-        return Style(prepared.states, self.fingerprint)
+        if is_style_file(style):
+            if mask is not None:
+                raise InputError(f"{style} is a style file, whose regions are in it; give the mask when it is made")
+            return self.load_style(style)
+        picture, own_size = _picture(style, "style", style_size, enlarge)
+        mask = None if mask is None else mask_for(mask, picture.shape[:2], own_size)
+        prepared = self.network.prepare_style(_to_tensor(picture[None]), mask=mask)
+        regions = {colour: Style(part.states, self.fingerprint) for colour, part in prepared.regions.items()}
+        return Style(prepared.states, self.fingerprint, regions)
+
+    def paint(self, contents, style, *, preserve_color=False, **options):
+        """Paint pictures of one size at once.
+
+        Args:
+            contents: uint8 RGB array B x H x W x 3.
+            style: a Style of this model.
+            preserve_color: as in `__call__`.
+            options: those of `stylize_tensor`.
+
+        Returns:
+            list of B uint8 RGB arrays H x W x 3.
+        """
+        tensor = None if options.get("features") else _to_tensor(contents)
+        pictures = _to_images(self.stylize_tensor(tensor, style, **options))
+        if preserve_color:
+            return [keep_colors(picture, content) for picture, content in zip(pictures, contents)]
+        return list(pictures)
 
     @paddle.no_grad()
-    def stylize_tensor(self, content, style):
-        """As `__call__`, inside: float32 [B, 3, H, W] RGB in [0, 1] and a Style to the same layout, clipped."""
+    def encode(self, contents):
+        """The encoder's features of uint8 RGB pictures B x H x W x 3: {'relu1_1': [B, C, H, W], ...}."""
+        return self.network.encoder(_to_tensor(contents))
+
+    @paddle.no_grad()
+    def stylize_tensor(self, content, style, *, features=None, strength=1.0, content_statistics=None):
+        """As `__call__`, inside: float32 [B, 3, H, W] RGB in [0, 1] and a Style to the same layout, clipped.
+
+        Args:
+            features: those of the content, where they are known (`encode`); the content itself is not used then.
+            strength, content_statistics: as in `AdaAttNNetwork.stylize_features`.
+        """
         self._check_own(style)
-        return self.network.stylize(content, style).clip(0, 1)
+        check_strength(strength)
+        features = features or self.network.encoder(content)
+        options = {"strength": strength, "content_statistics": content_statistics}
+        return self.network.stylize_features(features, style, **options).clip(0, 1)
+
+    def stylize_video(self, content, style, output, *, style_size=STYLE_SIZE, mask=None, **options):
+        """Paint a clip: a video file, or a folder of numbered frames, into a video file or a folder of frames.
+
+        Args:
+            content: path of a video file or of a folder of frames.
+            style, style_size, mask: as in `__call__`; the mask holds for every frame.
+            output: path of a video file (its suffix says the format), or of a folder.
+            options: those of `ppadaattn.clips.paint_clip` and of `ppadaattn.frames.FramePainter`.
+
+        Returns:
+            a `ppadaattn.clips.Result`.
+
+        Raises:
+            InputError: as in `__call__`; not a video, no frames, an output that cannot be written.
+        """
+        style = style if isinstance(style, Style) else self.prepare_style(style, style_size=style_size)
+        return paint_clip(self, content, style, output, mask=mask, **options)
 
     @property
     def fingerprint(self):
@@ -100,7 +171,7 @@ class Stylizer:
     def save_style(self, path, style):
         """Write a style that this model prepared to a file, whole or not at all."""
         self._check_own(style)
-        save_style(path, Style(style.states, self.fingerprint))
+        save_style(path, Style(style.states, self.fingerprint, style.regions))
 
     def _check_own(self, style):
         if not isinstance(style, Style):
@@ -113,20 +184,34 @@ class Stylizer:
         return load_style(path, self.fingerprint)
 
 
-def _picture(source, role, long_side):
-    """RGB uint8 array H x W x 3 of a path (reduced to `long_side`) or of an array (taken as it is)."""
+def check_strength(strength):
+    """InputError unless it is a number from 0 to 1."""
+    if not 0 <= strength <= 1:
+        raise InputError(f"strength is 0 (the content) to 1 (the style); got {strength}")
+
+
+def is_style_file(source):
+    """Whether a source of a style is named as the files that `save_style` writes."""
+    return isinstance(source, (str, os.PathLike)) and os.fspath(source).lower().endswith(STYLE_SUFFIX)
+
+
+def _picture(source, role, long_side, enlarge=False):
+    """RGB uint8 array H x W x 3 of a path (at `long_side`) or of an array (as it is), and the size it had before."""
     if isinstance(source, (str, os.PathLike)):
-        return flatten(read_image(source, long_side))
+        picture = flatten(read_image(source))
+        resized = (scale_to if enlarge else reduce_to)(picture, long_side)
+        check_size(resized.shape[1::-1], f"{source}, reduced to a long side of {long_side},")
+        return resized, picture.shape[:2]
     if not isinstance(source, np.ndarray) or source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
         got = f"an array of {source.dtype} {source.shape}" if isinstance(source, np.ndarray) else type(source).__name__
         raise InputError(f"{role} must be a path or a uint8 RGB array H x W x 3; got {got}")
-    check_size((source.shape[1], source.shape[0]), f"the {role} array")
-    return source
+    check_size(source.shape[1::-1], f"the {role} array")
+    return source, source.shape[:2]
 
 
-def _to_tensor(image):
-    return paddle.to_tensor(np.asarray(image).transpose(2, 0, 1)[None].astype("float32") / 255)
+def _to_tensor(images):
+    return paddle.to_tensor(np.asarray(images).transpose(0, 3, 1, 2).astype("float32") / 255)
 
 
-def _to_image(tensor):
-    return np.ascontiguousarray((tensor[0].numpy().transpose(1, 2, 0) * 255).round().astype("uint8"))
+def _to_images(tensor):
+    return np.ascontiguousarray((tensor.numpy().transpose(0, 2, 3, 1) * 255).round().astype("uint8"))

@@ -9,8 +9,6 @@ import contextlib
 import math
 import os
 import re
-import signal
-import threading
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -20,6 +18,7 @@ from ppadaattn.data import batches, to_images, to_tensors
 from ppadaattn.device import peak_memory
 from ppadaattn.errors import InputError
 from ppadaattn.images import contact_sheet
+from ppadaattn.signals import stop_when_asked
 
 import numpy as np
 import paddle
@@ -117,7 +116,7 @@ class Trainer:
         first = self.iteration * self.samples_per_iteration + distributed.get_rank() * data.batch_size
         stream = batches(self.samples, first, data.batch_size, data.num_workers, data.batch_size * self.processes)
         clock = _Clock()
-        with _stop_when_asked() as asked, contextlib.closing(stream):
+        with stop_when_asked() as asked, contextlib.closing(stream):
             while self.iteration < config.total_iters and not asked:
                 losses, pictures, rate = self.step(stream, clock)
                 clock.iterations += 1
@@ -338,29 +337,6 @@ class _Clock:
 
     def per_iteration(self):
         return (time.perf_counter() - self.start) / self.iterations, self.reading / self.iterations
-
-
-@contextlib.contextmanager
-def _stop_when_asked():
-    """A list that gets the signal when the process is interrupted or told to end; a second time ends it at once.
-
-    An exception in the middle of a step would leave weights of two iterations.
-    """
-    asked = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def note(number, _):
-        asked.append(number)
-        signal.signal(number, before[number])
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _due(iteration, interval):

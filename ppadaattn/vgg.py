@@ -61,6 +61,11 @@ def _reflect(x, axis):
     return paddle.concat([before, x, after], axis)
 
 
+def feature_size(size, level):
+    """(height, width) of relu{level}_1 of an image of (height, width): each pooling halves, rounded up."""
+    return tuple(-(-side // 2 ** (level - 1)) for side in size)
+
+
 class Encoder(nn.Layer):
     """The encoder: convolutions `conv1_1` ... `conv5_1`, each followed by ReLU.
 

@@ -256,7 +256,7 @@ def test_wrong_combinations_are_refused(rng):
     with pytest.raises(TypeError, match="one kind"):
         softmax + cosine
     with pytest.raises(TypeError, match="add styles first, then mix"):
-        mix([softmax]) + mix([softmax])
+        mix([softmax, softmax]) + mix([softmax, softmax])
     with pytest.raises(ValueError, match="different levels"):
         cosine + style_state(paddle.ones([1, 2, 3]), paddle.ones([1, 2, 3]), "cosine")
     with pytest.raises(ValueError, match="different levels"):

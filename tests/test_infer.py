@@ -4,8 +4,8 @@ import errno
 import os
 import signal
 
-from ppadaattn import cli
 from ppadaattn.checkpoint import load_network, network_weights
+from ppadaattn.cli import convert_weights, infer, pictures
 from ppadaattn.errors import InputError
 from ppadaattn.images import read_image
 from ppadaattn.network import AdaAttNNetwork
@@ -29,7 +29,7 @@ def run(capsys):
 
     def call(*words):
         try:
-            status = cli.infer([*map(str, words), "--device", "cpu"])
+            status = infer.main([*map(str, words), "--device", "cpu"])
         except SystemExit as stopped:  # argparse
             status = stopped.code
         output = capsys.readouterr()
@@ -48,7 +48,7 @@ def test_without_arguments_it_paints_the_bundled_example(run):
     assert status == 0
     path = os.path.join("output", "still_life_brush_strokes.png")
     assert path in out and files("output") == ["still_life_brush_strokes.png"]
-    painted, content = read_image(path), read_image(cli.EXAMPLE_PAIR[0])
+    painted, content = read_image(path), read_image(infer.EXAMPLE_PAIR[0])
     assert painted.shape == content.shape
     assert np.abs(painted.astype(int) - content).mean() > 10
 
@@ -155,7 +155,7 @@ def test_resume_paints_again_what_cannot_be_read_and_refuses_equal_names(run, pi
 def test_an_error_on_the_way_keeps_what_is_done_and_goes_on_unless_the_disk_is_full(run, picture, monkeypatch, full):
     for name in ("c1.png", "c2.png", "c3.png", "s.png"):
         picture(name)
-    write = cli.write_image
+    write = pictures.write_image
 
     def full_disk(path, image):
         if path.name == "c2_s.png":
@@ -163,7 +163,7 @@ def test_an_error_on_the_way_keeps_what_is_done_and_goes_on_unless_the_disk_is_f
             raise InputError(f"{path} cannot be written: No space left on device") from cause
         write(path, image)
 
-    monkeypatch.setattr(cli, "write_image", full_disk)
+    monkeypatch.setattr(pictures, "write_image", full_disk)
     status, _, err = run("--content", "c1.png", "c2.png", "c3.png", "--style", "s.png", "--output", "out")
     assert status == 1 and "not painted: " in err and "No space left on device" in err
     assert files("out") == (["c1_s.png"] if full else ["c1_s.png", "c3_s.png"])
@@ -173,14 +173,14 @@ def test_an_error_on_the_way_keeps_what_is_done_and_goes_on_unless_the_disk_is_f
 def test_a_sheet_that_cannot_be_written(run, picture, monkeypatch, alone):
     for name in ("c1.png", "c2.png", "s.png"):
         picture(name)
-    write = cli.write_image
+    write = pictures.write_image
 
     def refuse_sheets(path, image):
         if path.name == "grid.png":
             raise InputError(f"{path} cannot be written: No space left on device")
         write(path, image)
 
-    monkeypatch.setattr(cli, "write_image", refuse_sheets)
+    monkeypatch.setattr(pictures, "write_image", refuse_sheets)
     output = "grid.png" if alone else "out"
     status, out, err = run("--content", "c1.png", "c2.png", "--style", "s.png", "--grid", "--output", output)
     assert "No space left on device" in err
@@ -192,7 +192,7 @@ def test_a_sheet_that_cannot_be_written(run, picture, monkeypatch, alone):
 def test_too_little_memory_is_said(run, picture, monkeypatch):
     content, style = picture("c.png"), picture("s.png")
 
-    def no_memory(*_):
+    def no_memory(*_, **__):
         raise MemoryError
 
     monkeypatch.setattr(Stylizer, "prepare_style", lambda *_, **__: None)
@@ -217,7 +217,7 @@ def test_interrupted(run, picture, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "write_image", interrupt)
+    monkeypatch.setattr(pictures, "write_image", interrupt)
     status, _, err = run("--content", content, "--style", style)
     assert status == 130 and "interrupted" in err
 
@@ -267,7 +267,7 @@ def test_bad_input_is_one_sentence_status_2_and_nothing_written(capsys, picture,
     os.mkdir("empty")
     before = files()
     try:
-        status = cli.infer(list(words))
+        status = infer.main(list(words))
     except SystemExit as stopped:
         status = stopped.code
     output = capsys.readouterr()
@@ -277,7 +277,7 @@ def test_bad_input_is_one_sentence_status_2_and_nothing_written(capsys, picture,
 
 
 def test_a_gpu_where_there_is_none(run, picture, capsys):
-    status = cli.infer(["--content", str(picture("c.png")), "--style", str(picture("s.png")), "--device", "gpu:99"])
+    status = infer.main(["--content", str(picture("c.png")), "--style", str(picture("s.png")), "--device", "gpu:99"])
     assert status == 2 and "gpu:99 cannot be used" in capsys.readouterr().err
 
 
@@ -292,12 +292,12 @@ def test_a_folder_without_permission(run, picture, monkeypatch):
 def test_convert_weights(tmp_path, capsys):
     network = AdaAttNNetwork(width=1 / 32, attention="cosine")
     np.savez("a.npz", **network_weights(network))
-    assert cli.convert_weights(["a.npz", "--attention", "cosine", "--about", "a test", "--output", "a.pdparams"]) == 0
+    assert convert_weights.main(["a.npz", "--attention", "cosine", "--about", "a test", "--output", "a.pdparams"]) == 0
     assert load_network("a.pdparams").architecture == network.architecture
     assert paddle.load("a.pdparams")["about"] == "a test"
-    assert cli.convert_weights(["none.npz", "--attention", "cosine", "--output", "b.pdparams"]) == 2
+    assert convert_weights.main(["none.npz", "--attention", "cosine", "--output", "b.pdparams"]) == 2
     assert "there is no file none.npz" in capsys.readouterr().err
-    assert cli.convert_weights(["a.npz", "--attention", "cosine", "--output", "./a.npz"]) == 2
+    assert convert_weights.main(["a.npz", "--attention", "cosine", "--output", "./a.npz"]) == 2
     assert "is the file to read" in capsys.readouterr().err
     assert files() == ["a.npz", "a.pdparams"]
 
@@ -320,12 +320,12 @@ def test_the_tool_itself(picture):
 def test_told_to_stop_while_writing_it_leaves_nothing_half_written(tmp_path, picture, number):
     content, style = picture("c.png"), picture("s.png")
     script = (
-        "import os, sys; from PIL import Image; from ppadaattn import cli\n"
+        "import os, sys; from PIL import Image; from ppadaattn.cli.infer import main\n"
         "def save(self, path, **_):\n"
         "    path.write_bytes(b'half')\n"
         f"    os.kill(os.getpid(), {int(number)})\n"
         "Image.Image.save = save\n"
-        "sys.exit(cli.infer(sys.argv[1:]))"
+        "sys.exit(main(sys.argv[1:]))"
     )
     done = run_python("-c", script, "--content", content, "--style", style, "--output", "out/", "--device", "cpu")
     assert done.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]

@@ -3,7 +3,7 @@
 import importlib.util
 import re
 
-from ppadaattn import cli
+from ppadaattn.cli import infer, main
 from ppadaattn.images import find_images, read_image
 
 import numpy as np
@@ -15,7 +15,7 @@ DOCUMENTS = [path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *ROOT.glob(
 
 
 def test_readme_describes_every_option_and_no_other():
-    actions = [action for parser in (cli._infer_parser(), cli._main_parser()) for action in parser._actions]
+    actions = [action for parser in (infer.parser(), main.parser()) for action in parser._actions]
     options = {word for action in actions for word in action.option_strings if word.startswith("--")}
     described = set(re.findall(r"^\| `(--[a-z-]+)", README, re.MULTILINE))
     assert described == options - {"--help"}

@@ -54,7 +54,9 @@ def test_files_are_reduced_arrays_are_not(stylizer, picture, rng, monkeypatch):
     assert stylizer(content, style).shape == (60, 100, 3)
     sizes = []
     encode = stylizer.network.prepare_style
-    monkeypatch.setattr(stylizer.network, "prepare_style", lambda image: sizes.append(image.shape[2:]) or encode(image))
+    monkeypatch.setattr(
+        stylizer.network, "prepare_style", lambda image, **_: sizes.append(image.shape[2:]) or encode(image)
+    )
     stylizer.prepare_style(style)
     stylizer.prepare_style(style, style_size=0)
     stylizer.prepare_style(read_image(style))

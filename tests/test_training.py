@@ -11,8 +11,9 @@ import time
 import types
 
 import ppadaattn
-from ppadaattn import checkpoint, cli, losses, objectives
+from ppadaattn import checkpoint, losses, objectives
 from ppadaattn.attention import attention_statistics, normalize
+from ppadaattn.cli.main import main
 from ppadaattn.config import Config, LogConfig, Schedule, TrainData, load_config
 from ppadaattn.convert import vgg19
 from ppadaattn.data import Samples
@@ -500,7 +501,7 @@ def test_small_models_from_nothing(words, pictures, tmp_path):
     for name in ("distill_lite", "reconstruct_lite", "adaattn_lite_video"):
         load = ["--load", str(weights)] if weights else []
         path = str(ROOT / "configs" / f"{name}.yaml")
-        assert cli.main(["-c", path, "-o", *words, *small, *load]) == 0
+        assert main(["-c", path, "-o", *words, *small, *load]) == 0
         (folder,) = (tmp_path / "runs").glob(f"{name}-*")
         weights = folder / "iter_2_weight.pdparams"
     stylizer = ppadaattn.load(weights, device="cpu")
@@ -691,7 +692,7 @@ def test_what_a_run_needs_is_asked_for_in_one_sentence(configure):
 
 def test_load_and_resume_do_not_go_together(capsys):
     path = str(ROOT / "configs" / "adaattn_image.yaml")
-    assert cli.main(["-c", path, "--resume", "a", "--load", "b"]) == 2
+    assert main(["-c", path, "--resume", "a", "--load", "b"]) == 2
     assert capsys.readouterr().err.startswith("error: --resume goes on with the weights of its checkpoint")
 
 

@@ -5,7 +5,7 @@
 
 import sys
 
-from ppadaattn.cli import convert_weights
+from ppadaattn.cli.convert_weights import main
 
 if __name__ == "__main__":
-    sys.exit(convert_weights())
+    sys.exit(main())

@@ -6,7 +6,7 @@ import sys
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while libraries load, an interrupt is a plain end
     try:
-        from ppadaattn.cli import main
+        from ppadaattn.cli.main import main
     except ImportError as error:
         sys.exit(f"error: {error}; from the clone, pip install -e '.[cpu]' installs what is needed")
     sys.exit(main())

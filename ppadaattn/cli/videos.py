@@ -1,0 +1,102 @@
+"""Videos painted, each clip with each look."""
+
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from ppadaattn.cli.styles import style_size
+from ppadaattn.clips import paint_clip
+from ppadaattn.errors import InputError
+from ppadaattn.files import check_writable
+from ppadaattn.images import find_images
+from ppadaattn.video import VIDEO_FORMATS, VIDEOS, is_video, open_clip
+
+from tqdm import tqdm
+
+
+def are_clips(args):
+    """Whether the contents are clips: videos, or folders of frames where these are meant.
+
+    Raises InputError where only some are.
+    """
+    frames_meant = args.frames or is_video(args.output)
+    clips = [is_video(content) or (frames_meant and os.path.isdir(content)) for content in args.content]
+    if any(clips) and not all(clips):
+        raise InputError("pictures and videos are painted apart: give --content one kind")
+    if args.frames and not all(clips):
+        raise InputError(
+            f"--frames is for videos and folders of frames, and {args.content[clips.index(False)]} is none"
+        )
+    return all(clips)
+
+
+def plan(args):
+    """[(clip, look, output)] of a command line; nothing is written. Raises InputError where it cannot be done."""
+    clips = []
+    for content in args.content:
+        clips += [Path(content)] if os.path.isdir(content) else find_images([content], VIDEOS, "videos")
+    pairs = [(clip, look) for clip in clips for look in args.looks]
+    if not args.output:
+        raise InputError("--output is empty; give a video or a folder")
+    path = Path(args.output)
+    if is_video(path) and not path.is_dir():
+        if len(pairs) > 1:
+            raise InputError(f"{len(pairs)} videos need a folder, and --output {path} is one file")
+        outputs = [path]
+    elif args.frames and len(pairs) == 1:
+        outputs = [path]
+    else:
+        if path.suffix and not path.is_dir() and not args.output.endswith(("/", "\\")):
+            raise InputError(f"{path}: videos are written as {', '.join(VIDEO_FORMATS)}; give it such a name")
+        outputs = [path / f"{clip.stem}_{look.name}{_suffix(clip, args.frames)}" for clip, look in pairs]
+    if len(set(outputs)) < len(outputs):
+        raise InputError("several of the videos would have one name: give --content videos with different names")
+    check_writable(path, path not in outputs or args.frames)
+    return [(clip, look, output) for (clip, look), output in zip(pairs, outputs)]
+
+
+def _suffix(clip, frames):
+    if frames:
+        return ""
+    return clip.suffix.lower() if clip.suffix.lower() in VIDEO_FORMATS else ".mp4"
+
+
+def paint(stylizer, plan, args):
+    """Carry a plan out. Returns the exit status."""
+    status, styles = 0, {}
+    for clip, look, output in plan:
+        start = time.perf_counter()
+        source = open_clip(clip, size=args.size)
+        size = style_size(args, max(source.width, source.height))
+        key = (look.name, *size.values())
+        if key not in styles:
+            styles = {key: look.prepare(stylizer, **size)}
+        result = _paint(stylizer, clip, styles[key], output, args)
+        took = time.perf_counter() - start
+        if result.problem:
+            print(f"note: {result.problem}", file=sys.stderr)
+            status = 1
+        size = "{} x {} pixels".format(*result.size)
+        print(f"{output}: {result.frames} frames, {result.seconds:.2f} s of video, {size}, in {took:.1f} s")
+        if result.stopped_by:
+            words = sys.argv[1:] if args.words is None else args.words
+            command = shlex.join(["python", "tools/infer.py", *(w for w in words if w != "--resume"), "--resume"])
+            print(f"stopped; to go on: {command}", file=sys.stderr)
+            return 128 + result.stopped_by
+    return status
+
+
+def _paint(stylizer, clip, style, output, args):
+    options = ("size", "start", "end", "fps", "crf", "batch_size", "preview", "resume", "strength", "preserve_color")
+    options = {name: getattr(args, name) for name in (*options, "smooth_statistics", "flow_blend")}
+    with tqdm(unit="frame", desc=output.name) as bar:
+
+        def progress(done, total):
+            bar.total = total
+            if bar.n == 0:
+                bar.initial = bar.n = done - 1 if done > 1 else 0
+            bar.update(done - bar.n)
+
+        return paint_clip(stylizer, clip, style, output, mask=args.content_mask, progress=progress, **options)

@@ -1,0 +1,318 @@
+"""A clip painted from file to file: frames are read, painted and encoded at the same time, a part after the other.
+
+A part is a stretch of PART frames. While a clip is painted, its finished parts are in the folder OUTPUT.parts, with
+what the next frame needs of the last one; from there an interrupted run goes on. Memory does not grow with the length.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import queue
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from ppadaattn.checkpoint import digest, style_contents
+from ppadaattn.errors import InputError
+from ppadaattn.files import atomic_write, check_writable
+from ppadaattn.frames import FramePainter, Memory
+from ppadaattn.images import write_image
+from ppadaattn.regions import mask_for
+from ppadaattn.signals import stop_when_asked
+from ppadaattn.video import PartWriter, is_video, join_parts, open_clip, video_format
+
+import numpy as np
+
+# Frames in a part: what a process that is killed loses at most.
+PART = 100
+
+# Frames that are read ahead, beside those of the batch that is being painted.
+AHEAD = 8
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `paint_clip` did.
+
+    Attributes:
+        frames: how many frames are in the output, those of earlier runs included.
+        seconds: how much of the clip they are.
+        size: (width, height) of what was painted; a format that wants even sides adds a row or column.
+        stopped_by: the signal that stopped it, or None.
+        problem: where the source was damaged or cut short, in a sentence; None if it was not.
+        times: seconds that this run spent in {'decode', 'network', 'encode'}, which overlap.
+    """
+
+    frames: int
+    seconds: float
+    size: tuple
+    stopped_by: Optional[int]
+    problem: Optional[str]
+    times: dict
+
+
+def paint_clip(
+    stylizer,
+    content,
+    style,
+    output,
+    *,
+    size=0,
+    start=None,
+    end=None,
+    fps=None,
+    crf=None,
+    batch_size=1,
+    mask=None,
+    preview=False,
+    resume=False,
+    progress=None,
+    **options,
+):
+    """Paint a clip into a file or folder.
+
+    Args:
+        stylizer: a Stylizer.
+        content: path of a video file or of a folder of numbered frames.
+        style: a Style that the stylizer prepared.
+        output: path of a video file, whose suffix says the format, or of a folder for frames as PNG.
+        size, start, end, fps: as in `ppadaattn.video.open_clip`.
+        crf: quality of the video, 0 (best) to 63, for H.264 to 51; default: that of the format.
+        batch_size: frames painted at once.
+        mask: regions of every frame, a path or an array; needs a style with regions.
+        preview: source and painted frame side by side.
+        resume: go on from what an interrupted run with the same arguments finished.
+        progress: called with (frames done, about how many there are) after each batch.
+        options: those of `ppadaattn.frames.FramePainter`.
+
+    Returns:
+        a Result. When it was interrupted the output holds what was finished.
+
+    Raises:
+        InputError: as in `open_clip` and `FramePainter`; an output that cannot be written or is the source; nothing
+            to resume from, or parts made with other arguments.
+    """
+    output, batch_size = Path(output), int(batch_size)
+    if batch_size < 1:
+        raise InputError(f"batch_size is a number of frames, 1 or more; got {batch_size}")
+    clip = open_clip(content, size=size, start=start, end=end, fps=fps)
+    _check_output(clip, output, crf)
+    if fps is None and is_video(output) and video_format(output).regular:
+        rate = clip.rate.limit_denominator(500)  # MPEG-4 has 16 bits for each part of it
+        clip = open_clip(content, size=size, start=start, end=end, fps=rate)
+    mask = None if mask is None else mask_for(mask, (clip.height, clip.width), clip.own_size)
+    painter = FramePainter(stylizer, style if mask is None else style.in_regions(mask), **options)
+    job = {
+        "content": [str(clip.path.resolve()), os.path.getmtime(clip.path)],
+        "arguments": [size, start, end, fps, crf, bool(preview), sorted(options.items()), mask],
+        "style": style_contents(style),
+    }
+    journal = _Journal(output.with_name(f"{output.name}.parts"), digest(job))
+    if not (resume and journal.read()):
+        if resume and output.is_file():
+            raise InputError(f"{output} is finished, or was not made here: there is nothing to go on with")
+        journal.begin()
+    sink = _VideoSink(journal, clip, output, crf) if is_video(output) else _FolderSink(output)
+
+    times = dict.fromkeys(("decode", "network", "encode"), 0.0)
+
+    def encode(write, named_pictures):
+        begun = time.perf_counter()
+        for name, pts, picture in named_pictures:
+            write(picture, pts, name)
+        times["encode"] += time.perf_counter() - begun
+
+    with stop_when_asked() as asked, contextlib.closing(_Ahead(clip.frames(journal.last_pts))) as source:
+        with ThreadPoolExecutor(1) as encoder:
+            while not asked and source.take_up():
+                memory, count, encoding = journal.memory, 0, None
+                with sink.part(journal.frames) as write:
+                    while count < PART and not asked and source.take_up():
+                        batch = source.take(min(batch_size, PART - count))
+                        begun = time.perf_counter()
+                        pictures, memory = painter([frame.image for frame in batch], memory)
+                        times["network"] += time.perf_counter() - begun
+                        if preview:
+                            pictures = [np.hstack([f.image, picture]) for f, picture in zip(batch, pictures)]
+                        numbers = itertools.count(journal.frames + count + 1)
+                        names = [frame.name or f"frame_{number:06d}" for frame, number in zip(batch, numbers)]
+                        if encoding is not None:
+                            encoding.result()
+                        encoding = encoder.submit(encode, write, [*zip(names, (f.pts for f in batch), pictures)])
+                        count += len(batch)
+                        if progress:
+                            progress(journal.frames + count, max(journal.frames + count, clip.frame_count))
+                    if encoding is not None:
+                        encoding.result()
+                if count:
+                    journal.record(count, batch[-1].pts, batch[-1].pts + batch[-1].duration, memory)
+            whole = not source.take_up()
+        times["decode"] = source.seconds
+    sink.finish(whole)
+    if whole:
+        journal.remove()
+    seconds = float(journal.end * clip.time_base)
+    size = (clip.width * (2 if preview else 1), clip.height)
+    return Result(journal.frames, seconds, size, None if whole else asked[0], clip.problem, times)
+
+
+def _check_output(clip, output, crf):
+    source = os.path.realpath(clip.path)
+    if os.path.realpath(output) == source:
+        raise InputError(f"{output} is the clip to read; choose another output")
+    if is_video(output) or (output.suffix and not output.is_dir()):
+        kind = video_format(output)
+        if output.is_dir():
+            raise InputError(f"{output} is a folder where a video is to be written; choose another output")
+        most = 63 if "vpx" in kind.codec else 51
+        if crf is not None and (kind.crf is None or not 0 <= crf <= most):
+            held = f"0 to {most} in {output.suffix}" if kind.crf is not None else f"not for {output.suffix}"
+            raise InputError(f"crf, the quality of the video, is {held}; got {crf}")
+        check_writable(output)
+    else:
+        if crf is not None:
+            raise InputError(f"crf is for video files, and {output} is a folder of frames")
+        check_writable(output, folder=True)
+
+
+class _Ahead:
+    """Reads frames in a thread while others are painted."""
+
+    def __init__(self, frames):
+        self.seconds, self._next, self._ended = 0.0, None, False
+        self._queue, self._stop = queue.Queue(AHEAD), False
+        self._thread = threading.Thread(target=self._read, args=(frames,), daemon=True)
+        self._thread.start()
+
+    def _read(self, frames):
+        begun, last = time.perf_counter(), None
+        try:
+            for frame in frames:
+                self.seconds += time.perf_counter() - begun
+                self._put(frame)
+                if self._stop:
+                    return
+                begun = time.perf_counter()
+        except Exception as error:  # raised where the frames are taken
+            last = error
+        finally:
+            frames.close()
+        self._put(last)
+
+    def _put(self, item):
+        while not self._stop:
+            with contextlib.suppress(queue.Full):
+                self._queue.put(item, timeout=0.1)
+                return
+
+    def take_up(self):
+        """Whether there is another frame; waits for it."""
+        if self._next is None and not self._ended:
+            self._next = self._queue.get()
+            if isinstance(self._next, Exception):
+                raise self._next
+            self._ended = self._next is None
+        return not self._ended
+
+    def take(self, count):
+        """The next frames, `count` unless the clip ends before."""
+        batch = []
+        while len(batch) < count and self.take_up():
+            batch.append(self._next)
+            self._next = None
+        return batch
+
+    def close(self):
+        self._stop = True
+        self._thread.join()
+
+
+class _Journal:
+    """What an interrupted run needs to go on, in a folder: one file of arrays for each finished part.
+
+    Attributes:
+        frames: how many are finished.
+        last_pts, end: of the last one, when it is shown and until when, in the clip's time base; None and 0 before.
+        memory: what the next frame needs of it: a Memory, or None.
+        parts: the number of the first frame of each part.
+    """
+
+    def __init__(self, folder, job):
+        self.folder, self.job = folder, job
+        self.frames, self.last_pts, self.end, self.memory, self.parts = 0, None, 0, None, []
+
+    def begin(self):
+        """Begin anew."""
+        self.remove()
+        with atomic_write(self.folder / "job.json") as temporary:
+            temporary.write_text(json.dumps(self.job))
+
+    def read(self):
+        """Take what an earlier run finished. False where there is none; InputError where it was another job."""
+        job = self.folder / "job.json"
+        if not job.exists():
+            return False
+        if json.loads(job.read_text()) != self.job:
+            raise InputError(
+                f"{self.folder} was begun with another clip, style or other options: give the same to go on, or begin "
+                "anew without --resume"
+            )
+        for file in sorted(self.folder.glob("*.npz")):
+            with np.load(file) as arrays:
+                arrays = dict(arrays)
+            self.parts.append(self.frames)
+            self.frames, self.last_pts, self.end = (int(arrays.pop(name)) for name in ("frames", "last_pts", "end"))
+            self.memory = Memory.from_arrays(arrays)
+        return True
+
+    def record(self, count, last_pts, end, memory):
+        """Note that a part of `count` frames is finished."""
+        state = {"frames": self.frames + count, "last_pts": last_pts, "end": end, **memory.to_arrays()}
+        with atomic_write(self.folder / f"{self.frames:08d}.npz") as temporary:
+            np.savez(temporary, **state)
+        self.parts.append(self.frames)
+        self.frames, self.last_pts, self.end, self.memory = self.frames + count, last_pts, end, memory
+
+    def remove(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class _VideoSink:
+    """Frames into the parts of a video, and these into the video."""
+
+    def __init__(self, journal, clip, output, crf):
+        self.journal, self.clip, self.output, self.crf = journal, clip, output, crf
+        self.kind = video_format(output)
+
+    def _file(self, first_frame):
+        return self.journal.folder / f"{first_frame:08d}.nut"
+
+    @contextlib.contextmanager
+    def part(self, first_frame):
+        with PartWriter(self._file(first_frame), self.kind, self.clip, self.crf) as part:
+            yield lambda picture, pts, name: part.write(picture, pts)
+
+    def finish(self, whole):
+        clip, journal = self.clip, self.journal
+        if journal.parts:
+            until = None if whole and clip.end is None else (clip.start or 0) + float(journal.end * clip.time_base)
+            join_parts([self._file(first) for first in journal.parts], journal.end, self.output, clip, until)
+
+
+class _FolderSink:
+    """Frames into pictures of their own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    @contextlib.contextmanager
+    def part(self, first_frame):
+        yield lambda picture, pts, name: write_image(self.folder / f"{name}.png", picture)
+
+    def finish(self, whole):
+        pass

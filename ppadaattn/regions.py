@@ -1,0 +1,237 @@
+"""Regions of pictures: which part of a content takes which part of a style (paper, appendix B.1 and figure 10).
+
+A mask is a picture, uint8 H x W x 3: one colour a region, black where there is none. Masks of content and style belong
+together by their colours. Regions can also be made from clicks (`grow_region`) and from closed outlines
+(`fill_polygon`, `fill_outlines`), as in the paper's interactive tool; `paint_mask` puts them into one mask.
+"""
+
+import os
+
+from ppadaattn.errors import InputError, note
+from ppadaattn.flow import opencv
+from ppadaattn.images import read_image
+
+import numpy as np
+from PIL import Image
+
+FREE = (0, 0, 0)
+
+# Colours nearer than this in every channel are one colour: JPEG and painting programs do not keep them exact.
+TOLERANCE = 48
+
+# A colour of fewer pixels than this share, between two others, is the soft edge between their regions.
+RARE = 0.005
+
+MOST_REGIONS = 64
+
+
+def read_mask(path):
+    """A mask from a file: uint8 H x W x 3; what is transparent becomes black, that is, no region.
+
+    Raises InputError for a file that cannot be read.
+    """
+    image = read_image(path)
+    return image if image.shape[2] == 3 else image[:, :, :3] * (image[:, :, 3:] > 127)
+
+
+def mask_for(source, size, own_size=None):
+    """The mask of a picture at (height, width): resized by nearest neighbour where it is of another size.
+
+    Args:
+        source: path, or uint8 RGB array H x W x 3.
+        size: (height, width) of the picture as it is used.
+        own_size: that of the picture before it was reduced: with any third size there is a note.
+
+    Raises InputError for a file that cannot be read or an array of another kind.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        mask, what = read_mask(source), f"the mask {source}"
+    else:
+        mask, what = source, "the mask"
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.ndim != 3 or mask.shape[2] != 3:
+            raise InputError("a mask must be a path or a uint8 RGB array H x W x 3")
+    if mask.shape[:2] == tuple(size):
+        return mask
+    if mask.shape[:2] != own_size:
+        note(f"{what} is {_size(mask.shape)}, its picture {_size(own_size or size)}: the mask is resized")
+    return resize_nearest(mask, size)
+
+
+def _size(shape):
+    return f"{shape[1]} x {shape[0]} pixels"
+
+
+def resize_nearest(array, size):
+    """An array H x W (x C) at (height, width): each cell takes the value at its centre."""
+    rows, columns = ((2 * np.arange(new) + 1) * old // (2 * new) for old, new in zip(array.shape, size))
+    return array[rows[:, None], columns]
+
+
+def split_mask(mask):
+    """The regions of a mask.
+
+    Colours that differ by less than TOLERANCE are one region, and soft edges go to the nearer side.
+
+    Args:
+        mask: uint8 H x W x 3.
+
+    Returns:
+        labels: int64 H x W, 0 where there is no region, k in the k-th region;
+        colours: list of (red, green, blue), the most frequent first.
+
+    Raises:
+        InputError: more than MOST_REGIONS colours: not a mask but a picture.
+    """
+    packed = mask.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+    values, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    every = np.stack([values >> 16, values >> 8 & 255, values & 255], 1)
+    left = np.argsort(-counts, kind="stable")
+    palette = [np.array(FREE)]
+    left = left[~_is_near(every[left], palette[0])]
+    while len(left):
+        colour = every[left[0]]
+        left = left[~_is_near(every[left], colour)]
+        rare = counts[left] < RARE * packed.size
+        for other in palette:
+            edge = rare & _is_between(every[left], colour, other)
+            left, rare = left[~edge], rare[~edge]
+        palette.append(colour)
+        if len(palette) > MOST_REGIONS + 1:
+            raise InputError(f"a mask of more than {MOST_REGIONS} colours; expected one flat colour for each region")
+    nearest = np.stack([((every - colour) ** 2).sum(1) for colour in palette]).argmin(0)
+    labels = nearest[places.reshape(-1)].reshape(mask.shape[:2])
+    return labels, [tuple(map(int, colour)) for colour in palette[1:]]
+
+
+def _is_near(colours, colour):
+    return (np.abs(colours - colour) < TOLERANCE).all(-1)
+
+
+def _is_between(colours, first, second):
+    """Which colours are near the straight line from `first` to `second`."""
+    line = second - first
+    share = ((colours - first) @ line / max(1, line @ line)).clip(0, 1)
+    return _is_near(colours, first + share[:, None] * line)
+
+
+def partner(colour, colours):
+    """The colour of a list that means the same region, or None."""
+    near = [other for other in colours if _is_near(np.array(other), np.array(colour))]
+    return min(near, key=lambda other: sum((a - b) ** 2 for a, b in zip(other, colour)), default=None)
+
+
+def colour_name(colour):
+    """'#ff0000' of (255, 0, 0)."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def level_labels(labels, size, level):
+    """The regions at the size of a feature map: nearest neighbour, and a region too small for it is one cell.
+
+    Args:
+        labels: int H x W of `split_mask`.
+        size: (height, width) of the feature map.
+        level: its level, for the note about a region that had to be widened.
+
+    Returns:
+        int64 [height * width], each region of `labels` in at least one of them as long as there are cells.
+    """
+    cells = resize_nearest(labels, size).reshape(-1)
+    widened = []
+    for label in np.setdiff1d(np.unique(labels), [0, *np.unique(cells)]):
+        rows, columns = np.nonzero(labels == label)
+        inside = rows * size[0] // labels.shape[0] * size[1] + columns * size[1] // labels.shape[1]
+        inside = inside[~np.isin(inside, widened)]
+        if len(inside):
+            widened.append(np.bincount(inside).argmax())
+            cells[widened[-1]] = label
+            note(f"a region of {len(rows)} pixels is smaller than a cell of level {level}: it is widened to one cell")
+    return cells
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Regions by hand
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def grow_region(image, points, tolerance=12):
+    """The region around clicked points: what is connected to them and of a similar colour.
+
+    Args:
+        image: uint8 RGB H x W x 3.
+        points: list of (x, y) in pixels.
+        tolerance: how far each channel may be from that of the clicked pixel, 0 to 255.
+
+    Returns:
+        bool H x W.
+
+    Raises:
+        InputError: a point outside the picture, a tolerance outside 0 to 255, no OpenCV.
+    """
+    cv2 = opencv()
+    height, width = image.shape[:2]
+    if not 0 <= tolerance <= 255:
+        raise InputError(f"the tolerance of a region is 0 to 255; got {tolerance}")
+    grown = np.zeros((height + 2, width + 2), np.uint8)  # OpenCV wants a border of one pixel
+    for x, y in points:
+        if not (0 <= x < width and 0 <= y < height):
+            raise InputError(f"the point ({x}, {y}) is outside the picture of {width} x {height} pixels")
+        if grown[int(y) + 1, int(x) + 1]:
+            continue
+        flags = 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | 255 << 8
+        around = [float(tolerance)] * 3
+        cv2.floodFill(np.ascontiguousarray(image), grown, (int(x), int(y)), 0, around, around, flags)
+    return grown[1:-1, 1:-1] > 0
+
+
+def fill_polygon(size, points):
+    """The inside of a closed outline given by its corners.
+
+    Args:
+        size: (height, width).
+        points: list of at least three (x, y) in pixels; the last is joined to the first.
+
+    Returns:
+        bool H x W.
+
+    Raises:
+        InputError: fewer than three points, no OpenCV.
+    """
+    if len(points) < 3:
+        raise InputError(f"an outline has at least three points; got {len(points)}")
+    region = np.zeros(size, np.uint8)
+    opencv().fillPoly(region, [np.asarray(points, np.float64).round().astype(np.int32)], 1)
+    return region > 0
+
+
+def fill_outlines(drawn):
+    """The inside of closed outlines that were drawn, the lines included; an open line is only itself.
+
+    Args:
+        drawn: bool H x W, true on the lines.
+
+    Returns:
+        bool H x W.
+    """
+    cv2 = opencv()
+    drawn = np.asarray(drawn, bool)
+    paper = np.pad(drawn.astype(np.uint8), 1)  # a margin that is outside, whatever touches the border
+    cv2.floodFill(paper, None, (0, 0), 2)
+    return paper[1:-1, 1:-1] != 2
+
+
+def paint_mask(regions):
+    """A mask of regions: {(red, green, blue): bool H x W}; where they overlap the later one counts."""
+    regions = dict(regions)
+    if len({np.shape(region) for region in regions.values()}) != 1:
+        raise InputError("a mask needs one or more regions, all of one size")
+    mask = np.zeros((*np.shape(next(iter(regions.values()))), 3), np.uint8)
+    for colour, region in regions.items():
+        mask[region] = colour
+    return mask
+
+
+def show_regions(image, mask):
+    """The picture with its regions tinted, to look at: uint8 H x W x 3."""
+    tint = Image.blend(Image.fromarray(image), Image.fromarray(mask), 0.5)
+    return np.where(mask.any(-1, keepdims=True), np.asarray(tint), image)
