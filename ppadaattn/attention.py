@@ -111,7 +111,7 @@ def sample_points(count, num_style_points=None, seed=0):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def attention_statistics(query, key, value, kind="softmax", *, eps=0.0):
+def attention_statistics(query, key, value, kind="softmax", *, eps=0.0, content_regions=None, style_regions=None):
     """Attention-weighted mean M and standard deviation S (eqs. 5-7; eq. 12 for cosine). Differentiable.
 
     Args:
@@ -121,14 +121,28 @@ def attention_statistics(query, key, value, kind="softmax", *, eps=0.0):
         kind: 'softmax' (eq. 5) or 'cosine' (eq. 12).
         eps: cosine only: added to each norm (1e-5 in the authors' release, 0 in the paper). The release adds it to each
             row sum as well, which is about N_s: that changes M by 1e-5 / N_s of itself, and is left out.
+        content_regions, style_regions: int arrays [N_c] and [N_s], for regions (appendix B.1): a content point in
+            region k > 0 attends to the style points of region k alone, one in region 0 to all of them.
 
     Returns:
         mean, std: each [B, C, N_c]. The N_c x N_s attention matrix is never whole in memory.
 
     Raises:
-        ValueError: shapes that do not fit, or an unknown kind.
+        ValueError: shapes that do not fit, an unknown kind, or a content region without style points.
     """
-    return style_state(key, value, kind, eps=eps).statistics(query)
+    whole = style_state(key, value, kind, eps=eps)
+    if content_regions is None:
+        return whole.statistics(query)
+    content_regions, style_regions = np.asarray(content_regions), np.asarray(style_regions)
+    numbers = sorted(set(content_regions.tolist()) - {0})
+    states = [whole]
+    for number in numbers:
+        points = np.flatnonzero(style_regions == number)
+        if not len(points):
+            raise ValueError(f"region {number} of the content has no style points")
+        chosen = paddle.to_tensor(points)
+        states.append(style_state(key.index_select(chosen, -1), value.index_select(chosen, -1), kind, eps=eps))
+    return RegionState(states, np.searchsorted([0, *numbers], content_regions)).statistics(query)
 
 
 def style_state(key, value, kind="softmax", *, eps=0.0, num_style_points=None, seed=0):

@@ -17,12 +17,15 @@ from PIL import Image
 FREE = (0, 0, 0)
 
 # Colours nearer than this in every channel are one colour: JPEG and painting programs do not keep them exact.
-TOLERANCE = 48
+TOLERANCE = 64
 
 # A colour of fewer pixels than this share, between two others, is the soft edge between their regions.
 RARE = 0.005
 
-MOST_REGIONS = 64
+MOST_REGIONS = 32
+
+# In a mask most pixels have the colour of their region; in a photograph they do not.
+MOST_SOFT = 0.25
 
 
 def read_mask(path):
@@ -99,6 +102,9 @@ def split_mask(mask):
         if len(palette) > MOST_REGIONS + 1:
             raise InputError(f"a mask of more than {MOST_REGIONS} colours; expected one flat colour for each region")
     nearest = np.stack([((every - colour) ** 2).sum(1) for colour in palette]).argmin(0)
+    soft = ~_is_near(every, np.stack(palette)[nearest])
+    if counts[soft].sum() > MOST_SOFT * packed.size:
+        raise InputError("a mask in which colours run into each other; expected one flat colour for each region")
     labels = nearest[places.reshape(-1)].reshape(mask.shape[:2])
     return labels, [tuple(map(int, colour)) for colour in palette[1:]]
 

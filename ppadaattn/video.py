@@ -22,6 +22,15 @@ from ppadaattn.images import FORMATS, check_size, flatten, image_size, read_imag
 import numpy as np
 
 
+class Colors(NamedTuple):
+    """H.273 codes that say what YCbCr means, as FFmpeg numbers them; 2 (range: 0) is unknown."""
+
+    colorspace: int = 1
+    range: int = 1
+    primaries: int = 1
+    transfer: int = 1
+
+
 @dataclass(frozen=True)
 class VideoFormat:
     """How video is written in the format of a suffix.
@@ -35,6 +44,7 @@ class VideoFormat:
         even: whether width and height must be even.
         sound: whether the container holds any.
         regular: whether its frames must follow each other at one rate.
+        colors: of what is written, where the format cannot say that they are those of the source.
     """
 
     container: str
@@ -46,11 +56,13 @@ class VideoFormat:
     even: bool = True
     sound: bool = True
     regular: bool = False
+    colors: Optional[Colors] = None
 
 
 VP9 = {"codec": "libvpx-vp9", "crf": 24, "even": False, "options": (("b", "0"), ("row-mt", "1"), ("cpu-used", "4"))}
 # In AVI, H.264 would begin two frames late: readers of it guess at a delay.
 MPEG4 = {"codec": "mpeg4", "crf": None, "regular": True, "options": (("qmin", "2"), ("qmax", "4"), ("b", "40M"))}
+MPEG4["colors"] = Colors(6, 1, 6, 6)  # BT.601, which players take it for
 GIF = {"codec": "ffv1", "pixel_format": "bgr0", "crf": None, "even": False, "options": (), "sound": False}
 
 # What can be written, by suffix.
@@ -77,15 +89,6 @@ OTHER_SOUND_CODEC = "aac"
 COLORSPACES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
 # Codes of the range: Y from 16 to 235, or from 0 to 255, as RGB has it.
 LIMITED_RANGE, FULL_RANGE = 1, 2
-
-
-class Colors(NamedTuple):
-    """H.273 codes that say what YCbCr means, as FFmpeg numbers them; 2 (range: 0) is unknown."""
-
-    colorspace: int = 1
-    range: int = 1
-    primaries: int = 1
-    transfer: int = 1
 
 
 class Frame(NamedTuple):
@@ -265,23 +268,22 @@ class VideoFile:
         self._say_where_it_ended(time)
 
     def _sampled(self, container, stream, begin, stop):
-        """As `_all`, at the regular times of `fps`; each frame goes to the nearest of them."""
-        shown, number, time = None, 0, self.zero
+        """As `_all`, at the regular times of `fps`: at each the frame nearest to it, or else the one before again."""
+        limit = math.inf if stop is None else math.ceil((stop - begin) / self.time_base)
+        held, place, off, end = None, 0, 0, self.zero  # the frame that is shown from `place` on
         for frame in self._decode(container, stream):
             time = frame.pts * stream.time_base
-            place = math.floor((time - begin) / self.time_base + Fraction(1, 2))
-            if shown is not None:
-                for repeated in range(max(number, 0), place):
-                    if stop is not None and begin + repeated * self.time_base >= stop:
-                        return
-                    yield repeated, 1, shown
-            shown, number = frame, place
-            time += (frame.duration or self._usual(stream)) * stream.time_base
-        count = 0 if shown is None else max(1, round((time - begin) / self.time_base) - number)
-        for repeated in range(number, number + count):
-            if stop is None or begin + repeated * self.time_base < stop:
-                yield repeated, 1, shown
-        self._say_where_it_ended(time)
+            its_place = math.floor((time - begin) / self.time_base + Fraction(1, 2))
+            its_off = abs(begin + its_place * self.time_base - time)
+            end = time + (frame.duration or self._usual(stream)) * stream.time_base
+            if held is None or its_place > place or its_off < off:
+                yield from ((number, 1, held) for number in range(place, min(its_place, limit)) if held)
+                held, place, off = frame, its_place, its_off
+            if its_place >= limit:
+                return
+        places = round((end - begin) / self.time_base)
+        yield from ((number, 1, held) for number in range(place, min(max(places, int(place <= 0)), limit)) if held)
+        self._say_where_it_ended(end)
 
     def _say_where_it_ended(self, time):
         reached = time - self.zero
@@ -381,6 +383,7 @@ class PartWriter:
 
     def __init__(self, path, kind, clip, crf=None):
         self.path, self.kind, self.clip = path, kind, clip
+        self.colors = kind.colors or clip.colors
         self.options = dict(kind.options)
         if kind.crf is not None:
             self.options["crf"] = str(kind.crf if crf is None else crf)
@@ -405,12 +408,11 @@ class PartWriter:
             self._stream = self._add_stream(image.shape[1], image.shape[0])
         frame = _av().VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         if self.kind.pixel_format.startswith("yuv"):
-            colors = self.clip.colors
             frame = frame.reformat(
                 format=self.kind.pixel_format,
-                dst_colorspace=COLORSPACES.get(colors.colorspace),
+                dst_colorspace=COLORSPACES.get(self.colors.colorspace),
                 src_color_range=FULL_RANGE,
-                dst_color_range=FULL_RANGE if colors.range == FULL_RANGE else LIMITED_RANGE,
+                dst_color_range=FULL_RANGE if self.colors.range == FULL_RANGE else LIMITED_RANGE,
             )
         frame.pts, frame.time_base = pts, self.clip.time_base
         self._mux(frame)
@@ -421,7 +423,7 @@ class PartWriter:
         context = stream.codec_context
         context.time_base, context.sample_aspect_ratio = self.clip.time_base, self.clip.aspect
         if self.kind.pixel_format.startswith("yuv"):
-            context.colorspace, context.color_range, context.color_primaries, context.color_trc = self.clip.colors
+            context.colorspace, context.color_range, context.color_primaries, context.color_trc = self.colors
         return stream
 
     def _mux(self, frame):

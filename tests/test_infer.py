@@ -8,7 +8,7 @@ from ppadaattn.checkpoint import load_network, network_weights
 from ppadaattn.cli import convert_weights, infer, pictures
 from ppadaattn.errors import InputError
 from ppadaattn.images import read_image
-from ppadaattn.network import AdaAttNNetwork
+from ppadaattn.network import AdaAttNNetwork, Style
 from ppadaattn.stylizer import Stylizer
 
 import numpy as np
@@ -343,3 +343,127 @@ def test_without_paddle_one_sentence_names_the_extras(tmp_path):
     assert "ppadaattn[cpu]" in last and "ppadaattn[gpu]" in last
     tool = run_python(ROOT / "tools" / "infer.py", PYTHONPATH=path)
     assert tool.returncode == 1 and "Traceback" not in tool.stderr and "ppadaattn[cpu]" in tool.stderr
+
+
+# Styles, colours, regions --------------------------------------------------------------------------------------------
+
+
+def test_a_mixture_and_styles_side_by_side(run, picture, stylizer):
+    content, styles = picture("c.png"), [picture("s1.png"), picture("s22.png")]
+    first, second = map(stylizer.prepare_style, styles)
+    words = ("--content", content, "--style", *styles, "--output")
+    status, _, err = run(*words, "mix.png", "--style-weights", "1", "3")
+    assert status == 0 and "note: the weights sum to 4; used as 0.25, 0.75" in err
+    mixed = stylizer(content, Style.mix([first, second], [0.25, 0.75]))
+    np.testing.assert_array_equal(read_image("mix.png"), mixed)
+    assert run(*words, "out", "--style-mode", "mix")[0] == 0 and files("out") == ["c_s1+s22.png"]
+    assert run(*words, "both.png", "--style-mode", "concat")[0] == 0
+    np.testing.assert_array_equal(read_image("both.png"), stylizer(content, first + second))
+
+
+def test_strength_colours_and_scale(run, picture, stylizer):
+    content, style = picture("c.png", 40, 60), picture("s.png", 30, 40)
+    words = ("--content", content, "--style", style, "--output", "o.png")
+    assert run(*words, "--strength", "0.4", "--preserve-color")[0] == 0
+    expected = stylizer(content, style, strength=0.4, preserve_color=True)
+    np.testing.assert_array_equal(read_image("o.png"), expected)
+    assert run(*words, "--style-scale", "1.5")[0] == 0
+    enlarged = stylizer.prepare_style(style, style_size=90, enlarge=True)
+    np.testing.assert_array_equal(read_image("o.png"), stylizer(content, enlarged))
+
+
+def test_regions(run, picture, stylizer):
+    content, styles = picture("c.png", 48, 64), [picture("s1.png"), picture("s22.png")]
+    mask = np.zeros((48, 64, 3), "uint8")
+    mask[:24], mask[24:, :32] = (255, 0, 0), (0, 0, 255)
+    Image.fromarray(mask).save("m.png")
+    Image.fromarray(np.full((24, 32, 3), (0, 0, 255), "uint8")).save("blue.png")
+    words = ("--content", content, "--style", *styles, "--content-mask", "m.png", "--output", "o.png")
+    assert run(*words, "--style-mask", "red", "blue.png")[0] == 0
+    first, second = map(stylizer.prepare_style, styles)
+    style = Style.mix([first.as_region((255, 0, 0)), second.as_region((0, 0, 255))])
+    painted = stylizer(content, style, mask=mask)
+    assert np.abs(read_image("o.png").astype(int) - painted).max() <= 1
+    status, _, err = run(*words[:-1], "p.png", "--style-mask", "red", "#ff0000")
+    assert status == 2 and "has #0000ff, of which the style has no region" in err
+
+
+def test_a_grid_of_interpolations(run, picture, stylizer):
+    content, styles = picture("c.png"), [picture(f"s{'x' * n}.png") for n in range(4)]
+    words = ("--content", content, "--style", *styles, "--interpolation-grid")
+    assert run(*words, "3", "--output", "o.png")[0] == 0
+    grid = read_image("o.png")
+    assert grid.shape == (5 * (24 + 8) + 8, 5 * (32 + 8) + 8, 3)
+    corner = grid[8:32, 8:40], grid[-32:-8, -40:-8]
+    np.testing.assert_array_equal(corner[0], read_image(styles[0]))
+    np.testing.assert_array_equal(corner[1], read_image(styles[3]))
+    np.testing.assert_array_equal(grid[40:64, 48:80], stylizer(content, styles[0]))
+    middle = Style.mix(list(map(stylizer.prepare_style, styles)))
+    np.testing.assert_array_equal(grid[72:96, 88:120], stylizer(content, middle))
+    assert run(*words, "--output", "out")[0] == 0 and files("out") == ["c_interpolations.png"]
+
+
+def test_a_style_is_kept_and_used(run, picture, stylizer):
+    content, style = picture("c.png"), picture("s.png")
+    status, out, _ = run("--style", style, "--save-style", "kept.style", "--style-size", "24")
+    assert status == 0 and "kept.style: the style s" in out and "c.png" not in out
+    assert run("--content", content, "--style", "kept.style", "--output", "o.png")[0] == 0
+    np.testing.assert_array_equal(read_image("o.png"), stylizer(content, style, style_size=24))
+    status, _, err = run("--content", content, "--style", "kept.style", "--model", "adaattn_lite_video")
+    assert status == 2 and "prepared by another model" in err
+
+
+def test_videos_by_the_tool(run, picture, stylizer):
+    av = pytest.importorskip("av", "14.2")
+    os.mkdir("frames")
+    for number in range(3):
+        picture(f"frames/{'x' * (number + 1)}.png", 32, 48)
+    style, words = picture("s.png"), ("--style", "s.png", "--content")
+    status, out, _ = run(*words, "frames", "--output", "o.mp4", "--batch-size", "2")
+    assert status == 0 and "o.mp4: 3 frames, 0.12 s of video, 48 x 32 pixels" in out
+    with av.open("o.mp4") as container:
+        assert len(list(container.decode(video=0))) == 3
+    assert run(*words, "frames", "--output", "painted", "--frames")[0] == 0
+    np.testing.assert_array_equal(read_image("painted/x.png"), stylizer("frames/x.png", style))
+    assert run(*words, "frames", "--output", "pictures")[0] == 0 and "x_s.png" in files("pictures")
+    assert run(*words, "o.mp4", "--output", "out", "--preview", "--end", "0.08")[0] == 0
+    assert files("out") == ["o_s.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        bad(*PAIR, "--strength", "1.5", sentence="strength is 0 (the content) to 1 (the style); got 1.5"),
+        bad(*PAIR, "--style-weights", "0.5", "0.5", sentence="1 styles need 1 weights; --style-weights has 2"),
+        bad(*PAIR, "--style", "t.png", "--style-weights", "-1", "2", sentence="--style-weights are 0 or more, and not"),
+        bad(*PAIR, "--style", "t.png", "--style-weights", "0", "0", sentence="and not all 0; got 0 0"),
+        bad(*PAIR, "--style-mode", "concat", "--style-weights", "1", sentence="are for a mixture; --style-mode is con"),
+        bad(*PAIR, "--style-mask", "red", sentence="--style-mask needs --content-mask"),
+        bad(*PAIR, "--content-mask", "none.png", sentence="--content-mask: there is no file none.png"),
+        bad(*PAIR, "--content-mask", "c.png", "--style-mask", "rde", sentence="there is no such file, and no such col"),
+        bad(*PAIR, "--content-mask", "c.png", "--style-mask", "red", "red", sentence="1 styles need 1 masks"),
+        bad(*PAIR, "--style-size", "50", "--style-scale", "2", sentence="--style-size and --style-scale both say"),
+        bad(*PAIR, "--style-scale", "0", sentence="argument --style-scale: expected a number above 0"),
+        bad(*PAIR, "--interpolation-grid", "3", sentence="--interpolation-grid is between four styles; got 1"),
+        bad(*PAIR, "--fps", "3", sentence="--fps is for videos, and c.png is none"),
+        bad(*PAIR, "--frames", sentence="--frames is for videos and folders of frames, and c.png is none"),
+        bad("--content", "c.mp4", "c.png", "--style", "s.png", sentence="pictures and videos are painted apart"),
+        bad("--content", "c.mp4", "--style", "s.png", "--grid", sentence="--grid is for pictures, and c.mp4 is none"),
+        bad("--content", "c.mp4", "--style", "s.png", sentence="c.mp4 cannot be read as a video"),
+        bad("--content", "c.mp4", "--style", "s.png", "--output", "x.txt", sentence="videos are written as .mp4"),
+        bad("--style", "s.png", "t.png", "--save-style", "x.style", sentence="--save-style keeps one style"),
+        bad("--style", "s.png", "--save-style", "x.png", sentence="give it a name that ends in .style"),
+        bad("--save-style", "x.style", sentence="--save-style needs --style"),
+        bad(*PAIR[:2], "--style", "bad.style", sentence="bad.style cannot be read as 'ppadaattn style 1'"),
+    ],
+)  # fmt: skip
+def test_bad_styles_regions_and_videos_are_one_sentence(run, picture, words, sentence):
+    picture("c.png"), picture("s.png"), picture("t.png")
+    for name in ("bad.style", "c.mp4"):
+        with open(name, "w") as file:
+            file.write("nothing")
+    before = files()
+    status, out, err = run(*words)
+    assert status == 2 and sentence in err and out == ""
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert files() == before

@@ -118,3 +118,74 @@ def test_devices_that_are_not_there(device):
     with pytest.raises(InputError, match="cannot be used|expected cpu, gpu or gpu:N"):
         ppadaattn.load(device=device)
     assert paddle.get_device() == "cpu" or paddle.is_compiled_with_cuda()
+
+
+def test_strength_goes_from_the_content_to_the_style(stylizer, rng):
+    content, style = arrays(rng)
+    style = stylizer.prepare_style(style)
+    np.testing.assert_array_equal(stylizer(content, style, strength=1), stylizer(content, style))
+    own = stylizer.prepare_style(content)
+    np.testing.assert_array_equal(stylizer(content, style, strength=0), stylizer(content, own))
+    half = stylizer(content, style, strength=0.5)
+    np.testing.assert_array_equal(half, stylizer(content, ppadaattn.Style.mix([style, own])))
+    assert (half != stylizer(content, style)).any()
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match="strength is 0 .the content. to 1 .the style.; got"):
+            stylizer(content, style, strength=wrong)
+
+
+def test_strength_of_a_mixture_in_regions_and_of_a_batch(stylizer, rng):
+    content, style = arrays(rng)
+    first, second = stylizer.prepare_style(style), stylizer.prepare_style(255 - style)
+    mask = np.zeros_like(content)
+    mask[:20] = 255, 0, 0
+    mixed = ppadaattn.Style.mix([first.as_region((255, 0, 0)), second.as_region((255, 0, 0))])
+    assert (stylizer(content, mixed, mask=mask, strength=0.3) != stylizer(content, mixed, mask=mask)).any()
+    contents = np.stack([content, 255 - content])
+    for picture, alone in zip(stylizer.paint(contents, mixed, strength=0.3), contents):
+        assert np.abs(picture.astype(int) - stylizer(alone, mixed, strength=0.3)).max() <= 1
+
+
+@pytest.mark.parametrize("model", ["adaattn_lite_image", "adaattn_lite_video"])
+def test_weights_of_one_and_nothing_and_a_style_beside_itself(model, rng):
+    stylizer = ppadaattn.load(model, device="cpu")
+    content, style = arrays(rng)
+    first, second = stylizer.prepare_style(style), stylizer.prepare_style(255 - style)
+    expected = stylizer(content, first)
+    np.testing.assert_array_equal(stylizer(content, ppadaattn.Style.mix([first, second], [1, 0])), expected)
+    assert np.abs(stylizer(content, first + first).astype(int) - expected).max() <= 1
+
+
+def test_colours_of_the_content_are_kept(stylizer, rng):
+    content, style = arrays(rng)
+    content = content // 2 + 64
+    kept, plain = stylizer(content, style, preserve_color=True), stylizer(content, style)
+    weights = np.array([0.299, 0.587, 0.114])  # BT.601
+    grey = (plain @ weights)[..., None]
+    expected = grey + content - (content @ weights)[..., None]  # Y of the one, Cb and Cr of the other
+    inside = ((expected > 4) & (expected < 251)).all(-1)
+    assert inside.mean() > 0.3
+    np.testing.assert_allclose(kept[inside], expected[inside], atol=4)
+
+
+def test_a_style_file_stands_where_a_picture_does(stylizer, picture, tmp_path, rng):
+    content, style = arrays(rng)
+    mask = np.zeros_like(style)
+    mask[:10], mask[10:] = (255, 0, 0), (0, 0, 255)
+    prepared = stylizer.prepare_style(style, mask=mask)
+    stylizer.save_style(tmp_path / "a.style", prepared)
+    np.testing.assert_array_equal(stylizer(content, tmp_path / "a.style"), stylizer(content, prepared))
+    of_content = np.zeros_like(content)
+    of_content[:, :25], of_content[:, 25:] = (0, 0, 255), (255, 0, 0)
+    painted = stylizer(content, str(tmp_path / "a.style"), mask=of_content)
+    np.testing.assert_array_equal(painted, stylizer(content, prepared, mask=of_content))
+    with pytest.raises(InputError, match="is a style file, whose regions are in it"):
+        stylizer.prepare_style(tmp_path / "a.style", mask=mask)
+    with pytest.raises(InputError, match=r"styles are kept in files named \*.style"):
+        stylizer.save_style(tmp_path / "a.png", prepared)
+
+
+def test_enlarging_a_style(stylizer, picture):
+    style = picture("s.png", 30, 40)
+    larger = stylizer.prepare_style(style, style_size=80, enlarge=True)
+    assert larger.states[3].count == 15 * 20 and stylizer.prepare_style(style).states[3].count == 8 * 10

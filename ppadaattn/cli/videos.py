@@ -91,7 +91,7 @@ def paint(stylizer, plan, args):
 def _paint(stylizer, clip, style, output, args):
     options = ("size", "start", "end", "fps", "crf", "batch_size", "preview", "resume", "strength", "preserve_color")
     options = {name: getattr(args, name) for name in (*options, "smooth_statistics", "flow_blend")}
-    with tqdm(unit="frame", desc=output.name) as bar:
+    with tqdm(unit="frame", desc=output.name, delay=0.5) as bar:
 
         def progress(done, total):
             bar.total = total
