@@ -5,7 +5,6 @@ what the next frame needs of the last one; from there an interrupted run goes on
 """
 
 import contextlib
-import itertools
 import json
 import os
 import queue
@@ -118,47 +117,22 @@ def paint_clip(
             raise InputError(f"{output} is finished, or was not made here: there is nothing to go on with")
         journal.begin()
     sink = _VideoSink(journal, clip, output, crf) if is_video(output) else _FolderSink(output)
-
-    times = dict.fromkeys(("decode", "network", "encode"), 0.0)
-
-    def encode(write, named_pictures):
-        begun = time.perf_counter()
-        for name, pts, picture in named_pictures:
-            write(picture, pts, name)
-        times["encode"] += time.perf_counter() - begun
-
+    work = _Work(painter, sink, journal, batch_size, preview, progress, clip.frame_count)
     with stop_when_asked() as asked, contextlib.closing(_Ahead(clip.frames(journal.last_pts))) as source:
-        with ThreadPoolExecutor(1) as encoder:
-            while not asked and source.take_up():
-                memory, count, encoding = journal.memory, 0, None
-                with sink.part(journal.frames) as write:
-                    while count < PART and not asked and source.take_up():
-                        batch = source.take(min(batch_size, PART - count))
-                        begun = time.perf_counter()
-                        pictures, memory = painter([frame.image for frame in batch], memory)
-                        times["network"] += time.perf_counter() - begun
-                        if preview:
-                            pictures = [np.hstack([f.image, picture]) for f, picture in zip(batch, pictures)]
-                        numbers = itertools.count(journal.frames + count + 1)
-                        names = [frame.name or f"frame_{number:06d}" for frame, number in zip(batch, numbers)]
-                        if encoding is not None:
-                            encoding.result()
-                        encoding = encoder.submit(encode, write, [*zip(names, (f.pts for f in batch), pictures)])
-                        count += len(batch)
-                        if progress:
-                            progress(journal.frames + count, max(journal.frames + count, clip.frame_count))
-                    if encoding is not None:
-                        encoding.result()
-                if count:
-                    journal.record(count, batch[-1].pts, batch[-1].pts + batch[-1].duration, memory)
-            whole = not source.take_up()
-        times["decode"] = source.seconds
+        while not asked and source.take_up():
+            work.paint_part(source, asked)
+        whole = not source.take_up()
     sink.finish(whole)
     if whole:
         journal.remove()
-    seconds = float(journal.end * clip.time_base)
-    size = (clip.width * (2 if preview else 1), clip.height)
-    return Result(journal.frames, seconds, size, None if whole else asked[0], clip.problem, times)
+    return Result(
+        frames=journal.frames,
+        seconds=float(journal.end * clip.time_base),
+        size=(clip.width * (2 if preview else 1), clip.height),
+        stopped_by=None if whole else asked[0],
+        problem=clip.problem,
+        times={"decode": source.seconds, **work.times},
+    )
 
 
 def _check_output(clip, output, crf):
@@ -230,6 +204,48 @@ class _Ahead:
     def close(self):
         self._stop = True
         self._thread.join()
+
+
+class _Work:
+    """Paints one part after the other; the thread `_encoder` writes a batch while the next one is painted."""
+
+    def __init__(self, painter, sink, journal, batch_size, preview, progress, expected):
+        self.painter, self.sink, self.journal = painter, sink, journal
+        self.batch_size, self.preview, self.progress, self.expected = batch_size, preview, progress, expected
+        self.times = {"network": 0.0, "encode": 0.0}
+
+    def paint_part(self, source, asked):
+        """Paint and record PART frames, or as many as there are or as it is given time for."""
+        journal, memory, count, encoding = self.journal, self.journal.memory, 0, None
+        with self.sink.part(journal.frames) as write, ThreadPoolExecutor(1) as encoder:
+            while count < PART and not asked and source.take_up():
+                batch = source.take(min(self.batch_size, PART - count))
+                pictures, memory = self._paint(batch, memory)
+                if encoding is not None:
+                    encoding.result()
+                encoding = encoder.submit(self._encode, write, batch, pictures, journal.frames + count + 1)
+                count += len(batch)
+                if self.progress:
+                    done = journal.frames + count
+                    self.progress(done, max(done, self.expected))
+            if encoding is not None:
+                encoding.result()
+        if count:
+            journal.record(count, batch[-1].pts, batch[-1].pts + batch[-1].duration, memory)
+
+    def _paint(self, batch, memory):
+        begun = time.perf_counter()
+        pictures, memory = self.painter([frame.image for frame in batch], memory)
+        self.times["network"] += time.perf_counter() - begun
+        if self.preview:
+            pictures = [np.hstack([frame.image, picture]) for frame, picture in zip(batch, pictures)]
+        return pictures, memory
+
+    def _encode(self, write, batch, pictures, first_number):
+        begun = time.perf_counter()
+        for number, (frame, picture) in enumerate(zip(batch, pictures), first_number):
+            write(picture, frame.pts, frame.name or f"frame_{number:06d}")
+        self.times["encode"] += time.perf_counter() - begun
 
 
 class _Journal:

@@ -241,7 +241,8 @@ class VideoFile:
             if resumed_at > self.zero:
                 # A margin, since times of packets and of frames may differ.
                 goal = max(self.zero, resumed_at - 1)
-                container.seek(int(goal / stream.time_base), stream=stream, backward=True)
+                with contextlib.suppress(_av().error.FFmpegError):  # what cannot be sought is read from the beginning
+                    container.seek(int(goal / stream.time_base), stream=stream, backward=True)
             count = 0
             timed = self._sampled if self.fps else self._all
             for pts, duration, source in timed(container, stream, begin, stop):

@@ -99,4 +99,7 @@ def _paint(stylizer, clip, style, output, args):
                 bar.initial = bar.n = done - 1 if done > 1 else 0
             bar.update(done - bar.n)
 
-        return paint_clip(stylizer, clip, style, output, mask=args.content_mask, progress=progress, **options)
+        try:
+            return paint_clip(stylizer, clip, style, output, mask=args.content_mask, progress=progress, **options)
+        except MemoryError:
+            raise InputError(f"frames of {clip} need more memory than there is; lower --size or --batch-size") from None
