@@ -178,7 +178,8 @@ def grow_region(image, points, tolerance=12):
     height, width = image.shape[:2]
     if not 0 <= tolerance <= 255:
         raise InputError(f"the tolerance of a region is 0 to 255; got {tolerance}")
-    grown = np.zeros((height + 2, width + 2), np.uint8)  # OpenCV wants a border of one pixel
+    image = np.array(image)  # OpenCV refuses what may not be written
+    grown = np.zeros((height + 2, width + 2), np.uint8)  # it wants a border of one pixel
     for x, y in points:
         if not (0 <= x < width and 0 <= y < height):
             raise InputError(f"the point ({x}, {y}) is outside the picture of {width} x {height} pixels")
@@ -186,7 +187,7 @@ def grow_region(image, points, tolerance=12):
             continue
         flags = 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY | 255 << 8
         around = [float(tolerance)] * 3
-        cv2.floodFill(np.ascontiguousarray(image), grown, (int(x), int(y)), 0, around, around, flags)
+        cv2.floodFill(image, grown, (int(x), int(y)), 0, around, around, flags)
     return grown[1:-1, 1:-1] > 0
 
 

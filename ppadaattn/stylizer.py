@@ -187,7 +187,7 @@ class Stylizer:
 def check_strength(strength):
     """InputError unless it is a number from 0 to 1."""
     if not 0 <= strength <= 1:
-        raise InputError(f"strength is 0 (the content) to 1 (the style); got {strength}")
+        raise InputError(f"strength is 0 (the content as its own style) to 1 (the style); got {strength}")
 
 
 def is_style_file(source):

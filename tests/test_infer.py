@@ -433,7 +433,7 @@ def test_videos_by_the_tool(run, picture, stylizer):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        bad(*PAIR, "--strength", "1.5", sentence="strength is 0 (the content) to 1 (the style); got 1.5"),
+        bad(*PAIR, "--strength", "1.5", sentence="strength is 0 (the content as its own style) to 1"),
         bad(*PAIR, "--style-weights", "0.5", "0.5", sentence="1 styles need 1 weights; --style-weights has 2"),
         bad(*PAIR, "--style", "t.png", "--style-weights", "-1", "2", sentence="--style-weights are 0 or more, and not"),
         bad(*PAIR, "--style", "t.png", "--style-weights", "0", "0", sentence="and not all 0; got 0 0"),

@@ -228,6 +228,7 @@ def test_growing_a_region_from_points():
     picture = np.zeros((30, 40, 3), "uint8")
     picture[:, 20:] = 100
     picture[5:10, 5:10] = 8
+    picture.flags.writeable = False  # as `read_image` gives it
     grown = grow_region(picture, [(2, 3)], tolerance=5)
     assert grown[:, :20].sum() == 600 - 25 and not grown[:, 20:].any()
     assert grow_region(picture, [(2, 3)], tolerance=8)[:, :20].all()
