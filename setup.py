@@ -30,6 +30,7 @@ setup(
         # The newest CUDA wheel on PyPI is 2.6.2, which was built for numpy 1.
         "gpu": ["paddlepaddle-gpu>=2.6.2", "numpy<2"],
         "train": ["visualdl"],  # curves of a training
+        "convert": ["torch>=1.13"],  # the authors' VGG-19, a file from before PyTorch 1.6
         "control": ["opencv-python-headless"],  # optical flow, regions made by hand
         # OpenCV also draws examples/; headless needs no display libraries
         "test": ["opencv-python-headless", "pytest>=7"],

@@ -1,5 +1,6 @@
 """One file that is enough: weights with their architecture and preprocessing, and styles prepared for one network."""
 
+import contextlib
 import hashlib
 import pickle
 
@@ -40,10 +41,14 @@ for _core in ("numpy.core", "numpy._core"):
     _ALLOWED[f"{_core}.numeric", "_frombuffer"] = np.empty(0).__reduce_ex__(5)[0]
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class PlainUnpickler(pickle.Unpickler):
+    """Constructs what `allowed` lists, {(module, name): what stands for it}, and nothing else."""
+
+    allowed = _ALLOWED
+
     def find_class(self, module, name):
         try:
-            return _ALLOWED[module, name]
+            return self.allowed[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"it refers to {module}.{name}") from None
 
@@ -53,9 +58,17 @@ def read_plain(path, kind="a dict of arrays"):
 
     Nothing else is ever constructed.
     """
+    with reading(path, kind), open(path, "rb") as file:
+        return PlainUnpickler(file).load()
+
+
+@contextlib.contextmanager
+def reading(path, kind):
+    """Whatever goes wrong in the block, which reads the file `path` as a `kind`, becomes an InputError that says so."""
     try:
-        with open(path, "rb") as file:
-            return _PlainUnpickler(file).load()
+        yield
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
     except OSError as error:

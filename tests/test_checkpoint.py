@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 
 from ppadaattn.checkpoint import (
     digest,
@@ -208,6 +209,11 @@ def test_arrays_become_a_network(tmp_path, levels):
     np.testing.assert_array_equal(converted(content, style).numpy(), network(content, style).numpy())
 
 
+def zip_of_text(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", "b")
+
+
 FIRST, LEVEL_3, WEIGHT = "encoder.conv1_1.weight", "adaattn3.f.weight", np.zeros((2, 3, 3, 3))
 
 
@@ -219,6 +225,7 @@ def test_arrays_of_something_else_are_refused(tmp_path):
         ("array.npz", lambda path: np.zeros(3).tofile(path), "cannot be read as .npz arrays"),
         ("array.npy", lambda path: np.save(path, np.zeros(3)), "cannot be read as .npz arrays"),
         ("words.npz", lambda path: np.savez(path, a=np.array("word")), "finite real numbers"),
+        ("zip.npz", zip_of_text, "finite real numbers"),
         ("nan.npz", lambda path: np.savez(path, **{FIRST: WEIGHT * np.nan, LEVEL_3: 0}), "finite real numbers"),
         ("complex.npz", lambda path: np.savez(path, **{FIRST: WEIGHT * 1j, LEVEL_3: 0}), "finite real numbers"),
         ("wide.npz", lambda path: np.savez(path, **{FIRST: np.zeros((6400, 1, 1, 1)), LEVEL_3: 0}), "at most 4"),

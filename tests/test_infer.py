@@ -298,7 +298,7 @@ def test_convert_weights(tmp_path, capsys):
     assert convert_weights.main(["none.npz", "--attention", "cosine", "--output", "b.pdparams"]) == 2
     assert "there is no file none.npz" in capsys.readouterr().err
     assert convert_weights.main(["a.npz", "--attention", "cosine", "--output", "./a.npz"]) == 2
-    assert "is the file to read" in capsys.readouterr().err
+    assert "is a file to read" in capsys.readouterr().err
     assert files() == ["a.npz", "a.pdparams"]
 
 

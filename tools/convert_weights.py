@@ -1,6 +1,9 @@
-"""Turn named arrays (.npz) into a weights file that `ppadaattn.load` takes.
+"""Turn weights of other origin into a file that `ppadaattn.load` takes.
 
-`python tools/convert_weights.py FILE.npz --attention softmax --output FILE.pdparams`
+The authors' PyTorch checkpoints, for pictures or video:
+`python tools/convert_weights.py FOLDER --encoder vgg_normalised.pth --output FILE.pdparams`
+
+Named arrays: `python tools/convert_weights.py FILE.npz --attention softmax --output FILE.pdparams`
 """
 
 import sys
