@@ -4,6 +4,7 @@ import os
 
 import ppadaattn
 from ppadaattn import engine, onnx_graph
+from ppadaattn.cli import export
 from ppadaattn.errors import InputError
 from ppadaattn.network import AdaAttNNetwork, Style
 
@@ -134,3 +135,21 @@ def test_without_onnx_runtime_it_is_paddle_or_one_sentence(monkeypatch):
         engine.make_engine("onnxruntime", network)
     monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
     assert engine.make_engine("auto", network) is None
+
+
+def test_the_tool_writes_programs_that_other_runtimes_load(tmp_path, capsys, rng):
+    assert export.main(["--model", "adaattn_lite_video", "--output", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "style.onnx: style -> products3, sums3, centre3" in out and "content.onnx: content, products3" in out
+    sessions = [onnxruntime.InferenceSession(str(tmp_path / "out" / f"{n}.onnx")) for n in ("style", "content")]
+    content, style = image(rng, 40, 70), image(rng, 50, 33)
+    names = [output.name for output in sessions[0].get_outputs()]
+    state = dict(zip(names, sessions[0].run(None, {"style": style})))
+    (painted,) = sessions[1].run(None, {"content": content, **state})
+    network = ppadaattn.load("adaattn_lite_video", device="cpu").network
+    with paddle.no_grad():
+        expected = network(paddle.to_tensor(content), paddle.to_tensor(style)).clip(0, 1).numpy()
+    np.testing.assert_allclose(painted, expected, atol=1e-4)
+    (tmp_path / "file").write_text("")
+    assert export.main(["--output", str(tmp_path / "file" / "out")]) == 2
+    assert "is not a folder" in capsys.readouterr().err
