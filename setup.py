@@ -6,6 +6,8 @@ HERE = Path(__file__).parent
 VERSION = {}
 exec((HERE / "ppadaattn" / "version.py").read_text(encoding="utf-8"), VERSION)
 
+ONNX = ['onnx>=1.15; python_version >= "3.9"', 'onnxruntime>=1.16; python_version >= "3.9"']
+
 setup(
     name="ppadaattn",
     version=VERSION["__version__"],
@@ -26,11 +28,12 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "cpu": ["paddlepaddle>=2.6.2"],
+        "cpu": ["paddlepaddle>=2.6.2", *ONNX],  # ONNX Runtime paints several times faster on a CPU
         # The newest CUDA wheel on PyPI is 2.6.2, which was built for numpy 1.
         "gpu": ["paddlepaddle-gpu>=2.6.2", "numpy<2"],
         "train": ["visualdl"],  # curves of a training
         "convert": ["torch>=1.13"],  # the authors' VGG-19, a file from before PyTorch 1.6
+        "onnx": ONNX,
         "control": ["opencv-python-headless"],  # optical flow, regions made by hand
         # OpenCV also draws examples/; headless needs no display libraries
         "test": ["opencv-python-headless", "pytest>=7"],

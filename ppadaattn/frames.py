@@ -90,16 +90,15 @@ class FramePainter:
         """
         before = [memory.content if memory else None, *frames[:-1]]
         goes_on = [content is not None and not is_cut(content, frame) for content, frame in zip(before, frames)]
-        statistics, of_last = None, {}
-        features = self.stylizer.encode(np.stack(frames))
+        given, of_last = {}, {}
         if self.smooth_statistics:
+            features = self.stylizer.encode(np.stack(frames))
             smoothed = self._smooth(self.stylizer.network.content_statistics(features), goes_on, memory)
-            statistics = {level: tuple(map(paddle.to_tensor, pair)) for level, pair in smoothed.items()}
+            tensors = {level: tuple(map(paddle.to_tensor, pair)) for level, pair in smoothed.items()}
+            given = {"features": features, "content_statistics": tensors}
             of_last = {level: tuple(array[-1:] for array in pair) for level, pair in smoothed.items()}
-        pictures = self.stylizer.paint(
-            np.stack(frames), self.style, features=features, content_statistics=statistics, **self.options
-        )
-        pictures, last = list(pictures), memory.picture if memory else None
+        pictures = self.stylizer.paint(np.stack(frames), self.style, **given, **self.options)
+        last = memory.picture if memory else None
         for index, (content, frame, same_scene) in enumerate(zip(before, frames, goes_on)):
             if self.flow_blend and same_scene:
                 pictures[index] = self._blend(pictures[index], frame, content, last)

@@ -5,6 +5,7 @@ import os
 from ppadaattn.checkpoint import STYLE_SUFFIX, fingerprint, load_network, load_style, save_style
 from ppadaattn.clips import paint_clip
 from ppadaattn.device import select_device
+from ppadaattn.engine import make_engine
 from ppadaattn.errors import InputError
 from ppadaattn.images import check_size, flatten, keep_colors, read_image, reduce_to, scale_to
 from ppadaattn.network import Style
@@ -17,20 +18,23 @@ import paddle
 STYLE_SIZE = 512
 
 
-def load(model=DEFAULT_MODEL, *, device=None):
+def load(model=DEFAULT_MODEL, *, device=None, engine="auto"):
     """A Stylizer, ready to use.
 
     Args:
         model: a name of the model zoo (`ppadaattn.zoo.MODELS`), or the path of a weights file.
         device: 'cpu', 'gpu', 'gpu:N'; default: a GPU where one works, otherwise the CPU. It becomes Paddle's current
             device, of which a process has one.
+        engine: 'eager' (Paddle itself), 'onnxruntime' (faster on a CPU), or 'auto': what is faster and there.
 
     Raises:
-        InputError: an unknown model or device, a weights file that is missing, damaged or does not fit.
+        InputError: an unknown model, device or engine, a weights file that is missing, damaged or does not fit, an
+            engine that is not installed.
     """
     path = weights_file(model)
     select_device(device)
-    return Stylizer(load_network(path))
+    network = load_network(path)
+    return Stylizer(network, make_engine(engine, network))
 
 
 class Stylizer:
@@ -46,8 +50,8 @@ class Stylizer:
     `stylize_tensor`.
     """
 
-    def __init__(self, network):
-        self.network = network
+    def __init__(self, network, engine=None):
+        self.network, self.engine = network, engine
         self._fingerprint = None
 
     def __call__(self, content, style, *, size=0, style_size=STYLE_SIZE, strength=1.0, preserve_color=False, mask=None):
@@ -115,8 +119,12 @@ class Stylizer:
         Returns:
             list of B uint8 RGB arrays H x W x 3.
         """
-        tensor = None if options.get("features") else _to_tensor(contents)
-        pictures = _to_images(self.stylize_tensor(tensor, style, **options))
+        if self.engine is not None and self.engine.takes(contents, style, **options):
+            self._check_own(style)
+            pictures = _to_images(self.engine.stylize(_to_array(contents), style))
+        else:
+            tensor = None if options.get("features") else _to_tensor(contents)
+            pictures = _to_images(self.stylize_tensor(tensor, style, **options).numpy())
         if preserve_color:
             return [keep_colors(picture, content) for picture, content in zip(pictures, contents)]
         return list(pictures)
@@ -209,9 +217,13 @@ def _picture(source, role, long_side, enlarge=False):
     return source, source.shape[:2]
 
 
+def _to_array(images):
+    return np.asarray(images).transpose(0, 3, 1, 2).astype("float32") / 255
+
+
 def _to_tensor(images):
-    return paddle.to_tensor(np.asarray(images).transpose(0, 3, 1, 2).astype("float32") / 255)
+    return paddle.to_tensor(_to_array(images))
 
 
-def _to_images(tensor):
-    return np.ascontiguousarray((tensor.numpy().transpose(0, 2, 3, 1) * 255).round().astype("uint8"))
+def _to_images(array):
+    return np.ascontiguousarray((array.transpose(0, 2, 3, 1) * 255).round().astype("uint8"))

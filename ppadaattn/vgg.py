@@ -83,12 +83,12 @@ class Encoder(nn.Layer):
         self.channels = scaled_channels(width)
         self.depth = depth
         in_channels = 3
-        for block, index in self._convolutions():
+        for block, index in self.convolutions():
             convolution = ReflectionConv2D(in_channels, self.channels[block])
             self.add_sublayer(f"conv{block}_{index}", convolution)
             in_channels = self.channels[block]
 
-    def _convolutions(self):
+    def convolutions(self):
         for block in range(1, self.depth + 1):
             count = BLOCKS[block][1] if block < self.depth else 1
             for index in range(1, count + 1):
@@ -105,7 +105,7 @@ class Encoder(nn.Layer):
         """
         features = {}
         x = image
-        for block, index in self._convolutions():
+        for block, index in self.convolutions():
             if block > 1 and index == 1:
                 x = F.max_pool2d(x, 2, 2, ceil_mode=True)
             x = F.relu_(getattr(self, f"conv{block}_{index}")(x))

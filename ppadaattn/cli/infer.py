@@ -7,6 +7,7 @@ from ppadaattn.checkpoint import STYLE_SUFFIX
 from ppadaattn.cli import pictures, videos
 from ppadaattn.cli.common import Parser, exit_status
 from ppadaattn.cli.styles import MODES, existing, looks, style_size
+from ppadaattn.engine import ENGINES
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
 from ppadaattn.images import FORMATS, MIN_SIDE
@@ -70,6 +71,12 @@ def _add_files(group):
         help="reduce contents to this long side; 0 leaves them as they are (default: %(default)s)",
     )
     group.add_argument("--device", help="cpu, gpu or gpu:N (default: a GPU where one works, else the CPU)")
+    group.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="auto",
+        help="what runs the network: Paddle (eager), ONNX Runtime (faster on a CPU), or what is there (auto)",
+    )
     group.add_argument(
         "--grid",
         action="store_true",
@@ -181,7 +188,7 @@ def _infer(args):
     if args.content:
         _refuse_others(args, kind)
     plan = kind.plan(args) if args.content else None
-    stylizer = load(args.model, device=args.device)
+    stylizer = load(args.model, device=args.device, engine=args.engine)
     if args.save_style:
         stylizer.save_style(args.save_style, args.looks[0].prepare(stylizer, **style_size(args)))
         print(f"{args.save_style}: the style {args.looks[0].name}, for the model {args.model}")
