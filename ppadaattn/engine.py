@@ -60,7 +60,7 @@ class OnnxEngine:
 
     def takes(self, contents, style, strength=1.0, content_statistics=None, features=None):
         """Whether it paints contents B x H x W x 3 in a Style with the options of `Stylizer.stylize_tensor`."""
-        if strength < 1 or content_statistics is not None or features is not None:
+        if strength != 1 or content_statistics is not None or features is not None:
             return False
         kind = self.network.architecture["attention"]
         plain = all(state.kind == kind and state.batch == 1 for state in style.states.values())
