@@ -1,5 +1,6 @@
 """One file that is enough: weights with their architecture and preprocessing, and styles prepared for one network."""
 
+import contextlib
 import hashlib
 import pickle
 
@@ -51,10 +52,10 @@ class _PlainUnpickler(pickle.Unpickler):
 def read_plain(path, kind="a dict of arrays"):
     """What a pickle of plain values and numpy arrays holds; InputError for any other file (`kind` is for its message).
 
-    Nothing else is ever constructed.
+    Nothing else is ever constructed. An open file can stand for the path.
     """
     try:
-        with open(path, "rb") as file:
+        with contextlib.nullcontext(path) if hasattr(path, "read") else open(path, "rb") as file:
             return _PlainUnpickler(file).load()
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
@@ -205,7 +206,7 @@ def style_contents(style):
 
 
 def load_style(path, network_fingerprint):
-    """The Style of a file written by `save_style`.
+    """The Style of a file written by `save_style`: its path, or a binary file open at its beginning.
 
     Raises InputError: a file that is missing, damaged, or prepared by another network.
     """
