@@ -25,14 +25,16 @@ setup(
         "pyyaml",
         "tqdm",
     ],
+    entry_points={"console_scripts": ["ppadaattn = ppadaattn.__main__:main"]},
     extras_require={
         "cpu": ["paddlepaddle>=2.6.2"],
         # The newest CUDA wheel on PyPI is 2.6.2, which was built for numpy 1.
         "gpu": ["paddlepaddle-gpu>=2.6.2", "numpy<2"],
         "train": ["visualdl"],  # curves of a training
         "control": ["opencv-python-headless"],  # optical flow, regions made by hand
+        "serve": ["prometheus-client", "starlette", "uvicorn"],  # ppadaattn serve
         # OpenCV also draws examples/; headless needs no display libraries
-        "test": ["opencv-python-headless", "pytest>=7"],
+        "test": ["opencv-python-headless", "prometheus-client", "pytest>=7", "starlette", "uvicorn"],
         "lint": ["ruff==0.17.6"],
     },
 )
