@@ -31,6 +31,7 @@ from starlette.routing import Route
 KEYS = ("images", "alpha")
 CLIENT_LEFT = 499  # nginx's number for it; nobody gets the answer
 RETRY_AFTER = {"Retry-After": "5"}
+LONGEST_MESSAGE = 500
 
 
 @dataclass(frozen=True)
@@ -201,11 +202,13 @@ class Service:
 
 
 class _RefusalError(Exception):
-    """Why there are no results."""
+    """Why there are no results. The message may repeat what came, which may be long and not even be Unicode."""
 
     def __init__(self, status, message, headers=None):
         super().__init__(message)
-        self.status, self.message, self.headers = status, message, headers
+        message = message if len(message) <= LONGEST_MESSAGE else message[:LONGEST_MESSAGE] + "..."
+        self.message = message.encode("utf-8", "backslashreplace").decode("utf-8")
+        self.status, self.headers = status, headers
 
 
 def _answer(results="", status=200, message="", headers=None):
