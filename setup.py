@@ -27,6 +27,7 @@ setup(
         "pyyaml",
         "tqdm",
     ],
+    entry_points={"console_scripts": ["ppadaattn = ppadaattn.__main__:main"]},
     extras_require={
         "cpu": ["paddlepaddle>=2.6.2", *ONNX],  # ONNX Runtime paints several times faster on a CPU
         # The newest CUDA wheel on PyPI is 2.6.2, which was built for numpy 1.
@@ -35,8 +36,9 @@ setup(
         "convert": ["torch>=1.13"],  # the authors' VGG-19, a file from before PyTorch 1.6
         "onnx": ONNX,
         "control": ["opencv-python-headless"],  # optical flow, regions made by hand
+        "serve": ["prometheus-client", "starlette", "uvicorn"],  # ppadaattn serve
         # OpenCV also draws examples/; headless needs no display libraries
-        "test": ["opencv-python-headless", "pytest>=7"],
+        "test": ["opencv-python-headless", "prometheus-client", "pytest>=7", "starlette", "uvicorn"],
         "lint": ["ruff==0.17.6"],
     },
 )

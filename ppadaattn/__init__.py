@@ -13,9 +13,10 @@ from ppadaattn import runtime
 runtime.prepare_environment()  # before Paddle loads
 runtime.import_paddle()
 
+from ppadaattn import hub  # noqa: E402
 from ppadaattn.errors import InputError  # noqa: E402
 from ppadaattn.network import AdaAttNNetwork, Style  # noqa: E402
 from ppadaattn.stylizer import Stylizer, load  # noqa: E402
 from ppadaattn.version import __version__  # noqa: E402
 
-__all__ = ["AdaAttNNetwork", "InputError", "Style", "Stylizer", "__version__", "load"]
+__all__ = ["AdaAttNNetwork", "InputError", "Style", "Stylizer", "__version__", "hub", "load"]

@@ -56,9 +56,9 @@ class PlainUnpickler(pickle.Unpickler):
 def read_plain(path, kind="a dict of arrays"):
     """What a pickle of plain values and numpy arrays holds; InputError for any other file (`kind` is for its message).
 
-    Nothing else is ever constructed.
+    Nothing else is ever constructed. An open file can stand for the path.
     """
-    with reading(path, kind), open(path, "rb") as file:
+    with reading(path, kind), contextlib.nullcontext(path) if hasattr(path, "read") else open(path, "rb") as file:
         return PlainUnpickler(file).load()
 
 
@@ -218,7 +218,7 @@ def style_contents(style):
 
 
 def load_style(path, network_fingerprint):
-    """The Style of a file written by `save_style`.
+    """The Style of a file written by `save_style`: its path, or a binary file open at its beginning.
 
     Raises InputError: a file that is missing, damaged, or prepared by another network.
     """

@@ -78,7 +78,7 @@ def read_image(path, long_side=0):
     """A picture as it is meant to be seen: EXIF orientation applied, grey and palettes as RGB, 16-bit as 8-bit.
 
     Args:
-        path: JPEG, PNG, WebP, TIFF (its first page) or BMP.
+        path: JPEG, PNG, WebP, TIFF (its first page) or BMP; or such a file, open, whose `str` is for messages.
         long_side: reduce the picture to this long side, in pixels; 0 leaves it as it is. Nothing is enlarged.
 
     Returns:

@@ -1,5 +1,6 @@
 """The inference object: pictures in, picture out."""
 
+import numbers
 import os
 
 from ppadaattn.checkpoint import STYLE_SUFFIX, fingerprint, load_network, load_style, save_style
@@ -194,8 +195,8 @@ class Stylizer:
 
 def check_strength(strength):
     """InputError unless it is a number from 0 to 1."""
-    if not 0 <= strength <= 1:
-        raise InputError(f"strength is 0 (the content as its own style) to 1 (the style); got {strength}")
+    if not isinstance(strength, numbers.Real) or not 0 <= strength <= 1:
+        raise InputError(f"strength is 0 (the content as its own style) to 1 (the style); got {strength!r}")
 
 
 def is_style_file(source):

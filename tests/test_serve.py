@@ -1,0 +1,507 @@
+"""The HTTP service: a real server, and the standard library as its client."""
+
+import asyncio
+import base64
+import contextlib
+import http.client
+import io
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import ppadaattn
+from ppadaattn import errors
+from ppadaattn.cli import serve
+from ppadaattn.errors import InputError
+from ppadaattn.images import write_image
+from ppadaattn.network import Style
+
+import numpy as np
+import pytest
+from conftest import ENVIRONMENT, ROOT, run_python
+from PIL import Image
+
+pytest.importorskip("starlette")
+pytest.importorskip("prometheus_client")
+uvicorn = pytest.importorskip("uvicorn")
+
+from ppadaattn import service  # noqa: E402 - after the check that its libraries are here
+from ppadaattn.service import Limits, Service  # noqa: E402
+
+NAME = "adaattn_lite_image"
+PATIENCE = 60  # seconds until a test that hangs fails
+
+
+def png(array):
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()
+
+
+def text(data):
+    return base64.b64encode(data).decode()
+
+
+def tiny(seed, height=16, width=20):
+    return np.random.RandomState(seed).randint(0, 256, (height, width, 3)).astype("uint8")
+
+
+def item(seed=0):
+    return {"content": text(png(tiny(seed))), "styles": [text(png(tiny(1000 + seed)))]}
+
+
+@contextlib.contextmanager
+def connected(port):
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+        yield connection
+
+
+def ask(port, method, path, body=None):
+    """(HTTP status, headers, body) of one request."""
+    with connected(port) as connection:
+        connection.request(method, path, body)
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
+
+
+def post(port, request, name=NAME):
+    """(HTTP status, answer) of a request to paint: a value, or bytes to send as they are."""
+    body = request if isinstance(request, bytes) else json.dumps(request).encode()
+    status, _, answer = ask(port, "POST", f"/predict/{name}", body)
+    return status, json.loads(answer)
+
+
+def metric(port, name):
+    """The value of a metric that is there, or 0."""
+    status, headers, body = ask(port, "GET", "/metrics")
+    assert status == 200 and headers["Content-Type"].startswith("text/plain")
+    found = re.search(rf"^{re.escape(name)} (\S+)$", body.decode(), re.MULTILINE)
+    return float(found.group(1)) if found else 0.0
+
+
+def wait_for(condition):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def running(served):
+    """The port of a server of this process."""
+    server = uvicorn.Server(uvicorn.Config(served.application, log_level="warning", ws="none"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            wait_for(lambda: server.started)
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def port():
+    stylizer = ppadaattn.load(NAME, device="cpu")
+    limits = Limits(size=64, max_body=2**20, max_pictures=6)
+    with running(Service({NAME: stylizer}, limits, ".png")) as port:
+        yield port
+
+
+class Gate:
+    """A stylizer that paints only while its gate is open, and remembers what it painted."""
+
+    def __init__(self):
+        self.opened, self.contents = threading.Event(), []
+
+    def prepare_style(self, style):
+        return Style({})
+
+    def __call__(self, content, style, **_):
+        self.contents.append(int(content[0, 0, 0]))
+        assert self.opened.wait(PATIENCE)
+        return content
+
+
+def numbered(number):
+    """A request whose content says which it is."""
+    picture = text(png(np.full((16, 16, 3), number, "uint8")))
+    return {"images": [{"content": picture, "styles": [picture]}]}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Painting
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_results_are_those_of_the_stylizer(port, stylizer):
+    contents, styles = [tiny(1), tiny(2, 40, 160)], [tiny(3), tiny(4)]
+    images = [
+        {"content": text(png(contents[0])), "styles": [text(png(styles[0]))]},
+        {"content": text(png(contents[1])), "styles": [text(png(s)) for s in styles], "weights": [1, 3]},
+    ]
+    status, answer = post(port, {"images": images, "alpha": 0.6})
+    assert status == 200 and answer["status"] == "000" and answer["msg"] == ""
+    reduced = np.asarray(Image.fromarray(contents[1]).resize((64, 16), Image.LANCZOS))  # to the service's size
+    prepared = [stylizer.prepare_style(style) for style in styles]
+    expected = [
+        stylizer(contents[0], prepared[0], strength=0.6),
+        stylizer(reduced, Style.mix(prepared, [0.25, 0.75]), strength=0.6),
+    ]
+    for result, picture in zip(answer["results"], expected):
+        assert list(result) == ["data"]
+        decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(result["data"]))))
+        np.testing.assert_array_equal(decoded, picture)
+    assert post(port, {"images": []}) == (200, {"status": "000", "msg": "", "results": []})
+
+
+def test_styles_may_be_style_files_of_this_model(port, stylizer, tmp_path):
+    content, style = tiny(5), tiny(6)
+    stylizer.save_style(tmp_path / "a.style", stylizer.prepare_style(style))
+    saved = (tmp_path / "a.style").read_bytes()
+
+    def request(style):
+        return {"images": [{"content": text(png(content)), "styles": [text(style)]}]}
+
+    assert post(port, request(saved)) == post(port, request(png(style)))
+    video = ppadaattn.load("adaattn_lite_video", device="cpu")
+    video.save_style(tmp_path / "b.style", video.prepare_style(style))
+    for wrong, sentence in (
+        ((tmp_path / "b.style").read_bytes(), "was prepared by another model"),
+        (saved[: len(saved) // 2], "cannot be read as 'ppadaattn style 1'"),
+        (b"\x80\x04cos\nsystem\n.", "it refers to os.system"),
+    ):
+        status, answer = post(port, request(wrong))
+        assert status == 400 and answer["msg"].startswith("images[0]['styles'][0] ") and sentence in answer["msg"]
+    with running(Service({NAME: stylizer}, Limits(style_files=False))) as without:
+        status, answer = post(without, request(saved))
+        assert status == 400 and "which this service does not take" in answer["msg"]
+        assert post(without, request(png(style)))[0] == 200
+
+
+def test_two_hundred_requests_of_eight_clients(port, stylizer):
+    before = metric(port, 'ppadaattn_requests_total{status="200"}'), metric(port, "ppadaattn_pictures_total")
+    expected = {}
+    for seed in range(10):
+        expected[seed] = text(png(stylizer(tiny(seed), tiny(1000 + seed))))
+
+    def client(number):
+        with connected(port) as connection:  # one connection for all
+            for turn in range(25):
+                seed = (number + turn) % 10
+                connection.request("POST", f"/predict/{NAME}", json.dumps({"images": [item(seed)]}))
+                response = connection.getresponse()
+                assert response.status == 200
+                decoded = json.loads(response.read())["results"][0]["data"]
+                assert decoded == expected[seed]
+        return 25
+
+    with ThreadPoolExecutor(8) as clients:
+        assert sum(clients.map(client, range(8))) == 200
+    assert metric(port, 'ppadaattn_requests_total{status="200"}') == before[0] + 200
+    assert metric(port, "ppadaattn_pictures_total") == before[1] + 200
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Requests that are refused
+# ---------------------------------------------------------------------------------------------------------------------
+
+GOOD = item()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "sentence"),
+    [
+        (b"", 400, "is not JSON"),
+        (b"{'images': []}", 400, "is not JSON"),
+        (b"\xff\xfe", 400, "is not JSON in UTF-8"),
+        (b"[" * 200000, 400, "is not JSON|must be"),
+        ([], 400, 'must be {"images"'),
+        ({"alpha": 1}, 400, 'must be {"images"'),
+        ({"images": None}, 400, "images must be a list"),
+        ({"images": [GOOD], "use_gpu": True}, 400, "a key 'use_gpu'; known ones are images, alpha"),
+        ({"images": [GOOD], "alpha": 2}, 400, "strength is 0"),
+        ({"images": [GOOD], "alpha": "1"}, 400, "strength is 0"),
+        ({"images": ["x"]}, 400, r"images\[0\] must be a dict"),
+        ({"images": [{**GOOD, "styles": []}]}, 400, "at least one style"),
+        ({"images": [{**GOOD, "styles": 3}]}, 400, "at least one style"),
+        ({"images": [{**GOOD, "content": "not base64!"}]}, 400, r"images\[0\]\['content'\] is not base64"),
+        ({"images": [{**GOOD, "content": 7}]}, 400, "must be the base64 of a picture file; got int"),
+        ({"images": [{**GOOD, "content": text(b"GIF89a")}]}, 400, "is not a picture that can be read"),
+        ({"images": [{**GOOD, "content": text(png(tiny(0))[:100])}]}, 400, "may be damaged or cut short"),
+        ({"images": [{**GOOD, "content": text(png(tiny(0, 8, 40)))}]}, 400, "each side must be at least 16"),
+        (b'{"images": [{"\\ud800": 1}]}', 400, r"got the keys \\ud800"),
+        ({"images": [{"x" * 10000: 1}]}, 400, r"^.{500}\.\.\.$"),
+        ({"images": [{**GOOD, "weights": [1] * 10000}]}, 400, r"need 1 weights.*\.\.\.$"),
+        ({"images": [{**GOOD, "weights": [1, 2]}]}, 400, "1 styles need 1 weights"),
+        ({"images": [GOOD, {**GOOD, "content": "aaaa"}]}, 400, r"images\[1\]\['content'\] is not a picture"),
+        ({"images": [GOOD] * 4}, 400, "a request may have 6 pictures, contents and styles; this one has 8"),
+        ({"images": [{**GOOD, "styles": GOOD["styles"] * 6}]}, 400, "this one has 7"),
+        (b" " * 2**20 + b"{}", 413, "a request may have 1048576 bytes"),
+    ],
+)
+def test_requests_that_are_wrong(port, request_, status, sentence):
+    found, answer = post(port, request_)
+    assert found == status and answer["status"] == str(status) and answer["results"] == ""
+    assert re.search(sentence, answer["msg"]), answer["msg"]
+    assert "\n" not in answer["msg"]
+
+
+def test_huge_pictures_are_refused_before_they_are_decoded(port, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    huge = text(png(np.zeros((40, 40, 3), "uint8")))
+    status, answer = post(port, {"images": [{**GOOD, "content": huge}]})
+    assert status == 400 and "['content'] has more pixels than the 1000 that are read" in answer["msg"]
+
+
+def test_other_addresses(port):
+    for method, path, expected in (
+        ("GET", "/", 404),
+        ("POST", "/predict", 404),
+        ("GET", f"/predict/{NAME}", 405),
+        ("POST", "/health", 405),
+        ("POST", "/predict/adaattn_lite", 404),
+    ):
+        status, headers, body = ask(port, method, path, b"{}" if method == "POST" else None)
+        answer = json.loads(body)
+        assert (status, answer["status"], answer["results"]) == (expected, str(expected), "")
+        assert headers["Content-Type"] == "application/json"
+    assert f"did you mean '{NAME}'" in answer["msg"]
+
+
+def test_a_body_in_chunks_is_limited_too(port):
+    with connected(port) as connection:
+        connection.request("POST", f"/predict/{NAME}", (b" " * 2**16 for _ in range(20)), encode_chunked=True)
+        assert connection.getresponse().status == 413
+
+
+def test_a_client_that_will_hang_up_gets_its_answer_too(port):
+    """Bytes that were not read when a server hangs up make the client lose the answer."""
+    for name, status in ((NAME, 413), ("none", 404)):
+        with connected(port) as connection:
+            connection.request("POST", f"/predict/{name}", b" " * 4 * 2**20, {"Connection": "close"})
+            assert connection.getresponse().status == status
+
+
+def test_a_body_that_does_not_come(stylizer):
+    with running(Service({NAME: stylizer}, Limits(body_seconds=0.2))) as port, connected(port) as connection:
+        connection.putrequest("POST", f"/predict/{NAME}")
+        connection.putheader("Content-Length", "1000")
+        connection.endheaders(b"{")
+        response = connection.getresponse()
+        assert response.status == 408 and response.headers["Connection"] == "close"
+        assert "did not arrive within 0.2 s" in json.loads(response.read())["msg"]
+        assert json.loads(ask(port, "GET", "/health")[2])["results"]["queue"] == 0
+
+
+def test_a_fault_of_the_service_is_500_and_it_goes_on(stylizer, caplog):
+    class Faulty(Gate):
+        def __call__(self, content, style, **_):
+            raise MemoryError if content[0, 0, 0] == 2 else ZeroDivisionError
+
+    with running(Service({NAME: stylizer, "faulty": Faulty()})) as port:
+        status, answer = post(port, numbered(1), "faulty")
+        assert (status, answer["status"], answer["results"]) == (500, "500", "")
+        assert "ZeroDivisionError" in caplog.text
+        status, answer = post(port, numbered(2), "faulty")
+        assert status == 413 and "more memory than there is" in answer["msg"]
+        assert post(port, {"images": [GOOD]})[0] == 200
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The queue
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def inside(port):
+    return json.loads(ask(port, "GET", "/health")[2])["results"]["queue"]
+
+
+def test_the_queue_is_bounded_and_first_come_is_first_served():
+    gate = Gate()
+    with running(Service({"gate": gate}, Limits(queue=3))) as port, ThreadPoolExecutor(4) as clients:
+        answers = []
+        for number in range(4):  # one that is painted, and three that wait
+            answers.append(clients.submit(post, port, numbered(number), "gate"))
+            wait_for(lambda expected=number + 1: inside(port) == expected)
+        for _ in range(3):
+            status, headers, body = ask(port, "POST", "/predict/gate", json.dumps(numbered(9)))
+            assert status == 503 and int(headers["Retry-After"]) > 0
+            assert "waiting already; try again later" in json.loads(body)["msg"]
+        assert gate.contents == [0]  # one at a time
+        assert metric(port, "ppadaattn_queue_length") == 4
+        gate.opened.set()
+        assert [answer.result()[0] for answer in answers] == [200] * 4
+        assert gate.contents == [0, 1, 2, 3]
+        assert inside(port) == 0 and post(port, numbered(5), "gate")[0] == 200
+
+
+def leave(port, request, arrived):
+    """Send a request, and hang up once `arrived`."""
+    with connected(port) as connection:
+        connection.request("POST", "/predict/gate", json.dumps(request))
+        wait_for(arrived)
+
+
+def test_clients_that_leave_give_their_places_up(monkeypatch):
+    gate, noticed, left = Gate(), threading.Semaphore(0), service._left
+
+    async def left_and_noticed(request):
+        await left(request)
+        asyncio.get_running_loop().call_soon(noticed.release)  # when this coroutine is done
+
+    monkeypatch.setattr(service, "_left", left_and_noticed)
+    with running(Service({"gate": gate}, Limits(queue=1))) as port, ThreadPoolExecutor(1) as clients:
+        first = clients.submit(post, port, numbered(0), "gate")
+        wait_for(lambda: gate.contents == [0])
+        for number in range(1, 6):  # while they wait
+            leave(port, numbered(number), lambda: inside(port) == 2)
+            wait_for(lambda: inside(port) == 1)
+            assert noticed.acquire(timeout=PATIENCE)
+        gate.opened.set()
+        assert first.result()[0] == 200 and gate.contents == [0]
+
+        gate.opened.clear()  # while they are painted: the rest of their pictures is not
+        images = [numbered(number)["images"][0] for number in (7, 8, 9)]
+        leave(port, {"images": images}, lambda: gate.contents == [0, 7])
+        assert noticed.acquire(timeout=PATIENCE)
+        gate.opened.set()
+        wait_for(lambda: inside(port) == 0)
+        assert gate.contents == [0, 7]
+
+        with connected(port) as connection:  # while they send
+            connection.putrequest("POST", "/predict/gate")
+            connection.putheader("Content-Length", "1000")
+            connection.endheaders(b"{")
+            wait_for(lambda: inside(port) == 1)
+        wait_for(lambda: inside(port) == 0)
+        assert metric(port, 'ppadaattn_requests_total{status="499"}') == 7
+        assert post(port, numbered(10), "gate")[0] == 200
+
+
+def test_health_and_metrics(port):
+    status, _, body = ask(port, "GET", "/health")
+    results = {"models": [NAME], "queue": 0}
+    assert (status, json.loads(body)) == (200, {"status": "000", "msg": "", "results": results})
+    names = ('ppadaattn_requests_total{status="200"}', 'ppadaattn_requests_total{status="400"}')
+    names += ("ppadaattn_errors_total", "ppadaattn_request_seconds_count")
+    before = [metric(port, name) for name in names]
+    seconds = metric(port, "ppadaattn_request_seconds_sum")
+    assert [post(port, request)[0] for request in ({"images": [GOOD]}, b"{", b"{")] == [200, 400, 400]
+    assert np.subtract([metric(port, name) for name in names], before).tolist() == [1, 2, 2, 3]
+    assert metric(port, "ppadaattn_request_seconds_sum") > seconds and metric(port, "ppadaattn_queue_length") == 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The command
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def command(*words):
+    """(process, port) of a service as a user starts it."""
+    words = [sys.executable, *words, "--port", "0", "--device", "cpu"]
+    process = subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        found = re.search(r"^serving .*http://127.0.0.1:(\d+)/predict/\w+; Ctrl-C ends it$", line)
+        assert found, line + process.stderr.read()
+        yield process, int(found.group(1))
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_end_it_answers_what_it_let_in(number):
+    with command(ROOT / "tools" / "serve.py", "--model", NAME) as (process, port), ThreadPoolExecutor(3) as clients:
+        large = text(png(tiny(0, 256, 256)))
+        request = {"images": [{"content": large, "styles": [large]}]}
+        answers = [clients.submit(post, port, request) for _ in range(3)]
+        wait_for(lambda: sum(answer.done() for answer in answers) + inside(port) == 3)
+        process.send_signal(number)
+        assert [answer.result()[0] for answer in answers] == [200] * 3
+        _, problems = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0 and problems == "", problems
+
+
+def test_memory_stays_as_it_is():
+    """Hundreds of requests of all kinds, good and bad, cut off and too large: the process does not grow."""
+    with command("-m", "ppadaattn", "serve", "--model", NAME, "--max-body", "1", "--max-pixels", "100000") as (_, port):
+        huge = {"images": [{**GOOD, "content": text(png(np.zeros((1000, 1000, 3), "uint8")))}]}
+
+        def round_of_requests():
+            for _ in range(5):
+                assert post(port, {"images": [GOOD]})[0] == 200
+            assert post(port, huge)[0] == 400
+            assert post(port, b"[" * 500000)[0] == 400
+            assert post(port, b" " * 3 * 2**20)[0] == 413
+            with connected(port) as connection:
+                connection.request("POST", f"/predict/{NAME}", json.dumps({"images": [GOOD] * 8}))
+
+        for _ in range(5):
+            round_of_requests()
+        before = metric(port, "process_resident_memory_bytes")
+        for _ in range(40):
+            round_of_requests()
+        assert metric(port, "process_resident_memory_bytes") - before < 32 * 2**20
+        wait_for(lambda: inside(port) == 0)
+
+
+def test_the_command_refuses_what_it_cannot_do(capsys, tmp_path, stylizer):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        words = ["--port", str(taken.getsockname()[1])]
+        assert serve.main(words) == 2
+        assert re.match("error: cannot listen on 127.0.0.1, port .*: .*", capsys.readouterr().err)
+    for words, sentence in (
+        (["--model", "adaattn"], "there is no model or weights file 'adaattn'"),
+        (["--model", NAME, f"x/{NAME}.pdparams"], "two models cannot have one name"),
+        (["--host", "no such host"], "cannot listen on no such host"),
+        (["--device", "tpu"], "expected cpu, gpu"),
+    ):
+        assert serve.main(["--port", "0", *words]) == 2
+        assert re.search(sentence, capsys.readouterr().err), words
+    for words, sentence in (
+        (["--queue", "-1"], "expected a whole number, 0 or more; got -1"),
+        (["--port", "99999"], "expected a whole number, 0 to 65535; got 99999"),
+        (["--size", "10"], "expected a whole number, 16 or more; got 10"),
+        (["--format", "gif"], "invalid choice"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            serve.main(words)
+        assert stopped.value.code == 2 and sentence in capsys.readouterr().err
+
+
+def test_one_sentence_names_the_extra(monkeypatch):
+    def missing(module, *_):
+        raise ModuleNotFoundError(module)
+
+    monkeypatch.setattr(errors.importlib, "import_module", missing)
+    with pytest.raises(InputError, match=r"^HTTP services need starlette, .* pip install 'ppadaattn\[serve\]'"):
+        serve.serve(serve.parser().parse_args([]))
+
+
+def test_the_commands_say_what_they_take():
+    for words in (["-m", "ppadaattn", "serve"], [ROOT / "tools" / "serve.py"]):
+        done = run_python(*words, "--help")
+        assert done.returncode == 0 and "--max-pixels" in done.stdout
+        assert "with the requests and answers of `hub serving`" in " ".join(done.stdout.split())
+    done = run_python("-m", "ppadaattn")
+    assert done.returncode == 2 and done.stderr == "error: the following arguments are required: COMMAND\n"
+
+
+def test_jpegs_are_those_of_write_image(stylizer, tmp_path):
+    with running(Service({NAME: stylizer})) as port:
+        (result,) = post(port, {"images": [item(3)]})[1]["results"]
+    write_image(tmp_path / "expected.jpg", stylizer(tiny(3), tiny(1003)))
+    assert result["data"] == text((tmp_path / "expected.jpg").read_bytes())
