@@ -6,11 +6,13 @@ what the next frame needs of the last one; from there an interrupted run goes on
 
 import contextlib
 import json
+import math
 import os
 import queue
 import shutil
 import threading
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +25,15 @@ from ppadaattn.frames import FramePainter, Memory
 from ppadaattn.images import write_image
 from ppadaattn.regions import mask_for
 from ppadaattn.signals import stop_when_asked
-from ppadaattn.video import PartWriter, is_video, join_parts, open_clip, video_format
+from ppadaattn.video import is_video, join_parts, open_clip, part_writer, video_format
 
 import numpy as np
 
 # Frames in a part: what a process that is killed loses at most.
 PART = 100
+
+# In the folder of the parts: what they were made of.
+JOB = "job.json"
 
 # Frames that are read ahead, beside those of the batch that is being painted.
 AHEAD = 8
@@ -97,12 +102,14 @@ def paint_clip(
             to resume from, or parts made with other arguments.
     """
     output, batch_size = Path(output), int(batch_size)
+    output = output if output.name else output.absolute()  # the folder "."
     if batch_size < 1:
         raise InputError(f"batch_size is a number of frames, 1 or more; got {batch_size}")
     clip = open_clip(content, size=size, start=start, end=end, fps=fps)
     _check_output(clip, output, crf)
-    if fps is None and is_video(output) and video_format(output).regular:
-        rate = clip.rate.limit_denominator(500)  # MPEG-4 has 16 bits for each part of it
+    if is_video(output) and video_format(output).regular:
+        # MPEG-4 has 16 bits for each part of the rate.
+        rate = clip.rate.limit_denominator(max(1, min(500, 65535 // math.ceil(clip.rate))))
         clip = open_clip(content, size=size, start=start, end=end, fps=rate)
     mask = None if mask is None else mask_for(mask, (clip.height, clip.width), clip.own_size)
     painter = FramePainter(stylizer, style if mask is None else style.in_regions(mask), **options)
@@ -111,7 +118,7 @@ def paint_clip(
         "arguments": [size, start, end, fps, crf, bool(preview), sorted(options.items()), mask],
         "style": style_contents(style),
     }
-    journal = _Journal(output.with_name(f"{output.name}.parts"), digest(job))
+    journal = _Journal(parts_folder(output), digest(job))
     if not (resume and journal.read()):
         if resume and output.is_file():
             raise InputError(f"{output} is finished, or was not made here: there is nothing to go on with")
@@ -133,6 +140,11 @@ def paint_clip(
         problem=clip.problem,
         times={"decode": source.seconds, **work.times},
     )
+
+
+def parts_folder(output):
+    """The folder where the parts of an output wait until it is whole."""
+    return Path(output).with_name(f"{Path(output).name}.parts")
 
 
 def _check_output(clip, output, crf):
@@ -217,19 +229,20 @@ class _Work:
     def paint_part(self, source, asked):
         """Paint and record PART frames, or as many as there are or as it is given time for."""
         journal, memory, count, encoding = self.journal, self.journal.memory, 0, None
-        with self.sink.part(journal.frames) as write, ThreadPoolExecutor(1) as encoder:
+        with self.sink.part(journal.frames) as writer, ThreadPoolExecutor(1) as encoder:
             while count < PART and not asked and source.take_up():
                 batch = source.take(min(self.batch_size, PART - count))
                 pictures, memory = self._paint(batch, memory)
                 if encoding is not None:
                     encoding.result()
-                encoding = encoder.submit(self._encode, write, batch, pictures, journal.frames + count + 1)
+                encoding = encoder.submit(self._encode, writer, batch, pictures)
                 count += len(batch)
                 if self.progress:
                     done = journal.frames + count
                     self.progress(done, max(done, self.expected))
             if encoding is not None:
                 encoding.result()
+                encoder.submit(self._encode, writer, (), ()).result()
         if count:
             journal.record(count, batch[-1].pts, batch[-1].pts + batch[-1].duration, memory)
 
@@ -241,10 +254,13 @@ class _Work:
             pictures = [np.hstack([frame.image, picture]) for frame, picture in zip(batch, pictures)]
         return pictures, memory
 
-    def _encode(self, write, batch, pictures, first_number):
+    def _encode(self, writer, batch, pictures):
+        """Write a batch, or, where there is none, finish the part."""
         begun = time.perf_counter()
-        for number, (frame, picture) in enumerate(zip(batch, pictures), first_number):
-            write(picture, frame.pts, frame.name or f"frame_{number:06d}")
+        for frame, picture in zip(batch, pictures):
+            writer.write(picture, frame.pts, frame.name)
+        if not batch:
+            writer.finish()
         self.times["encode"] += time.perf_counter() - begun
 
 
@@ -263,14 +279,18 @@ class _Journal:
         self.frames, self.last_pts, self.end, self.memory, self.parts = 0, None, 0, None, []
 
     def begin(self):
-        """Begin anew."""
+        """Begin anew. InputError where the folder is somebody else's."""
+        if self.folder.exists() and not (self.folder / JOB).is_file() and any(self.folder.iterdir()):
+            raise InputError(
+                f"{self.folder} is needed for the parts of the clip, and holds something else; move it away"
+            )
         self.remove()
-        with atomic_write(self.folder / "job.json") as temporary:
+        with atomic_write(self.folder / JOB) as temporary:
             temporary.write_text(json.dumps(self.job))
 
     def read(self):
         """Take what an earlier run finished. False where there is none; InputError where it was another job."""
-        job = self.folder / "job.json"
+        job = self.folder / JOB
         if not job.exists():
             return False
         if json.loads(job.read_text()) != self.job:
@@ -278,9 +298,12 @@ class _Journal:
                 f"{self.folder} was begun with another clip, style or other options: give the same to go on, or begin "
                 "anew without --resume"
             )
-        for file in sorted(self.folder.glob("*.npz")):
-            with np.load(file) as arrays:
-                arrays = dict(arrays)
+        for file in sorted(self.folder.glob("[0-9]*.npz")):  # not the temporary files of a run that was killed
+            try:
+                with np.load(file) as arrays:
+                    arrays = dict(arrays)
+            except (OSError, ValueError, zipfile.BadZipFile) as error:
+                raise InputError(f"{file} cannot be read ({error}): begin anew without --resume") from None
             self.parts.append(self.frames)
             self.frames, self.last_pts, self.end = (int(arrays.pop(name)) for name in ("frames", "last_pts", "end"))
             self.memory = Memory.from_arrays(arrays)
@@ -308,10 +331,8 @@ class _VideoSink:
     def _file(self, first_frame):
         return self.journal.folder / f"{first_frame:08d}.nut"
 
-    @contextlib.contextmanager
     def part(self, first_frame):
-        with PartWriter(self._file(first_frame), self.kind, self.clip, self.crf) as part:
-            yield lambda picture, pts, name: part.write(picture, pts)
+        return part_writer(self._file(first_frame), self.kind, self.clip, self.crf)
 
     def finish(self, whole):
         clip, journal = self.clip, self.journal
@@ -326,9 +347,23 @@ class _FolderSink:
     def __init__(self, folder):
         self.folder = folder
 
-    @contextlib.contextmanager
     def part(self, first_frame):
-        yield lambda picture, pts, name: write_image(self.folder / f"{name}.png", picture)
+        return contextlib.nullcontext(_FrameWriter(self.folder, first_frame + 1))
 
     def finish(self, whole):
+        pass
+
+
+class _FrameWriter:
+    """Writes frames as pictures, as a PartWriter does into a video; those without a name are numbered."""
+
+    def __init__(self, folder, number):
+        self.folder, self.number = folder, number
+
+    def write(self, picture, pts, name):
+        name = name or f"frame_{self.number:06d}"
+        write_image(self.folder / f"{name}.png", picture)
+        self.number += 1
+
+    def finish(self):
         pass

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ppadaattn.errors import InputError
 from ppadaattn.flow import opencv, reliable_flow, warp
+from ppadaattn.network import check_strength
 
 import numpy as np
 import paddle
@@ -61,13 +62,14 @@ class FramePainter:
             frames before, an exponential moving average.
         flow_blend: 0 (off) to below 1: the share of the frame painted before, moved along the optical flow of the
             contents, where that can be trusted.
-        options: strength, preserve_color and mask of `Stylizer.paint`.
+        strength, preserve_color: as in `Stylizer.paint`.
 
     Raises:
         InputError: a share outside its range, no OpenCV for `flow_blend`.
     """
 
-    def __init__(self, stylizer, style, *, smooth_statistics=0.0, flow_blend=0.0, **options):
+    def __init__(self, stylizer, style, *, smooth_statistics=0.0, flow_blend=0.0, strength=1.0, preserve_color=False):
+        check_strength(strength)
         for name, share in (("smooth_statistics", smooth_statistics), ("flow_blend", flow_blend)):
             if not 0 <= share < 1:
                 raise InputError(f"{name} is a share, 0 (off) or more and below 1; got {share}")
@@ -75,7 +77,8 @@ class FramePainter:
             raise InputError("smooth_statistics needs a model with AdaAttN: SANet does not normalize contents")
         if flow_blend:
             opencv()
-        self.stylizer, self.style, self.options = stylizer, style, options
+        self.stylizer, self.style = stylizer, style
+        self.options = {"strength": strength, "preserve_color": preserve_color}
         self.smooth_statistics, self.flow_blend = smooth_statistics, flow_blend
 
     def __call__(self, frames, memory=None):

@@ -17,8 +17,8 @@ from ppadaattn.checkpoint import digest
 from ppadaattn.device import select_device
 from ppadaattn.errors import InputError, nearest
 from ppadaattn.images import FORMATS, check_size, flatten, read_image, reduce_to, write_image
-from ppadaattn.network import Style
-from ppadaattn.stylizer import STYLE_SIZE, check_strength, load
+from ppadaattn.network import Style, check_strength
+from ppadaattn.stylizer import STYLE_SIZE, load
 from ppadaattn.zoo import DEFAULT_MODEL, MODELS
 
 import numpy as np

@@ -1,13 +1,13 @@
 """The whole network: encoder, AdaAttN at several levels, decoder (paper, section 3.1 and appendix A)."""
 
+import numbers
 from dataclasses import dataclass
 
 from ppadaattn.attention import KINDS, AdaAttN, RegionState, SANet, channel_statistics, mix, stacked_key
 from ppadaattn.errors import InputError, note
-from ppadaattn.regions import colour_name, level_labels, partner, split_mask
+from ppadaattn.regions import colour_name, level_labels, partner, region_points, split_mask
 from ppadaattn.vgg import Encoder, ReflectionConv2D, feature_size, scaled_channels
 
-import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -133,6 +133,12 @@ def _check_of_one_network(styles):
     kinds = {(style.fingerprint, tuple(style.states)) for style in styles}
     if len(kinds) != 1:
         raise ValueError("only styles that one network has prepared can be put side by side or mixed")
+
+
+def check_strength(strength):
+    """InputError unless it is a number from 0 to 1."""
+    if not isinstance(strength, numbers.Real) or not 0 <= strength <= 1:
+        raise InputError(f"strength is 0 (the content as its own style) to 1 (the style); got {strength!r}")
 
 
 class Decoder(nn.Layer):
@@ -282,9 +288,8 @@ class AdaAttNNetwork(nn.Layer):
         states, regions = {}, {colour: {} for colour in colours}
         for level, layer, feature, key in self.attention_inputs(features):
             states[level] = layer.prepare_style(feature, key, seed)
-            cells = level_labels(labels, feature.shape[2:], level) if colours else None
             for index, colour in enumerate(colours, 1):
-                points = paddle.to_tensor(np.flatnonzero(cells == index))
+                points = paddle.to_tensor(region_points(labels, index, feature.shape[2:], level))
                 regions[colour][level] = layer.prepare_style(feature, key, seed, points)
         return Style(states, regions={colour: Style(parts) for colour, parts in regions.items()})
 

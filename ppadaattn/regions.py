@@ -19,8 +19,9 @@ FREE = (0, 0, 0)
 # Colours nearer than this in every channel are one colour: JPEG and painting programs do not keep them exact.
 TOLERANCE = 64
 
-# A colour of fewer pixels than this share, between two others, is the soft edge between their regions.
-RARE = 0.005
+# A colour of fewer pixels than this share, or than this many rows of the picture, between two others, is the soft edge
+# between their regions.
+RARE, RARE_ROWS = 0.005, 2
 
 MOST_REGIONS = 32
 
@@ -88,13 +89,14 @@ def split_mask(mask):
     packed = mask.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     values, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
     every = np.stack([values >> 16, values >> 8 & 255, values & 255], 1)
+    few = max(RARE * packed.size, RARE_ROWS * max(packed.shape))
     left = np.argsort(-counts, kind="stable")
     palette = [np.array(FREE)]
     left = left[~_is_near(every[left], palette[0])]
     while len(left):
         colour = every[left[0]]
         left = left[~_is_near(every[left], colour)]
-        rare = counts[left] < RARE * packed.size
+        rare = counts[left] < few
         for other in palette:
             edge = rare & _is_between(every[left], colour, other)
             left, rare = left[~edge], rare[~edge]
@@ -140,19 +142,41 @@ def level_labels(labels, size, level):
         level: its level, for the note about a region that had to be widened.
 
     Returns:
-        int64 [height * width], each region of `labels` in at least one of them as long as there are cells.
+        int64 [height * width], each region of `labels` in at least one of them unless there are too few cells.
     """
     cells = resize_nearest(labels, size).reshape(-1)
-    widened = []
     for label in np.setdiff1d(np.unique(labels), [0, *np.unique(cells)]):
-        rows, columns = np.nonzero(labels == label)
-        inside = rows * size[0] // labels.shape[0] * size[1] + columns * size[1] // labels.shape[1]
-        inside = inside[~np.isin(inside, widened)]
-        if len(inside):
-            widened.append(np.bincount(inside).argmax())
-            cells[widened[-1]] = label
-            note(f"a region of {len(rows)} pixels is smaller than a cell of level {level}: it is widened to one cell")
+        free = [
+            cell for cell in _cells_under(labels, label, size) if (cells == cells[cell]).sum() > 1 or not cells[cell]
+        ]
+        if free:
+            cells[free[0]] = label
+            _say_widened(labels, label, level)
+        else:
+            note(f"a region of {(labels == label).sum()} pixels has no cell of level {level}: it is left out there")
     return cells
+
+
+def region_points(labels, label, size, level):
+    """Flat positions of a region in a feature map; a region too small for it is the cell that holds most of it."""
+    points = np.flatnonzero(resize_nearest(labels, size) == label)
+    if not len(points):
+        points = np.array(_cells_under(labels, label, size)[:1])
+        _say_widened(labels, label, level)
+    return points
+
+
+def _cells_under(labels, label, size):
+    """The cells of a feature map in which a region has pixels, those with the most of them first."""
+    rows, columns = np.nonzero(labels == label)
+    inside = rows * size[0] // labels.shape[0] * size[1] + columns * size[1] // labels.shape[1]
+    cells, counts = np.unique(inside, return_counts=True)
+    return cells[np.argsort(-counts, kind="stable")].tolist()
+
+
+def _say_widened(labels, label, level):
+    pixels = (labels == label).sum()
+    note(f"a region of {pixels} pixels is smaller than a cell of level {level}: it is widened to one cell")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

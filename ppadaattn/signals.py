@@ -19,11 +19,11 @@ def stop_when_asked():
 
     def remember(number, _):
         asked.append(number)
-        signal.signal(number, before[number])
+        signal.signal(number, before[number] or signal.SIG_DFL)
 
     before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)

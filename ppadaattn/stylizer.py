@@ -1,6 +1,5 @@
 """The inference object: pictures in, picture out."""
 
-import numbers
 import os
 
 from ppadaattn.checkpoint import STYLE_SUFFIX, fingerprint, load_network, load_style, save_style
@@ -9,7 +8,7 @@ from ppadaattn.device import select_device
 from ppadaattn.engine import make_engine
 from ppadaattn.errors import InputError
 from ppadaattn.images import check_size, flatten, keep_colors, read_image, reduce_to, scale_to
-from ppadaattn.network import Style
+from ppadaattn.network import Style, check_strength
 from ppadaattn.regions import mask_for
 from ppadaattn.zoo import DEFAULT_MODEL, weights_file
 
@@ -191,12 +190,6 @@ class Stylizer:
     def load_style(self, path):
         """A style written by `save_style` with the same model; InputError for any other file."""
         return load_style(path, self.fingerprint)
-
-
-def check_strength(strength):
-    """InputError unless it is a number from 0 to 1."""
-    if not isinstance(strength, numbers.Real) or not 0 <= strength <= 1:
-        raise InputError(f"strength is 0 (the content as its own style) to 1 (the style); got {strength!r}")
 
 
 def is_style_file(source):

@@ -7,8 +7,10 @@ them again.
 
 import contextlib
 import heapq
+import io
 import itertools
 import math
+import os
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -84,6 +86,10 @@ FOLDER_RATE = 25
 # Codec of sound that a container cannot hold as it is.
 SOUND_CODECS = {"webm": "libopus", "matroska": "flac", "avi": "libmp3lame"}
 OTHER_SOUND_CODEC = "aac"
+# What is kept of what a file says of itself.
+METADATA = ("title", "artist", "comment", "date", "copyright")
+# How codecs take more than two channels; others get two.
+MANY_CHANNELS = {"aac": "5.1", "flac": "5.1"}
 
 # ITU-T H.273 codes of YCbCr (as FFmpeg's) -> swscale's names.
 COLORSPACES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
@@ -122,12 +128,12 @@ def open_clip(path, *, size=0, start=None, end=None, fps=None):
         InputError: missing, not a video, without frames; numbers that make no sense.
     """
     for name, value in (("start", start), ("end", end)):
-        if value is not None and value < 0:
+        if value is not None and not 0 <= value < math.inf:
             raise InputError(f"{name} is a time in seconds, 0 or more; got {value}")
     if start is not None and end is not None and end <= start:
         raise InputError(f"the end, {end} s, must be after the start, {start} s")
-    if fps is not None and not 0 < fps <= 1000:
-        raise InputError(f"fps is a number of frames per second, above 0 and up to 1000; got {fps}")
+    if fps is not None and not 0.001 <= fps <= 1000:
+        raise InputError(f"fps is a number of frames per second, 0.001 to 1000; got {fps}")
     kind = FrameFolder if Path(path).is_dir() else VideoFile
     return kind(Path(path), size, start, end, fps)
 
@@ -179,7 +185,7 @@ class VideoFile:
     def _open(self):
         av = _av()
         try:
-            with av.open(str(self.path), metadata_errors="replace") as container:
+            with _open(self.path) as container:
                 streams = [s for s in container.streams.video if s.codec_context is not None]
                 if not streams:
                     raise InputError(f"{self.path} holds no video; expected a video file")
@@ -210,10 +216,13 @@ class VideoFile:
                 continue
             for frame in frames:
                 if frame.pts is None:
-                    frame.pts = frame.dts if frame.dts is not None else last + self._usual(stream) if last else 0
-                if last is None or frame.pts > last:
-                    last = frame.pts
-                    yield frame
+                    frame.pts = (
+                        frame.dts if frame.dts is not None else 0 if last is None else last + self._usual(stream)
+                    )
+                if last is not None and frame.pts <= last:  # AVI has no times of its own
+                    frame.pts = last + self._usual(stream)
+                last = frame.pts
+                yield frame
 
     def _usual(self, stream):
         rate = stream.average_rate or stream.guessed_rate or FOLDER_RATE
@@ -233,38 +242,55 @@ class VideoFile:
 
     def frames(self, after=None):
         """The frames in turn, or only those after the `pts` of an earlier one. Fills `problem`."""
-        self.problem, self._damaged = None, 0
+        begin = self.zero + _fraction(self.start or 0)
         with self._open() as (container, stream):
-            begin = self.zero + _fraction(self.start or 0)
-            stop = None if self.end is None else self.zero + _fraction(self.end)
-            resumed_at = begin if after is None else begin + after * self.time_base
-            if resumed_at > self.zero:
-                # A margin, since times of packets and of frames may differ.
-                goal = max(self.zero, resumed_at - 1)
-                with contextlib.suppress(_av().error.FFmpegError):  # what cannot be sought is read from the beginning
-                    container.seek(int(goal / stream.time_base), stream=stream, backward=True)
-            count = 0
-            timed = self._sampled if self.fps else self._all
-            for pts, duration, source in timed(container, stream, begin, stop):
-                if pts < 0 or (after is not None and pts <= after):
-                    continue
-                image = self._picture(source)
-                if image.shape[:2] != (self.height, self.width):
-                    raise InputError(f"{self.path} changes its size from {self.width} x {self.height} on the way")
-                count += 1
-                yield Frame(image, pts, duration, "")
-            if after is None and not count:
-                raise InputError(f"{self.path} has no frame from {self.start or 0} s on that can be decoded")
+            if self._sought(container, stream, begin if after is None else begin + after * self.time_base):
+                yield from self._read(container, stream, begin, after)
+                return
+        with self._open() as (container, stream):
+            yield from self._read(container, stream, begin, after)
+
+    def _sought(self, container, stream, goal):
+        """Whether the next frame to be decoded is a keyframe before `goal`, in seconds, after going there."""
+        if goal <= self.zero:
+            return True
+        for margin in (1, 10, 60):  # MPEG's streams arrive later than asked, or within a group of pictures
+            target = int(max(self.zero, goal - margin) / stream.time_base)
+            with contextlib.suppress(_av().error.FFmpegError, StopIteration):
+                container.seek(target, stream=stream, backward=True)
+                first = next(self._decode(container, stream))
+                if first.key_frame and first.pts * stream.time_base <= goal:
+                    container.seek(target, stream=stream, backward=True)
+                    return True
+        return False
+
+    def _read(self, container, stream, begin, after):
+        self.problem, self._damaged, count = None, 0, 0
+        stop = None if self.end is None else self.zero + _fraction(self.end)
+        timed = self._sampled if self.fps else self._all
+        for pts, duration, source in timed(container, stream, begin, stop):
+            if pts < 0 or (after is not None and pts <= after):
+                continue
+            image = self._picture(source)
+            if image.shape[:2] != (self.height, self.width):
+                raise InputError(f"{self.path} changes its size from {self.width} x {self.height} on the way")
+            count += 1
+            yield Frame(image, pts, duration, "")
+        if after is None and not count:
+            raise InputError(f"{self.path} has no frame from {self.start or 0} s on that can be decoded")
 
     def _all(self, container, stream, begin, stop):
-        """(pts from `begin` on, duration, frame) of each frame before `stop`."""
-        usual, zero, time = self._usual(stream), round(begin / stream.time_base), self.zero
+        """(pts from `begin` on, duration, frame) of each frame before `stop`; at `begin` the one that is shown then."""
+        usual, zero, time, shown = self._usual(stream), round(begin / stream.time_base), self.zero, None
         for frame in self._decode(container, stream):
-            time = frame.pts * stream.time_base
+            pts, time = frame.pts - zero, frame.pts * stream.time_base
+            if shown is not None and pts > 0:
+                yield 0, min(pts, round(((stop or time) - begin) / stream.time_base)), shown
+            shown = frame if pts < 0 else None
             if stop is not None and time >= stop:
                 return
             duration = frame.duration or usual
-            yield frame.pts - zero, duration, frame
+            yield pts, duration, frame
             time += duration * stream.time_base
         self._say_where_it_ended(time)
 
@@ -316,6 +342,10 @@ class FrameFolder:
                 f"the folder {path} holds no frames{' from then on' if files else ''} ({', '.join(FORMATS)})"
             )
         self.frame_count = len(self.files)
+        stems = [file.stem for file in self.files]
+        twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+        if twice is not None:
+            raise InputError(f"the folder {path} holds several frames named {twice}; a clip has one file a frame")
         self.height, self.width = self._read(self.files[0]).shape[:2]
         self.own_size = image_size(self.files[0])
 
@@ -348,7 +378,19 @@ def _seconds(container, stream):
     """How long the video is, where the file says so; else 0."""
     if stream.duration:
         return stream.duration * stream.time_base
-    return Fraction(container.duration or 0, 1_000_000)
+    written = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska
+    if written:
+        hours, minutes, seconds = map(Fraction, written.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    # Of the file: with sound beside it that says little of the video.
+    return Fraction(0) if container.streams.audio else Fraction(container.duration or 0, 1_000_000)
+
+
+def _open(path, *arguments, **options):
+    """PyAV's open, for names that FFmpeg would take for an address ("12:30.mp4")."""
+    if not arguments:
+        options = {"metadata_errors": "replace", **options}
+    return _av().open(os.path.abspath(str(path)), *arguments, **options)
 
 
 def _av():
@@ -372,36 +414,35 @@ def video_format(path):
         raise InputError(f"{path}: videos are written as {', '.join(VIDEO_FORMATS)}; give it such a name") from None
 
 
-class PartWriter:
-    """Encodes frames that follow each other into a file; whole or not there. It is a context manager.
+@contextlib.contextmanager
+def part_writer(path, kind, clip, crf=None):
+    """A PartWriter into a file, which is whole or not there; NUT is its format, which keeps any time base exactly.
 
     Args:
-        path: of the file, whose format is NUT: it keeps any time base exactly.
+        path: of the file.
         kind: a VideoFormat.
         clip: the source, for time base, rate, pixel aspect and colours.
         crf: quality, or None for that of the format.
     """
+    options = dict(kind.options)
+    if kind.crf is not None:
+        options["crf"] = str(kind.crf if crf is None else crf)
+    with atomic_write(path) as temporary, _open(temporary, "w", format="nut") as container:
+        writer = PartWriter(container, kind, clip, options)
+        yield writer
+        writer.finish()
 
-    def __init__(self, path, kind, clip, crf=None):
-        self.path, self.kind, self.clip = path, kind, clip
+
+class PartWriter:
+    """Encodes frames that follow each other; `part_writer` makes it."""
+
+    def __init__(self, container, kind, clip, options):
+        self._container, self._stream, self._finished = container, None, False
+        self.kind, self.clip, self.options = kind, clip, options
         self.colors = kind.colors or clip.colors
-        self.options = dict(kind.options)
-        if kind.crf is not None:
-            self.options["crf"] = str(kind.crf if crf is None else crf)
-        self._opened, self._stream = contextlib.ExitStack(), None
 
-    def __enter__(self):
-        temporary = self._opened.enter_context(atomic_write(self.path))
-        self._container = self._opened.enter_context(_av().open(str(temporary), "w", format="nut"))
-        return self
-
-    def __exit__(self, *error):
-        if error[0] is None and self._stream is not None:
-            self._mux(None)
-        return self._opened.__exit__(*error)
-
-    def write(self, image, pts):
-        """Encode a frame, uint8 RGB H x W x 3, shown at `pts` in the clip's time base."""
+    def write(self, image, pts, name=""):
+        """Encode a frame, uint8 RGB H x W x 3, shown at `pts` in the clip's time base; `name` is for other writers."""
         height, width = image.shape[:2]
         if self.kind.even:  # the last row or column once more, which leaves all others as they are
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
@@ -417,6 +458,12 @@ class PartWriter:
             )
         frame.pts, frame.time_base = pts, self.clip.time_base
         self._mux(frame)
+
+    def finish(self):
+        """Encode what the encoder still holds; nothing can be written after that."""
+        if self._stream is not None and not self._finished:
+            self._mux(None)
+        self._finished = True
 
     def _add_stream(self, width, height):
         stream = self._container.add_stream(self.kind.codec, rate=self.clip.rate, options=self.options)
@@ -434,7 +481,7 @@ class PartWriter:
 def join_parts(parts, end, output, clip, until=None):
     """Put parts together into a video file, with the sound of the source; whole or not there.
 
-    The sound is copied packet by packet; where the container cannot hold its codec it is encoded again, with a note.
+    The sound is copied packet by packet; where the container cannot hold it as it is, it is encoded again, with a note.
 
     Args:
         parts: files of PartWriter, in order.
@@ -442,37 +489,53 @@ def join_parts(parts, end, output, clip, until=None):
         output: path of the video file.
         clip: the source.
         until: seconds at which the sound is to end; None for all of it.
+
+    Raises:
+        InputError: a file that cannot be written.
     """
-    kind, av = video_format(output), _av()
+    kind, errors = video_format(output), _av().error
     if clip.has_sound and not kind.sound:
         note(f"{output} is without the sound of {clip.path}: {Path(output).suffix} holds none")
     options = {"movflags": "faststart"} if kind.container in ("mp4", "mov") else {}
-    with atomic_write(output) as temporary, contextlib.ExitStack() as opened:
-        target = opened.enter_context(av.open(str(temporary), "w", format=kind.container, options=options))
-        if kind.container == "gif":
-            _join_gif(parts, target)
-            return
-        first = opened.enter_context(av.open(str(parts[0])))
-        stream = target.add_stream_from_template(first.streams.video[0], opaque=True)
-        stream.codec_context.framerate = clip.rate  # Matroska and AVI write it down
-        stream.time_base = clip.time_base
-        packets = [_video_packets(parts, end, clip.time_base, stream)]
-        if clip.has_sound:
-            source = opened.enter_context(av.open(str(clip.path), metadata_errors="replace"))
-            begin = clip.zero + _fraction(clip.start or 0)
-            stop = None if until is None else clip.zero + _fraction(until)
-            for number in range(len(source.streams.audio)):
-                track = opened.enter_context(av.open(str(clip.path), metadata_errors="replace"))
-                packets.append(_sound(track, number, target, begin, stop, output))
-        for packet in heapq.merge(*packets, key=lambda p: p.dts * p.time_base):
-            target.mux(packet)
+    try:
+        with atomic_write(output) as temporary, contextlib.ExitStack() as opened:
+            target = opened.enter_context(_open(temporary, "w", format=kind.container, options=options))
+            if kind.container == "gif":
+                _join_gif(parts, end * clip.time_base, target)
+                return
+            first = opened.enter_context(_open(parts[0]))
+            stream = target.add_stream_from_template(first.streams.video[0], opaque=True)
+            stream.codec_context.framerate = clip.rate  # Matroska and AVI write it down
+            stream.time_base = clip.time_base
+            packets = [_video_packets(parts, end, clip.time_base, stream)]
+            if clip.has_sound:
+                packets += _tracks(clip, target, until, output, opened)
+            for packet in heapq.merge(*packets, key=lambda p: p.dts * p.time_base):
+                target.mux(packet)
+    except errors.FFmpegError as error:
+        raise InputError(f"{output} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _tracks(clip, target, until, output, opened):
+    """The packets of each track of sound, for streams that are added to the target."""
+    source = opened.enter_context(_open(clip.path))
+    target.metadata.update(
+        {key: value for key, value in source.metadata.items() if key in ("title", "artist", "comment")}
+    )
+    begin = clip.zero + _fraction(clip.start or 0)
+    stop = None if until is None else clip.zero + _fraction(until)
+    for number, audio in enumerate(source.streams.audio):
+        if audio.codec_context is None:
+            note(f"{output} is without track {number + 1} of the sound of {clip.path}, whose codec is not known")
+            continue
+        yield _sound(opened.enter_context(_open(clip.path)), number, target, begin, stop, output)
 
 
 def _video_packets(parts, end, time_base, stream):
     """The packets of all parts, with their durations, for a stream of the output."""
     previous = None
     for part in parts:
-        with _av().open(str(part)) as container:
+        with _open(part) as container:
             for packet in container.demux(video=0):
                 if packet.pts is None:
                     continue  # the end of the file
@@ -488,53 +551,83 @@ def _video_packets(parts, end, time_base, stream):
 
 def _sound(source, number, target, begin, stop, output):
     """Packets of a track of sound for a stream that is added to the target, from `begin` to `stop` (seconds)."""
-    track = source.streams.audio[number]
-    codec = track.codec_context.codec
-    if codec.canonical_name in target.supported_codecs or codec.name in target.supported_codecs:
+    track, regular = source.streams.audio[number], video_format(output).regular
+    if _holds(target.format.name, track):
         stream = target.add_stream_from_template(track, opaque=True)
-        return _copied(source, track, stream, begin, stop, video_format(output).regular)
-    name = SOUND_CODECS.get(target.format.name, OTHER_SOUND_CODEC)
-    note(f"{output} cannot hold sound encoded as {codec.name}: it is encoded again as {name}")
-    rate = 48000 if name == "libopus" else track.codec_context.sample_rate
-    return _encoded(source, track, target.add_stream(name, rate=rate), begin, stop)
+        packets = _copied(source, track, begin, stop)
+    else:
+        name = SOUND_CODECS.get(target.format.name, OTHER_SOUND_CODEC)
+        note(f"{output} cannot hold sound encoded as {track.codec_context.name}: it is encoded again as {name}")
+        stream = target.add_stream(name, rate=48000 if name == "libopus" else track.codec_context.sample_rate)
+        channels = track.codec_context.channels
+        stream.codec_context.layout = {1: "mono", 2: "stereo"}.get(channels, MANY_CHANNELS.get(name, "stereo"))
+        stream.codec_context.open()
+        packets = _encoded(source, track, stream, begin, stop)
+    if track.metadata.get("language"):
+        stream.metadata["language"] = track.metadata["language"]
+    return _from_begin(packets, stream, begin, regular)
 
 
-def _copied(source, track, stream, begin, stop, regular):
-    shift = round(begin / track.time_base)
-    for packet in source.demux(track):
+def _holds(container, track):
+    """Whether a container takes the packets of a track as they are: tried, since what FFmpeg lists is too much."""
+    errors = _av().error
+    try:
+        with _open(track.container.name) as source, _av().open(io.BytesIO(), "w", format=container) as trial:
+            stream = trial.add_stream_from_template(source.streams[track.index], opaque=True)
+            for packet in itertools.islice(source.demux(source.streams[track.index]), 4):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    trial.mux(packet)
+        return True
+    except (errors.FFmpegError, ValueError):
+        return False
+
+
+def _packets(source, track):
+    """The packets of a track up to its end, or to where the file is damaged."""
+    with contextlib.suppress(_av().error.FFmpegError):
+        yield from source.demux(track)
+
+
+def _copied(source, track, begin, stop):
+    for packet in _packets(source, track):
         if packet.pts is None or packet.dts is None:
             continue
-        time = packet.pts * track.time_base
-        if (begin > 0 and time + (packet.duration or 0) * track.time_base <= begin) or (
-            stop is not None and time >= stop
-        ):
-            continue
-        if regular and packet.pts < shift:  # AVI knows no times before 0 and would move the pictures
-            shift = packet.pts
+        time, length = packet.pts * track.time_base, (packet.duration or 0) * track.time_base
+        if not (begin > 0 and time + length <= begin) and (stop is None or time < stop):
+            yield packet
+
+
+def _encoded(source, track, stream, begin, stop):
+    context = stream.codec_context
+    resampler = _av().AudioResampler(context.format, context.layout, context.sample_rate, context.frame_size or None)
+    for packet in _packets(source, track):
+        with contextlib.suppress(_av().error.FFmpegError):  # a damaged packet is a gap
+            for frame in packet.decode():
+                time = frame.pts * frame.time_base if frame.pts is not None else begin
+                if time >= begin and (stop is None or time < stop):
+                    for part in resampler.resample(frame):
+                        yield from stream.encode(part)
+    for part in resampler.resample(None):
+        yield from stream.encode(part)
+    yield from stream.encode(None)
+
+
+def _from_begin(packets, stream, begin, regular):
+    """The packets with times from `begin` on, for a stream of the output."""
+    shift = None
+    for packet in packets:
+        if shift is None:
+            shift = round(begin / packet.time_base)
+            if regular:  # AVI knows no times before 0 and would move the pictures
+                shift = min(shift, packet.dts)
         packet.pts -= shift
         packet.dts -= shift
         packet.stream = stream
         yield packet
 
 
-def _encoded(source, track, stream, begin, stop):
-    context = stream.codec_context
-    context.layout = track.codec_context.layout.name
-    context.open()
-    resampler = _av().AudioResampler(context.format, context.layout, context.sample_rate, context.frame_size or None)
-    for frame in source.decode(track):
-        time = frame.pts * frame.time_base if frame.pts is not None else begin
-        if time < begin or (stop is not None and time >= stop):
-            continue
-        frame.pts = None if frame.pts is None else frame.pts - round(begin / frame.time_base)
-        for part in resampler.resample(frame):
-            yield from stream.encode(part)
-    for part in resampler.resample(None):
-        yield from stream.encode(part)
-    yield from stream.encode(None)
-
-
-def _join_gif(parts, target):
+def _join_gif(parts, seconds, target):
     """With one palette for the whole clip, so that colours do not flicker; a first pass over the parts finds it."""
 
     def source_of(graph, frame):
@@ -567,17 +660,27 @@ def _join_gif(parts, target):
     colours.push(None)
     stream = target.add_stream("gif", rate=100)  # its times are in hundredths of a second
     stream.width, stream.height, stream.pix_fmt = first.width, first.height, "pal8"
+    held = None
     for frame in itertools.chain(_decoded(parts), [None]):
         source.push(frame)
         for painted in _pull_all(sink):
             painted.pts, painted.time_base = round(painted.pts * painted.time_base * 100), Fraction(1, 100)
-            target.mux(stream.encode(painted))
+            if held is not None and painted.pts > held.pts:  # at over 100 frames a second some fall on one moment
+                held = _mux_gif(held, painted.pts, stream, target)
+            held = painted
+    _mux_gif(held, max(held.pts + 1, round(seconds * 100)), stream, target)
     target.mux(stream.encode(None))
+
+
+def _mux_gif(frame, until, stream, target):
+    for packet in stream.encode(frame):
+        packet.duration = until - frame.pts
+        target.mux(packet)
 
 
 def _decoded(parts):
     for part in parts:
-        with _av().open(str(part)) as container:
+        with _open(part) as container:
             yield from container.decode(video=0)
 
 

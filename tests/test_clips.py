@@ -32,7 +32,19 @@ def scene(number, size=SIZE):
     return image
 
 
-def make(path, count=20, *, rate=25, size=SIZE, codec="libx264", sound=None, times=None, full_range=False, space=1):
+def make(
+    path,
+    count=20,
+    *,
+    rate=25,
+    size=SIZE,
+    codec="libx264",
+    sound=None,
+    seconds=None,
+    times=None,
+    full_range=False,
+    space=1,
+):
     """Write a video: `times` are pts in 1/1000 s (variable rate); colours in `space` (H.273)."""
     range_ = 2 if full_range else 1
     with av.open(str(path), "w") as container:
@@ -53,7 +65,7 @@ def make(path, count=20, *, rate=25, size=SIZE, codec="libx264", sound=None, tim
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if sound:
-            tone = np.sin(np.arange(int(44100 * count / rate)) / 20) * 8000
+            tone = np.sin(np.arange(int(44100 * (seconds or count / rate))) / 20) * 8000
             planar = track.codec_context.format.is_planar
             for start in range(0, len(tone), 1024):
                 part = np.stack([tone[start : start + 1024]] * 2)
@@ -430,3 +442,118 @@ def test_the_tool_interrupted_says_how_to_go_on():
     assert f"o.mp4: {shown} frames" in out
     assert subprocess.run([*command, "--resume"], env=ENVIRONMENT, capture_output=True).returncode == 0
     assert len(frame_times("o.mp4")) == 200
+
+
+# What went wrong once ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mpg"])
+@pytest.mark.parametrize("gop", [12, 250])
+def test_streams_that_cannot_be_sought_lose_no_frame(suffix, gop):
+    codec = "libx264" if suffix == ".ts" else "mpeg2video"
+    with av.open(f"in{suffix}", "w") as container:
+        stream = container.add_stream(codec, rate=25, options={"g": str(gop)})
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        for number in range(100):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(scene(number), format="rgb24")))
+        container.mux(stream.encode(None))
+    result = paint(f"in{suffix}", "out.mp4", start=2.0, end=3.0)
+    assert result.frames == 25
+    assert np.abs(images("out.mp4")[0] - (255 - scene(50).astype(int))).mean() < 10
+
+
+@pytest.mark.parametrize(
+    ("source", "sound", "output", "codec"),
+    [
+        ("in.avi", "pcm_s16le", "out.mp4", None),
+        ("in.mkv", "flac", "out.mov", None),
+        ("in.ts", "aac", "out.avi", None),
+        ("in.mkv", "pcm_s16le", "out.mkv", "pcm_s16le"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::ppadaattn.errors.InputNote")
+def test_any_sound_into_any_format(source, sound, output, codec):
+    codec_of_source = "mpeg4" if source.endswith(".avi") else "libx264"
+    result = paint(make(source, 25, sound=sound, codec=codec_of_source), output)
+    assert result.frames == 25
+    times = np.array(frame_times(output))
+    # In AVI pictures that begin a little after the sound begin at the next whole frame.
+    np.testing.assert_allclose(times - times[0], np.arange(25) / 25, atol=0.041 if output == "out.avi" else 1.1e-3)
+    with av.open(output) as container:
+        assert codec in (None, container.streams.audio[0].codec_context.name)
+        samples = sum(frame.samples for frame in container.decode(audio=0))
+    assert samples == pytest.approx(44100, rel=0.1)
+
+
+def test_sound_longer_than_the_pictures_is_no_damage():
+    source = make("in.mkv", 10, sound="flac", seconds=4)
+    assert duration(source) > 3
+    result = paint(source, "out.mp4")
+    assert result.problem is None and result.frames == 10
+
+
+def test_the_last_frame_of_a_gif_is_shown_as_long_as_it_was():
+    paint(make("in.mp4", 4, times=[0, 200, 300, 400]), "out.gif", start=0)
+    with av.open("out.gif") as container:
+        shown = [packet.duration * packet.time_base for packet in container.demux(video=0) if packet.dts is not None]
+    assert [float(x) for x in shown[:3]] == pytest.approx([0.2, 0.1, 0.1]) and float(shown[3]) >= 0.04
+    paint("in.mp4", "fast.gif", fps=150)
+    assert np.diff(frame_times("fast.gif")).min() > 0.009
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_names_with_a_colon_are_files():
+    os.rename(make("in.mp4", 3), "12:30.mp4")
+    assert paint("12:30.mp4", "a:b.mp4").frames == 3 and len(frame_times("./a:b.mp4")) == 3
+
+
+def test_at_the_start_the_frame_that_is_shown_then():
+    source = make("in.mp4", 4, times=[0, 1000, 2000, 3000])
+    assert paint(source, "out.mp4", start=1.5, end=2.5).frames == 2
+    assert np.abs(images("out.mp4")[0] - (255 - scene(1).astype(int))).mean() < 5
+    np.testing.assert_allclose(frame_times("out.mp4"), [0, 0.5], atol=1e-6)
+
+
+def test_a_folder_of_parts_that_is_somebody_elses_is_left_alone(monkeypatch):
+    make("in.mp4", 3)
+    os.mkdir("out.mp4.parts")
+    with open("out.mp4.parts/mine.txt", "w") as file:
+        file.write("precious")
+    with pytest.raises(InputError, match="out.mp4.parts is needed for the parts of the clip, and holds something else"):
+        paint("in.mp4", "out.mp4")
+    assert os.listdir("out.mp4.parts") == ["mine.txt"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_what_a_killed_run_was_writing_is_not_taken_for_a_part(monkeypatch):
+    monkeypatch.setattr(clips, "PART", 4)
+    source = make("in.mp4", 12)
+    paint(source, "out.mp4", progress=interrupt_after(6))
+    with open("out.mp4.parts/.00000006.123.npz", "wb") as file:
+        file.write(b"half")
+    assert paint(source, "out.mp4", resume=True).frames == 12
+    paint(source, "out.mp4", progress=interrupt_after(6))
+    with open("out.mp4.parts/00000000.npz", "wb") as file:
+        file.write(b"half")
+    with pytest.raises(InputError, match="00000000.npz cannot be read .* begin anew without --resume"):
+        paint(source, "out.mp4", resume=True)
+
+
+@pytest.mark.parametrize(("rate", "shown"), [(29.97003, 30), (133.337, 133)])
+def test_avi_takes_any_rate(rate, shown):
+    result = paint(make("in.mp4", 25), "out.avi", fps=rate)
+    assert abs(result.frames - shown) <= 1
+
+
+@pytest.mark.parametrize("options", [{"start": float("nan")}, {"end": float("inf")}, {"fps": 1e-9}])
+def test_numbers_that_are_none_are_refused(options):
+    with pytest.raises(InputError, match="is a (time in seconds|number of frames per second)"):
+        paint(make("in.mp4", 3), "out.mp4", **options)
+
+
+def test_frames_of_one_name_are_refused():
+    os.mkdir("in")
+    for name in ("1.png", "1.jpg"):
+        Image.new("RGB", (32, 32)).save(f"in/{name}")
+    with pytest.raises(InputError, match="the folder in holds several frames named 1"):
+        paint("in", "out")

@@ -444,7 +444,7 @@ def test_videos_by_the_tool(run, picture, stylizer):
         bad(*PAIR, "--content-mask", "c.png", "--style-mask", "red", "red", sentence="1 styles need 1 masks"),
         bad(*PAIR, "--style-size", "50", "--style-scale", "2", sentence="--style-size and --style-scale both say"),
         bad(*PAIR, "--style-scale", "0", sentence="argument --style-scale: expected a number above 0"),
-        bad(*PAIR, "--interpolation-grid", "3", sentence="--interpolation-grid is between four styles; got 1"),
+        bad(*PAIR, "--interpolation-grid", "3", sentence="--interpolation-grid is between four styles"),
         bad(*PAIR, "--fps", "3", sentence="--fps is for videos, and c.png is none"),
         bad(*PAIR, "--frames", sentence="--frames is for videos and folders of frames, and c.png is none"),
         bad("--content", "c.mp4", "c.png", "--style", "s.png", sentence="pictures and videos are painted apart"),
@@ -467,3 +467,34 @@ def test_bad_styles_regions_and_videos_are_one_sentence(run, picture, words, sen
     assert status == 2 and sentence in err and out == ""
     assert err.startswith("error: ") and err.count("\n") == 1
     assert files() == before
+
+
+def test_sources_are_never_overwritten(run, picture):
+    pytest.importorskip("av", "14.2")
+    os.mkdir("frames")
+    for number in range(2):
+        picture(f"frames/{number}.png", 32, 48)
+    picture("s.png"), picture("mask.png", 32, 48)
+    for name in ("c.mp4", "c_s.mp4"):
+        assert run("--content", "frames", "--style", "s.png", "--output", name)[0] == 0
+    status, _, err = run("--content", "c.mp4", "c_s.mp4", "--style", "s.png", "--output", ".")
+    assert status == 2 and "c_s.mp4 is one of the pictures to read" in err
+    words = ("--content", "frames/0.png", "--style", "s.png", "--content-mask", "mask.png", "--style-mask", "red")
+    status, _, err = run(*words, "--output", "mask.png")
+    assert status == 2 and "mask.png is one of the pictures to read" in err
+
+
+def test_several_videos_of_which_one_is_bad_or_finished(run, picture):
+    pytest.importorskip("av", "14.2")
+    os.makedirs("in/frames")
+    for number in range(2):
+        picture(f"in/frames/{number}.png", 32, 48)
+    picture("s.png")
+    for name in ("in/a.mp4", "in/c.mp4"):
+        assert run("--content", "in/frames", "--style", "s.png", "--output", name, "--frames")[0] == 0
+    with open("in/b.mp4", "w") as file:
+        file.write("nothing")
+    status, _, err = run("--content", "in", "--style", "s.png", "--output", "out")  # a folder of videos
+    assert status == 1 and files("out") == ["a_s.mp4", "c_s.mp4"] and "b.mp4 cannot be read as a video" in err
+    status, _, err = run("--content", "in/[ac].mp4", "--style", "s.png", "--output", "out", "--resume")
+    assert status == 0 and err.count("is finished: it is kept") == 2

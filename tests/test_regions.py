@@ -268,3 +268,15 @@ def test_by_path_and_array(stylizer, picture, tmp_path, rng):
     np.testing.assert_array_equal(painted, stylizer(content, prepared, mask=halves(48, 64)))
     assert (painted != stylizer(content, prepared)).any()
     assert ppadaattn.Style is type(prepared)
+
+
+@pytest.mark.parametrize("attention", KINDS)
+def test_more_regions_than_cells(rng, attention):
+    """A style of one cell at level 5 with a small region in a corner, and a content of the same mask."""
+    net = network(attention)
+    mask = halves(16, 16, RED, RED)
+    mask[:3, :3] = 0, 255, 0
+    with pytest.warns(InputNote), paddle.no_grad():
+        style = net.prepare_style(image(rng, 16, 16), mask=mask)
+        painted = net.stylize(image(rng, 16, 16), style.in_regions(mask)).numpy()
+    assert np.isfinite(painted).all() and sorted(style.regions) == [(0, 255, 0), RED]

@@ -11,12 +11,14 @@ from ppadaattn.engine import ENGINES
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
 from ppadaattn.images import FORMATS, MIN_SIDE
-from ppadaattn.stylizer import STYLE_SIZE, check_strength, load
+from ppadaattn.network import check_strength
+from ppadaattn.stylizer import STYLE_SIZE, load
 from ppadaattn.video import VIDEO_FORMATS
 from ppadaattn.zoo import DEFAULT_MODEL, MODELS
 
 CONTENT_SIZE = 1024
 GRID_SIDE = 5
+MOST_STYLE_SCALE = 16
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 EXAMPLE_PAIR = (EXAMPLES / "content" / "still_life.jpg", EXAMPLES / "style" / "brush_strokes.jpg")
 
@@ -174,8 +176,8 @@ def _positive(text):
         number = float(text)
     except ValueError:
         number = 0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0; got {text}")
+    if not 0 < number <= MOST_STYLE_SCALE:
+        raise argparse.ArgumentTypeError(f"expected a number above 0 and up to {MOST_STYLE_SCALE}; got {text}")
     return number
 
 
@@ -198,7 +200,7 @@ def _infer(args):
 def _refuse_others(args, kind):
     names, what = (FOR_PICTURES, "pictures") if kind is videos else (FOR_VIDEOS, "videos")
     for name in names:
-        if getattr(args, name) not in (None, 0, False, 1 if name == "batch_size" else None):
+        if getattr(args, name) != parser().get_default(name):
             raise InputError(f"--{name.replace('_', '-')} is for {what}, and {args.content[0]} is none")
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from ppadaattn.cli.styles import style_size
+from ppadaattn.cli.styles import sources, style_size
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
 from ppadaattn.images import (
@@ -47,7 +47,9 @@ def plan(args):
     looks, grids = args.looks, args.interpolation_grid is not None
     if grids:
         if len(looks) != 4:
-            raise InputError(f"--interpolation-grid is between four styles; got {len(looks)}")
+            raise InputError(
+                f"--interpolation-grid is between four styles, without other mixtures or style masks; got {len(looks)}"
+            )
         if args.interpolation_grid < 2:
             raise InputError(f"--interpolation-grid has at least 2 pictures a side; got {args.interpolation_grid}")
         if args.grid or args.resume:
@@ -72,7 +74,7 @@ def plan(args):
             raise InputError(f"{len(pairs)} pictures need a folder, and --output {path} is one file")
         outputs = dict.fromkeys(pairs, None if args.grid else path)
         sheet_path = path if args.grid else None
-    check_outputs({*outputs.values(), sheet_path} - {None}, [*contents, *(p for look in looks for p in look.paths)])
+    check_outputs({*outputs.values(), sheet_path} - {None}, [*contents, *sources(args)])
     check_writable(path, folder)
     return Plan(contents, outputs, sheet_path)
 

@@ -8,6 +8,7 @@ from ppadaattn.checkpoint import STYLE_SUFFIX
 from ppadaattn.errors import InputError, note
 from ppadaattn.images import MIN_SIDE, find_images, read_image
 from ppadaattn.network import Style
+from ppadaattn.regions import FREE, partner
 from ppadaattn.stylizer import STYLE_SIZE, is_style_file
 
 import numpy as np
@@ -33,7 +34,10 @@ class Look:
 
     def prepare(self, stylizer, **size):
         """The Style; `size` are `style_size` and `enlarge` of `Stylizer.prepare_style`."""
-        styles = [_prepare(stylizer, path, mask, size) for path, mask in zip(self.paths, self.masks)]
+        try:
+            styles = [_prepare(stylizer, path, mask, size) for path, mask in zip(self.paths, self.masks)]
+        except MemoryError:
+            raise InputError(f"the style {self.name} needs more memory than there is; make it smaller") from None
         if len(styles) == 1:
             return styles[0]
         if self.weights is not None:
@@ -55,6 +59,8 @@ class Look:
 
 def _prepare(stylizer, path, mask, size):
     if isinstance(mask, tuple):
+        if is_style_file(path):
+            raise InputError(f"{path} is a style file, whose regions are in it; give its mask when it is made")
         return stylizer.prepare_style(path, **size).as_region(mask)
     return stylizer.prepare_style(path, mask=mask, **size)
 
@@ -91,6 +97,12 @@ def looks(args):
     return [Look(styles, weights, masks)]
 
 
+def sources(args):
+    """The files besides contents that a command line reads."""
+    masks = [mask for look in args.looks for mask in look.masks if isinstance(mask, Path)]
+    return [*(path for look in args.looks for path in look.paths), *masks, *filter(None, [args.content_mask])]
+
+
 def style_size(args, content_side=0):
     """How large styles are for a content of a long side: arguments of `Look.prepare`."""
     if args.style_scale is not None:
@@ -123,9 +135,12 @@ def _mask(text):
     if os.path.exists(text) or Path(text).suffix:
         return existing(text, "--style-mask")
     try:
-        return ImageColor.getrgb(text)[:3]
+        colour = ImageColor.getrgb(text)[:3]
     except ValueError:
         raise InputError(f"--style-mask {text}: there is no such file, and no such colour") from None
+    if partner(colour, [FREE]):
+        raise InputError(f"--style-mask {text}: black is no region; give another colour")
+    return colour
 
 
 def existing(path, option):

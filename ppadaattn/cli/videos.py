@@ -1,14 +1,17 @@
 """Videos painted, each clip with each look."""
 
+import errno
+import glob
 import os
 import shlex
 import sys
 import time
 from pathlib import Path
 
-from ppadaattn.cli.styles import style_size
-from ppadaattn.clips import paint_clip
-from ppadaattn.errors import InputError
+from ppadaattn.cli.pictures import check_outputs
+from ppadaattn.cli.styles import sources, style_size
+from ppadaattn.clips import paint_clip, parts_folder
+from ppadaattn.errors import InputError, note
 from ppadaattn.files import check_writable
 from ppadaattn.images import find_images
 from ppadaattn.video import VIDEO_FORMATS, VIDEOS, is_video, open_clip
@@ -22,7 +25,7 @@ def are_clips(args):
     Raises InputError where only some are.
     """
     frames_meant = args.frames or is_video(args.output)
-    clips = [is_video(content) or (frames_meant and os.path.isdir(content)) for content in args.content]
+    clips = [_is_clip(content, frames_meant) for content in args.content]
     if any(clips) and not all(clips):
         raise InputError("pictures and videos are painted apart: give --content one kind")
     if args.frames and not all(clips):
@@ -32,11 +35,24 @@ def are_clips(args):
     return all(clips)
 
 
+def _is_clip(content, frames_meant):
+    if os.path.isdir(content) and frames_meant:
+        return True
+    if not os.path.isdir(content) and not (glob.has_magic(content) and not os.path.exists(content)):
+        return is_video(content)
+    try:
+        find_images([content])
+        return False
+    except InputError:  # no pictures in the folder, or that match the glob
+        return any(map(is_video, glob.glob(os.path.join(content, "*") if os.path.isdir(content) else content)))
+
+
 def plan(args):
     """[(clip, look, output)] of a command line; nothing is written. Raises InputError where it cannot be done."""
     clips = []
     for content in args.content:
-        clips += [Path(content)] if os.path.isdir(content) else find_images([content], VIDEOS, "videos")
+        frames = os.path.isdir(content) and (args.frames or is_video(args.output))
+        clips += [Path(content)] if frames else find_images([content], VIDEOS, "videos")
     pairs = [(clip, look) for clip in clips for look in args.looks]
     if not args.output:
         raise InputError("--output is empty; give a video or a folder")
@@ -53,7 +69,8 @@ def plan(args):
         outputs = [path / f"{clip.stem}_{look.name}{_suffix(clip, args.frames)}" for clip, look in pairs]
     if len(set(outputs)) < len(outputs):
         raise InputError("several of the videos would have one name: give --content videos with different names")
-    check_writable(path, path not in outputs or args.frames)
+    check_outputs(outputs, [*clips, *sources(args)])
+    check_writable(path, path not in outputs or not is_video(path))
     return [(clip, look, output) for (clip, look), output in zip(pairs, outputs)]
 
 
@@ -65,27 +82,42 @@ def _suffix(clip, frames):
 
 def paint(stylizer, plan, args):
     """Carry a plan out. Returns the exit status."""
-    status, styles = 0, {}
+    problems, styles = [], {}
     for clip, look, output in plan:
+        if (
+            args.resume
+            and len(plan) > 1
+            and is_video(output)
+            and output.is_file()
+            and not parts_folder(output).exists()
+        ):
+            note(f"{output} is finished: it is kept")
+            continue
         start = time.perf_counter()
-        source = open_clip(clip, size=args.size)
-        size = style_size(args, max(source.width, source.height))
-        key = (look.name, *size.values())
-        if key not in styles:
-            styles = {key: look.prepare(stylizer, **size)}
-        result = _paint(stylizer, clip, styles[key], output, args)
-        took = time.perf_counter() - start
-        if result.problem:
-            print(f"note: {result.problem}", file=sys.stderr)
-            status = 1
+        try:
+            source = open_clip(clip, size=args.size)
+            size = style_size(args, max(source.width, source.height))
+            key = (look.name, *size.values())
+            if key not in styles:
+                styles = {key: look.prepare(stylizer, **size)}
+            result = _paint(stylizer, clip, styles[key], output, args)
+        except InputError as error:
+            if len(plan) == 1 or getattr(error.__cause__, "errno", None) == errno.ENOSPC:
+                raise
+            problems.append(str(error))
+            continue
+        problems += [result.problem] if result.problem else []
         size = "{} x {} pixels".format(*result.size)
+        took = time.perf_counter() - start
         print(f"{output}: {result.frames} frames, {result.seconds:.2f} s of video, {size}, in {took:.1f} s")
         if result.stopped_by:
             words = sys.argv[1:] if args.words is None else args.words
             command = shlex.join(["python", "tools/infer.py", *(w for w in words if w != "--resume"), "--resume"])
             print(f"stopped; to go on: {command}", file=sys.stderr)
             return 128 + result.stopped_by
-    return status
+    for problem in problems:
+        print(f"note: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def _paint(stylizer, clip, style, output, args):
