@@ -1,10 +1,19 @@
 """Files that are either whole or not there."""
 
 import contextlib
+import errno
 import os
+import time
 from pathlib import Path
 
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, note
+
+if os.name == "nt":
+    import msvcrt
+else:
+    import fcntl
+
+LOCK_POLL = 0.2  # seconds between two looks at a lock that another process has
 
 
 @contextlib.contextmanager
@@ -40,3 +49,37 @@ def check_writable(path, folder=False):
         raise InputError(f"{path} cannot be written: {existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"{path} cannot be written: no permission to write in {existing}; choose another --output")
+
+
+@contextlib.contextmanager
+def lock(path):
+    """Let one process at a time into the block, of all that lock the same `path`; the others wait, with a note.
+
+    The system opens the lock when its process ends, however that comes. The empty file `path` is made and stays: a
+    process that waits has it open already. Raises InputError where it cannot be made.
+    """
+    path = Path(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(path, "a"))
+            if not _try_lock(file):
+                note(f"another process works on this: waiting until {path} is free")
+                while not _try_lock(file):
+                    time.sleep(LOCK_POLL)
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+        yield
+
+
+def _try_lock(file):
+    try:
+        if os.name == "nt":
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            raise
+        return False
+    return True

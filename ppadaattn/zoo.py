@@ -1,16 +1,19 @@
-"""The models that can be had by name, one row each."""
+"""Everything that can be had by name, one row each: the bundled models, and VGG-19, which is downloaded."""
 
 import contextlib
 import hashlib
 import os
-import urllib.request
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Callable, Dict, Optional, Tuple
 
-from ppadaattn.errors import InputError, nearest
-from ppadaattn.files import atomic_write
+from ppadaattn.convert import vgg19
+from ppadaattn.download import download, size_text
+from ppadaattn.errors import InputError, nearest, note
+from ppadaattn.files import atomic_write, lock
 
-from tqdm import tqdm
+import paddle
 
 PACKAGE = Path(__file__).resolve().parent
 # Beside the package in a clone; inside it where it was installed from a wheel.
@@ -18,32 +21,102 @@ FOLDERS = (PACKAGE.parent / "pretrained", PACKAGE / "pretrained")
 
 
 @dataclass(frozen=True)
-class Model:
+class Row:
     """A row of the zoo.
 
     Attributes:
-        file: name in the folder pretrained/.
-        sha256: of the file, in hex.
+        name: what `ppadaattn.load`, `--model` and tools/download.py call it.
+        file: name of the file, in pretrained/ or in the cache.
+        size: in bytes; about, where no checksum pins it.
         description: what it is for, in one line.
+        encoder: what its encoder is.
+        trained: how it was trained, in short.
+        licence: of the weights.
+        sha256: of the file, in hex; None where its publisher gives none. Then the first one that is downloaded is
+            written down in the cache and holds from there on.
+        architecture: arguments of AdaAttNNetwork; None for a file that is no model that paints.
+        figures: held-out losses (pretrained/README.md), as far as they were measured.
+        urls: where it can be had, in the order in which they are tried; none for what belongs to the repository.
+        plausible: (least, most) bytes, where no checksum pins the size.
+        check: raises InputError for a file (a path) of another content, where no checksum pins it.
     """
 
+    name: str
     file: str
-    sha256: str
+    size: int
     description: str
+    encoder: str
+    trained: str
+    licence: str
+    sha256: Optional[str] = None
+    architecture: Optional[dict] = None
+    figures: Dict[str, float] = field(default_factory=dict)
+    urls: Tuple[str, ...] = ()
+    plausible: Optional[Tuple[int, int]] = None
+    check: Optional[Callable] = None
+
+    @property
+    def sizes(self):
+        """(least, most) bytes that the file may have."""
+        return self.plausible or (self.size, self.size)
 
 
-MODELS = {
-    "adaattn_lite_image": Model(
-        file="adaattn_lite_image.pdparams",
-        sha256="6a13f5d61498250336ddef12a8b25072f7d8fd4cfdd689582b2e169fec09c481",
-        description="small model (a quarter of the paper's channels), softmax attention: for pictures",
-    ),
-    "adaattn_lite_video": Model(
-        file="adaattn_lite_video.pdparams",
-        sha256="87bcb9b3c227bf52b9d6f2d4946e8552d3753c6cf5d2beed8eec15ca7a212837",
-        description="small model, cosine attention: steadier for video, and fast for large pictures",
-    ),
+def _check_vgg19(path):
+    """Raise InputError unless the file converts, to finite numbers."""
+    generator = paddle.get_rng_state()
+    try:
+        weights = vgg19(path).state_dict()
+    finally:
+        paddle.set_rng_state(generator)  # what is random later must not depend on whether a file was new
+    for name, tensor in weights.items():
+        if not bool(paddle.isfinite(tensor).all()):
+            raise InputError(f"{path}: {name} does not hold finite numbers")
+
+
+LITE_ENCODER = "VGG-19's shape at a quarter of its width, trained to predict the features of vgg_normalised"
+
+ROWS = {
+    row.name: row
+    for row in (
+        Row(
+            name="adaattn_lite_image",
+            file="adaattn_lite_image.pdparams",
+            size=6660607,
+            sha256="6a13f5d61498250336ddef12a8b25072f7d8fd4cfdd689582b2e169fec09c481",
+            architecture={"width": 0.25, "levels": [3, 4, 5], "attention": "softmax", "conventions": "paper"},
+            encoder=LITE_ENCODER,
+            trained="for this project, with the paper's losses reweighted, on 1507 photos and 2683 paintings; "
+            "then dead channels mended (configs/distill_lite.yaml, configs/adaattn_lite_image.yaml)",
+            licence="Apache-2.0",
+            figures={"L_gs": 8.23, "L_lf": 42.73},
+            description="small model (a quarter of the paper's channels), softmax attention: for pictures",
+        ),
+        Row(
+            name="adaattn_lite_video",
+            file="adaattn_lite_video.pdparams",
+            size=6660548,
+            sha256="87bcb9b3c227bf52b9d6f2d4946e8552d3753c6cf5d2beed8eec15ca7a212837",
+            architecture={"width": 0.25, "levels": [3, 4, 5], "attention": "cosine", "conventions": "paper"},
+            encoder=LITE_ENCODER,
+            trained="for this project, from an earlier adaattn_lite_image, with L_is between two crops of one photo",
+            licence="Apache-2.0",
+            description="small model, cosine attention: steadier for video, and fast for large pictures",
+        ),
+        Row(
+            name="vgg_normalised",
+            file="vgg_normalised.pdparams",
+            size=80097584,
+            plausible=(51779840, 90000000),  # numbers up to relu5_1, which are needed; up to relu5_4, and some more
+            check=_check_vgg19,
+            urls=("https://paddlegan.bj.bcebos.com/models/vgg_normalised.pdparams",),
+            encoder="VGG-19 itself, scaled so that each filter's mean activation is 1",
+            trained="on ImageNet by Simonyan & Zisserman; scaled and published by others",
+            licence="none stated",
+            description="VGG-19 of the losses, as PaddleGAN publishes it: for training only",
+        ),
+    )
 }
+MODELS = {name: row for name, row in ROWS.items() if row.architecture}
 DEFAULT_MODEL = "adaattn_lite_image"
 
 
@@ -55,63 +128,156 @@ def weights_file(model):
 
     Raises:
         InputError: an unknown name (the known ones are listed), a missing file, or a zoo file that is not the one of
-            its row.
+            its row and cannot be downloaded.
     """
-    if str(model) not in MODELS:
-        path = Path(str(model))
-        if not os.path.isfile(path):
-            raise InputError(
-                f"there is no model or weights file {str(model)!r}{nearest(model, MODELS)}; models: {', '.join(MODELS)}"
-            )
-        return path
-    row = MODELS[str(model)]
-    candidates = [folder / row.file for folder in FOLDERS]
-    path = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if path is None:
-        raise InputError(f"the weights of {model} are missing: expected {candidates[0]}; install the project again")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != row.sha256:
-        raise InputError(f"{path} is not the file that belongs to {model} (its SHA-256 differs); check it out again")
-    return path
-
-
-# The normalised VGG-19 as PaddleGAN publishes it; no checksum is published with it.
-VGG19_URL = "https://paddlegan.bj.bcebos.com/models/vgg_normalised.pdparams"
-
-
-def cache_folder():
-    """Where downloads are kept: $PPADAATTN_HOME, or ~/.cache/ppadaattn."""
-    return Path(os.environ.get("PPADAATTN_HOME") or Path.home() / ".cache" / "ppadaattn")
+    if str(model) in MODELS:
+        return obtain(str(model))
+    if not os.path.isfile(model):
+        what = f"{model} is no model that paints" if str(model) in ROWS else None
+        what = what or f"there is no model or weights file {str(model)!r}{nearest(model, MODELS)}"
+        raise InputError(f"{what}; models: {', '.join(MODELS)}")
+    return Path(model)
 
 
 def vgg19_file(path=None):
-    """Path of the weights of VGG-19: `path` where it is given, else the cache's, else downloaded into the cache.
+    """Path of the weights of VGG-19: `path` where it is given, else the zoo's `vgg_normalised`.
 
-    Raises InputError: a path that is not there, or no way to download.
+    Raises InputError: a path that is not there, or a file that is not here and cannot be downloaded.
     """
     if path:
         if not os.path.isfile(path):
             raise InputError(f"encoder_weights: there is no file {path}")
         return Path(path)
-    cached = cache_folder() / VGG19_URL.rpartition("/")[2]
-    if not cached.is_file():
-        try:
-            _download(VGG19_URL, cached)
-        except (OSError, InputError) as error:
-            raise InputError(
-                f"VGG-19 is needed for the losses and could not be downloaded ({error}): put {VGG19_URL} at {cached}, "
-                "or set encoder_weights to such a file or an .npz with conv1_1.weight to conv5_1.bias"
-            ) from None
+    try:
+        return obtain("vgg_normalised")
+    except InputError as error:
+        raise InputError(
+            f"VGG-19 is needed for the losses: {error}, or set encoder_weights to such a file or an .npz with "
+            "conv1_1.weight to conv5_1.bias"
+        ) from None
+
+
+def cache_folder():
+    """Where downloads are kept: $PPADAATTN_HOME, or ~/.cache/ppadaattn."""
+    return Path(os.environ.get("PPADAATTN_HOME") or "~/.cache/ppadaattn").expanduser()
+
+
+def is_offline():
+    """Whether $PPADAATTN_OFFLINE forbids downloads: set, and not to 0, no or false."""
+    return os.environ.get("PPADAATTN_OFFLINE", "").lower() not in ("", "0", "no", "false")
+
+
+def obtain(name, offline=None):
+    """Path of the file of a row, verified; downloaded into the cache where it is not here.
+
+    A file that is not the one of its row is never used. Where the row has an address, another one is downloaded in
+    its place.
+
+    Args:
+        name: of ROWS.
+        offline: download nothing; None: as `is_offline` says.
+
+    Raises InputError: the file is missing or another one, and cannot be downloaded.
+    """
+    row = ROWS[name]
+    path, fault = look_up(name)
+    if path and not fault:
+        return path
+    state = f"{path} {fault}" if path else f"{row.file} is missing"
+    if not row.urls:
+        place = path or FOLDERS[0] / row.file
+        raise InputError(f"{state}: it belongs to the repository and is expected at {place}; check it out again")
+    cached = cache_folder() / row.file
+    remedy = f"put {row.urls[0]} at {cached} (PPADAATTN_HOME names another folder)"
+    if is_offline() if offline is None else offline:
+        raise InputError(f"{state}, and nothing is downloaded (offline): {remedy}")
+    try:
+        with lock(cached.with_name(f"{cached.name}.lock")):
+            now, fault = look_up(name)
+            if now and not fault:  # another process has downloaded it meanwhile
+                return now
+            download(row.urls, cached, lambda part: _fault(row, part, row.sha256), row.sizes)
+            if path:
+                note(f"{state}; it was downloaded again")
+            if not row.sha256:
+                _record(row, cached)
+    except InputError as error:
+        raise InputError(f"{state}, and could not be downloaded ({error}): try again, or {remedy}") from None
     return cached
 
 
-def _download(url, path):
-    with contextlib.closing(urllib.request.urlopen(url, timeout=30)) as response, atomic_write(path) as temporary:
-        length = int(response.headers.get("Content-Length") or 0)
-        with open(temporary, "wb") as file, tqdm(
-            total=length or None, unit="B", unit_scale=True, desc=path.name
-        ) as bar:
-            for block in iter(lambda: response.read(2**16), b""):
-                file.write(block)
-                bar.update(len(block))
-            if length and file.tell() != length:
-                raise InputError(f"{url} broke off after {file.tell()} of {length} bytes")
+def look_up(name):
+    """(path, fault) of a row's file as it is here, without downloading.
+
+    Returns:
+        (path, None): the file, verified. (path, what is wrong): there is only another or a damaged file, and the rest
+        of a sentence that begins with its path. (None, None): there is none.
+    """
+    row = ROWS[name]
+    wrong = []
+    for path in (folder / row.file for folder in (*FOLDERS, cache_folder())):
+        if os.path.isfile(path):
+            recorded = _recorded(row)
+            fault = _fault(row, path, row.sha256 or recorded)
+            if not fault:
+                if not row.sha256 and not recorded:  # put here by hand
+                    with contextlib.suppress(InputError):  # checked each time, in a cache that cannot be written
+                        _record(row, path)
+                return path, None
+            wrong.append((path, fault))
+    return wrong[0] if wrong else (None, None)
+
+
+def _fault(row, path, sha256):
+    """What is wrong with a file of a row, as the end of a sentence; None where nothing is.
+
+    Args:
+        sha256: of the only right file; None where its content decides.
+    """
+    least, most = row.sizes
+    try:
+        size = os.path.getsize(path)
+        if not least <= size <= most:
+            return f"has {size} bytes, not {size_text(row.sizes)}"
+        if sha256:
+            return None if _sha256(path) == sha256 else f"is not the right file: its SHA-256 is not {sha256}"
+        row.check(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    except InputError as error:
+        return f"is not the right file: {error}"
+    return None
+
+
+def _sha256(path):
+    sha = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(2**20), b""):
+            sha.update(block)
+    return sha.hexdigest()
+
+
+# The checksum of a row without one, as it was when the file was first here, in the format of sha256sum.
+
+
+def _record_path(row):
+    return cache_folder() / f"{row.file}.sha256"
+
+
+def _recorded(row):
+    try:
+        match = re.match(r"[0-9a-f]{64}(?=\s)", _record_path(row).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
+    return match and match[0]
+
+
+def _record(row, path):
+    """Write down the checksum of a file that was found right; a note where it is another one than before."""
+    before, now = _recorded(row), _sha256(path)
+    if before == now:
+        return
+    if before:
+        note(f"{row.urls[0]} gives another file than before: its SHA-256 was {before} and is {now}")
+    with atomic_write(_record_path(row)) as temporary:
+        temporary.write_text(f"{now}  {row.file}\n", encoding="utf-8")

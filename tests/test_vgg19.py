@@ -1,9 +1,8 @@
 """The weights of VGG-19: both layouts, and where they are looked for."""
 
-import http.server
-import threading
+import dataclasses
 
-from ppadaattn import zoo
+from ppadaattn import download, zoo
 from ppadaattn.convert import vgg19
 from ppadaattn.errors import InputError
 from ppadaattn.zoo import vgg19_file
@@ -12,6 +11,8 @@ import numpy as np
 import paddle
 import pytest
 from paddle import nn
+
+NAME = "vgg_normalised"
 
 
 def sequential():
@@ -89,55 +90,44 @@ def test_other_files_are_refused(published, tmp_path, change):
 
 
 @pytest.fixture
-def server(tmp_path):
-    """A local server of the folder served/; `promised` adds to the length that it tells."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        promised = 0
-
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=str(tmp_path / "served"))
-
-        def send_header(self, name, value):
-            super().send_header(name, int(value) + self.promised if name == "Content-Length" else value)
-
-        def log_message(self, *_):
-            pass
-
-    (tmp_path / "served").mkdir()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_port}", Handler
-        running.shutdown()
-        thread.join()
-
-
-def test_path_then_cache_then_download(published, tmp_path, monkeypatch, server):
-    address, handler = server
+def row(tmp_path, monkeypatch):
+    """row(url): the zoo's row with another address; the cache is empty."""
     monkeypatch.setenv("PPADAATTN_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(zoo, "VGG19_URL", f"{address}/vgg_normalised.pdparams")
+    monkeypatch.delenv("PPADAATTN_OFFLINE", raising=False)
+    monkeypatch.setattr(download, "WAITS", ())
+    return lambda url: monkeypatch.setitem(zoo.ROWS, NAME, dataclasses.replace(zoo.ROWS[NAME], urls=(url,)))
+
+
+def test_path_then_cache_then_download(published, tmp_path, row):
+    row(published[1].as_uri())
     cached = tmp_path / "home" / "vgg_normalised.pdparams"
-    assert vgg19_file(published[1]) == published[1]
-    with pytest.raises(InputError, match=r"could not be downloaded .*404.*put http\S+ at \S*home\S*, or set enc"):
-        vgg19_file()
-    (tmp_path / "served" / cached.name).write_bytes(published[1].read_bytes())
-    handler.promised = 10
-    with pytest.raises(InputError, match="could not be downloaded"):
-        vgg19_file()
-    assert not cached.exists() and not list(cached.parent.iterdir())  # nothing half-downloaded stays
-    handler.promised = 0
+    assert vgg19_file(published[1]) == published[1] and not cached.exists()
     assert vgg19_file() == cached and cached.read_bytes() == published[1].read_bytes()
-    (tmp_path / "served" / cached.name).unlink()
+    row((tmp_path / "nowhere").as_uri())
     assert vgg19_file() == cached  # from the cache
+    assert f"  {cached.name}" in (tmp_path / "home" / f"{cached.name}.sha256").read_text(encoding="utf-8")
     with pytest.raises(InputError, match="encoder_weights: there is no file /nowhere"):
         vgg19_file("/nowhere")
 
 
-def test_without_a_network_one_sentence_says_which_file_to_put_where(tmp_path, monkeypatch):
-    monkeypatch.setenv("PPADAATTN_HOME", str(tmp_path))
-    monkeypatch.setattr(zoo, "VGG19_URL", "http://127.0.0.1:9/vgg_normalised.pdparams")
-    with pytest.raises(InputError) as error:
+def test_without_a_network_one_sentence_says_which_file_to_put_where(tmp_path, row, monkeypatch):
+    row("http://127.0.0.1:9/vgg_normalised.pdparams")
+    for _ in ("online", "offline"):
+        with pytest.raises(InputError, match="needed for the losses: .* or set encoder_weights to") as error:
+            vgg19_file()
+        assert f"put http://127.0.0.1:9/vgg_normalised.pdparams at {tmp_path}" in str(error.value)
+        assert "\n" not in str(error.value)
+        monkeypatch.setenv("PPADAATTN_OFFLINE", "1")
+
+
+def test_a_file_that_does_not_convert_to_finite_numbers_is_refused(published, tmp_path, row):
+    state = {name: tensor.numpy() for name, tensor in published[0].state_dict().items()}
+    state["9.weight"][5, 4, 2, 1] = np.nan
+    paddle.save(state, str(tmp_path / "vgg_normalised.pdparams"))
+    row((tmp_path / "vgg_normalised.pdparams").as_uri())
+    with pytest.raises(InputError, match="conv2_1.weight does not hold finite numbers|conv1_2.weight does not"):
         vgg19_file()
-    assert f"put http://127.0.0.1:9/vgg_normalised.pdparams at {tmp_path}" in str(error.value)
-    assert "\n" not in str(error.value)
+    paddle.save([1, np.zeros(20_000_000, "float32")], str(tmp_path / "vgg_normalised.pdparams"))
+    with pytest.raises(InputError, match="is not the normalised VGG-19"):
+        vgg19_file()
+    assert not (tmp_path / "home" / "vgg_normalised.pdparams").exists()

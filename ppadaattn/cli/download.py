@@ -1,0 +1,68 @@
+"""The files of the zoo, listed and fetched: tools/download.py."""
+
+import sys
+
+from ppadaattn.cli.common import Parser, exit_status
+from ppadaattn.errors import InputError, nearest
+from ppadaattn.zoo import ROWS, look_up, obtain
+
+
+def main(argv=None):
+    """List or fetch files of the zoo. Returns the exit status."""
+    return exit_status(_main, parser().parse_args(argv))
+
+
+def parser():
+    """The options of tools/download.py."""
+    made = Parser(
+        prog="download.py",
+        description="Fetch what can be had by name, so that nothing is downloaded later. Files are kept in "
+        "~/.cache/ppadaattn, or $PPADAATTN_HOME. An interrupted download goes on where it was.",
+    )
+    made.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ROWS))
+    made.add_argument("--all", action="store_true", help="every file of the zoo")
+    made.add_argument("--list", action="store_true", help="tell what there is and where it is, and fetch nothing")
+    made.add_argument(
+        "--offline",
+        action="store_true",
+        help="fetch nothing: tell which files are missing and where to put them (so does PPADAATTN_OFFLINE=1)",
+    )
+    return made
+
+
+def _main(args):
+    for name in args.names:
+        if name not in ROWS:
+            raise InputError(f"the zoo has no {name!r}{nearest(name, ROWS)}; names: {', '.join(ROWS)}")
+    if args.all and args.names:
+        raise InputError("--all means every file: give it or names, not both")
+    if not (args.names or args.all or args.list):
+        raise InputError(f"say what to fetch: --all, or some of {', '.join(ROWS)} (--list tells more)")
+    names = list(dict.fromkeys(args.names)) or list(ROWS)
+    return _list(names) if args.list else _fetch(names, args.offline or None)
+
+
+def _list(names):
+    table = [("name", "size", "where", "licence", "description")]
+    for row in map(ROWS.get, names):
+        path, fault = look_up(row.name)
+        size = f"{'about ' if row.plausible else ''}{row.size / 1e6:.1f} MB"
+        where = f"{path} {fault}" if fault else path or "not here"
+        table.append((row.name, size, str(where), row.licence, row.description))
+    widths = [max(map(len, column)) for column in zip(*table)]
+    for cells in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip())
+    return 0
+
+
+def _fetch(names, offline):
+    missing = 0
+    for name in names:
+        try:
+            print(f"{name}: {obtain(name, offline)}")
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            missing += 1
+    if missing == len(names):
+        return 2
+    return 1 if missing else 0

@@ -1,0 +1,190 @@
+"""Files from the network: whole and verified, or not there; what an interruption left is gone on with."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from ppadaattn.errors import InputError
+from ppadaattn.files import atomic_write
+from ppadaattn.version import __version__
+
+from tqdm import tqdm
+
+WAITS = (1, 3, 9)  # seconds before the second, third and fourth try at an address
+TIMEOUT = 30  # seconds without a byte after which a try has failed
+BLOCK = 2**16
+
+# Answers after which another try may go better.
+TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
+
+
+class _FetchError(Exception):
+    """A try that came to nothing; `again` tells whether another one at the same address may go better."""
+
+    def __init__(self, reason, again=True):
+        super().__init__(reason)
+        self.again = again
+
+
+def download(urls, path, fault, sizes):
+    """Download a file to `path`. It gets this name only when it is whole and verified.
+
+    Until then it is `path`.part, with `path`.part.json beside it, which tells what the server called that version of
+    the file. The next try, or the next call, goes on from there if the server still has the same version.
+
+    Args:
+        urls: addresses of the same file, tried in turn, each again after WAITS.
+        path: where to; its folder exists. One process at a time (`ppadaattn.files.lock`).
+        fault: called with the name of the complete file; gives what is wrong with it, or None.
+        sizes: (least, most) bytes that the file may have; more is never written.
+
+    Raises InputError: no address gave the right file (with the reason for each), or nothing can be written here.
+    """
+    path = Path(path)
+    part = _Part(path)
+    reasons = []
+    try:
+        for url in urls:
+            for wait in (0, *WAITS):
+                time.sleep(wait)
+                try:
+                    _fetch(url, part, fault, sizes)
+                except _FetchError as failure:
+                    reason = str(failure)
+                    if not failure.again:
+                        break
+                else:
+                    os.replace(part.path, path)
+                    part.discard()
+                    return
+            reasons.append(f"{url}: {reason}")
+    except OSError as error:  # those of the network are failures of a try
+        raise InputError(f"{part.path} cannot be written: {error.strerror or error}") from None
+    raise InputError("; ".join(reasons))
+
+
+class _Part:
+    """The beginning of a file, and which version of it that is: {"url", "version", "size" (or None)}."""
+
+    def __init__(self, path):
+        self.path = path.with_name(f"{path.name}.part")
+        self.origin_path = path.with_name(f"{path.name}.part.json")
+
+    def origin(self, url):
+        """What was written down when the part was begun, if it can be gone on with from `url`; otherwise {}."""
+        try:
+            saved = json.loads(self.origin_path.read_text(encoding="utf-8"))
+            origin = {key: saved[key] for key in ("url", "version", "size")}
+            return origin if origin["url"] == url and origin["version"] and self.size() else {}
+        except (FileNotFoundError, KeyError, TypeError, ValueError):
+            return {}
+
+    def size(self):
+        return self.path.stat().st_size
+
+    def write_origin(self, url, version, size):
+        """Write down what the part, empty as yet, is going to be the beginning of."""
+        with atomic_write(self.origin_path) as temporary:
+            temporary.write_text(json.dumps({"url": url, "version": version, "size": size}), encoding="utf-8")
+
+    def discard(self):
+        for path in (self.path, self.origin_path):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+
+def _fetch(url, part, fault, sizes):
+    """One try: complete the part from `url`, and verify it."""
+    origin = part.origin(url)
+    begun = part.size() if origin else 0
+    resumed = bool(begun)
+    if not resumed or begun != origin["size"]:  # else only its verification was missed
+        resumed = _transfer(url, part, origin, begun, sizes)
+    wrong = fault(part.path)
+    if wrong:
+        part.discard()
+        raise _FetchError(f"what came {wrong}", again=resumed)
+
+
+def _transfer(url, part, origin, begun, sizes):
+    """Append what is missing to the part, or write it anew. Returns whether it was appended."""
+    headers = {"User-Agent": f"ppadaattn/{__version__}", "Accept-Encoding": "identity"}
+    if begun:
+        headers.update({"Range": f"bytes={begun}-", "If-Range": origin["version"]})
+    with contextlib.closing(_open(urllib.request.Request(url, headers=headers), part)) as response:
+        # Without 206 the server has another version, or always sends whole files: it is sent from the start.
+        resumed = response.status == 206
+        length = response.headers.get("Content-Length", "")
+        size = int(length) if length.isdigit() else None
+        if resumed:
+            size = _size_of_range(response, part, origin, begun)
+        least, most = sizes
+        if size is not None and not least <= size <= most:
+            raise _FetchError(f"it offers {size} bytes, expected {size_text(sizes)}", again=False)
+        with open(part.path, "ab" if resumed else "wb") as file, tqdm(
+            total=size, initial=begun if resumed else 0, unit="B", unit_scale=True, desc=part.path.stem, delay=0.5
+        ) as bar:
+            if not resumed:
+                part.write_origin(url, _version(response), size)
+            for block in _blocks(response):
+                if file.tell() + len(block) > most:
+                    raise _FetchError(f"it sends more than {most} bytes", again=False)
+                file.write(block)
+                bar.update(len(block))
+    end = part.size()
+    if size is not None and end > size:
+        part.discard()
+        raise _FetchError(f"it sends {end} bytes where it offers {size}")
+    if end < (least if size is None else size):
+        raise _FetchError(f"it broke off after {end} bytes" + ("" if size is None else f" of {size}"))
+    return resumed
+
+
+def _open(request, part):
+    try:
+        return urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:  # the part is no beginning of what the server has now
+            part.discard()
+        again = error.code in TEMPORARY or error.code == 416
+        raise _FetchError(f"it answers {error.code} {error.reason}", again) from None
+    except (OSError, http.client.HTTPException) as error:
+        raise _FetchError(str(getattr(error, "reason", error)) or type(error).__name__) from None
+
+
+def _blocks(response):
+    try:
+        yield from iter(lambda: response.read(BLOCK), b"")
+    except (OSError, http.client.HTTPException) as error:
+        raise _FetchError(f"it broke off: {error or type(error).__name__}") from None
+
+
+def _size_of_range(response, part, origin, begun):
+    """Size of the whole file, as an answer 206 tells it; _FetchError unless it is the range that was asked for."""
+    told = response.headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", told.strip())
+    start, end, size = map(int, match.groups()) if match else (None, None, None)
+    asked = origin and start == begun and end + 1 == size == (origin["size"] or size)
+    if not asked or _version(response) not in (None, origin["version"]):
+        part.discard()
+        raise _FetchError(f"it answers 206 with a range that was not asked for ({told or 'none is told'})")
+    return size
+
+
+def _version(response):
+    """What tells one version of a file from another: a strong ETag, else the date; None where there is neither."""
+    tag = response.headers.get("ETag")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def size_text(sizes):
+    """'N bytes' or 'N to M bytes'."""
+    least, most = sizes
+    return f"{least} bytes" if least == most else f"{least} to {most} bytes"
