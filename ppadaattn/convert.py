@@ -8,7 +8,6 @@ from ppadaattn.checkpoint import build_network, network_weights, read_plain, set
 from ppadaattn.errors import InputError
 from ppadaattn.pytorch import read_tensors
 from ppadaattn.vgg import BLOCKS, Encoder
-from ppadaattn.zoo import vgg19_file
 
 import numpy as np
 
@@ -139,17 +138,16 @@ LEVEL_3 = {layer: f"adaattn3.{layer}" for layer in "fgh"}
 STAGES_3_TO_1 = [f"decoder.stage{stage}.{layer}" for stage, count in ((3, 4), (2, 2), (1, 2)) for layer in range(count)]
 
 
-def network_from_release(folder, encoder=None):
+def network_from_release(folder, encoder):
     """The network of the authors' PyTorch checkpoints, with the conventions of their release.
 
     Args:
         folder: with latest_net_transformer.pth, latest_net_decoder.pth and, for pictures, latest_net_adaattn_3.pth.
             An image network (levels 3, 4, 5, softmax) is told from one for video (level 3, cosine) by the tensors of
             the transformer; its width by their shapes.
-        encoder: a file for `encoder_arrays`; default: vgg_normalised.pth in the folder, else the zoo's, which may have
-            to be downloaded.
+        encoder: a file for `encoder_arrays`, or a function that gives one, which is called when all else has been read.
 
-    Raises InputError: files or tensors that are missing, unknown tensors, other shapes, damaged files, no download.
+    Raises InputError: files or tensors that are missing, unknown tensors, other shapes, damaged files.
     """
     folder = Path(folder)
     tensors = {part: _read_part(folder, part) for part in ("transformer", "decoder")}
@@ -170,8 +168,7 @@ def network_from_release(folder, encoder=None):
     width = weights["adaattn3.h.bias"].size / BLOCKS[3][0]
     network = build_network(folder, {"width": width, "conventions": "release", **architecture})
     set_weights(network, {**network_weights(network), **weights}, folder)
-    beside = folder / ENCODER_FILE
-    encoder = encoder or (beside if beside.is_file() else vgg19_file())
+    encoder = encoder() if callable(encoder) else encoder
     set_weights(network.encoder, encoder_arrays(encoder, network.encoder), encoder, "the encoder of this network")
     return network
 

@@ -152,8 +152,8 @@ def vgg19_file(path=None):
         return obtain("vgg_normalised")
     except InputError as error:
         raise InputError(
-            f"VGG-19 is needed for the losses: {error}, or set encoder_weights to such a file or an .npz with "
-            "conv1_1.weight to conv5_1.bias"
+            f"VGG-19 is needed: {error}, or name such a file, or an .npz with conv1_1.weight to "
+            "conv5_1.bias (encoder_weights of a configuration, --encoder of convert_weights.py)"
         ) from None
 
 

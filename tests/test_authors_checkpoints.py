@@ -6,7 +6,6 @@ import sys
 import zipfile
 
 import ppadaattn
-from ppadaattn import zoo
 from ppadaattn.checkpoint import load_network, network_weights
 from ppadaattn.cli import convert_weights
 from ppadaattn.convert import vgg19
@@ -311,7 +310,7 @@ def test_names_of_a_video_transformer_and_numbers_of_layers_may_differ(tmp_path,
 
 def test_where_the_encoder_comes_from(tmp_path, convert, monkeypatch):
     monkeypatch.setenv("PPADAATTN_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(zoo, "VGG19_URL", "http://127.0.0.1:9/vgg_normalised.pdparams")
+    monkeypatch.setenv("PPADAATTN_OFFLINE", "1")
     parts, others = release("video", 1 / 16), release("video", 1 / 16, seed=1)
     folder = save_release(tmp_path / "release", parts)
 
@@ -330,9 +329,11 @@ def test_where_the_encoder_comes_from(tmp_path, convert, monkeypatch):
     (folder / "vgg_normalised.pth").unlink()
     (tmp_path / "converted.pdparams").unlink()
     status, error, path = convert(folder)
-    assert status == 2 and "could not be downloaded" in error and path is None
+    assert status == 2 and "vgg_normalised.pdparams is missing" in error and path is None
     (tmp_path / "home").mkdir()
-    paddle.save(others["encoder"], str(tmp_path / "home" / "vgg_normalised.pdparams"))
+    cached = tmp_path / "home" / "vgg_normalised.pdparams"  # too small for the zoo, which takes the real one alone
+    paddle.save(others["encoder"], str(cached))
+    monkeypatch.setattr("ppadaattn.cli.convert_weights.vgg19_file", lambda: cached)
     np.testing.assert_array_equal(second_convolution(), others["encoder"]["5.weight"])
 
 

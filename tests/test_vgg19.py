@@ -113,7 +113,7 @@ def test_path_then_cache_then_download(published, tmp_path, row):
 def test_without_a_network_one_sentence_says_which_file_to_put_where(tmp_path, row, monkeypatch):
     row("http://127.0.0.1:9/vgg_normalised.pdparams")
     for _ in ("online", "offline"):
-        with pytest.raises(InputError, match="needed for the losses: .* or set encoder_weights to") as error:
+        with pytest.raises(InputError, match="VGG-19 is needed: .* .encoder_weights of a conf") as error:
             vgg19_file()
         assert f"put http://127.0.0.1:9/vgg_normalised.pdparams at {tmp_path}" in str(error.value)
         assert "\n" not in str(error.value)

@@ -6,10 +6,11 @@ from pathlib import Path
 from ppadaattn.attention import KINDS
 from ppadaattn.checkpoint import save_weights
 from ppadaattn.cli.common import Parser, exit_status
-from ppadaattn.convert import network_from_arrays, network_from_release, read_arrays
+from ppadaattn.convert import ENCODER_FILE, network_from_arrays, network_from_release, read_arrays
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
 from ppadaattn.network import CONVENTIONS
+from ppadaattn.zoo import vgg19_file
 
 
 def main(argv=None):
@@ -55,7 +56,8 @@ def _release(args):
         raise InputError(
             f"{args.source} is a folder, whose tensors tell the attention: leave out --attention and --conventions"
         )
-    return network_from_release(args.source, args.encoder)
+    beside = Path(args.source) / ENCODER_FILE
+    return network_from_release(args.source, args.encoder or (beside if beside.is_file() else vgg19_file))
 
 
 def _arrays(args):
