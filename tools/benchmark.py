@@ -22,6 +22,7 @@ from ppadaattn.network import AdaAttNNetwork
 from ppadaattn.objectives import Stylization
 from ppadaattn.zoo import MODELS
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 
@@ -31,6 +32,7 @@ KEY_CHANNELS, VALUE_CHANNELS, STRIDE = 448, 256, 4
 # Sides of a square content and a square style.
 ATTENTION_SIZES = [(256, 256), (512, 512), (1024, 512), (2048, 2048)]
 NETWORK_SIZES = [256, 512, 1024, 2048]
+ENGINE_SIZES = [(256, 256), (512, 256), (512, 512), (1024, 1024)]
 STYLE_SIZE = 512
 
 # The quadratic forms keep several N_c x N_s matrices; softmax needs as many exponentials. Rows beyond are not run.
@@ -83,6 +85,15 @@ def measure_network(model, size, bands):
     style = stylizer.network.prepare_style(paddle.rand([1, 3, STYLE_SIZE, STYLE_SIZE]))
     content = paddle.rand([1, 3, size, size])
     return median_time(lambda: stylizer.stylize_tensor(content, style)), _peak()
+
+
+def measure_engine(model, engine, width, height):
+    """Seconds for one content, uint8, in a prepared style, and the picture."""
+    stylizer = ppadaattn.load(model, device="cpu", engine=engine)
+    rng = np.random.RandomState(0)
+    content, style = (rng.randint(0, 256, (h, w, 3)).astype("uint8") for h, w in ((height, width), [STYLE_SIZE] * 2))
+    style = stylizer.prepare_style(style)
+    return median_time(lambda: stylizer(content, style)), stylizer(content, style)
 
 
 def measure_training(form, batch, size):
@@ -202,6 +213,20 @@ def print_network(models, sizes, bands):
             print(f"{row} {peak / 2**20:.0f} MiB | {peak / first[1]:.2f} |", flush=True)
 
 
+def print_engines(models, sizes):
+    print(f"\n## Engines (prepared style of side {STYLE_SIZE})\n")
+    print("| model | content | eager | onnxruntime | to eager | frames a second | largest difference, of 255 |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for model in models:
+        for width, height in sizes:
+            (eager, expected), (fast, picture) = (
+                in_new_process(measure_engine, model, engine, width, height) for engine in ("eager", "onnxruntime")
+            )
+            difference = np.abs(picture.astype(int) - expected).max()
+            row = f"| {model} | {width} x {height} | {eager:.3f} s | {fast:.3f} s | {fast / eager:.2f} |"
+            print(f"{row} {1 / fast:.1f} | {difference} |", flush=True)
+
+
 def print_training(batches, forms, size):
     print(f"\n## One step of the paper's video training (full width, pairs of frames of {size} x {size})\n")
     print("| form | pairs | time | extra memory of the step | a pair | 4 pairs, computed |")
@@ -234,6 +259,15 @@ def main(argv=None):
         help=f"sides for the network table; none leaves it out (default: {' '.join(map(str, NETWORK_SIZES))})",
     )
     parser.add_argument(
+        "--engines",
+        nargs="*",
+        type=_pair,
+        default=ENGINE_SIZES,
+        metavar="WIDTH,HEIGHT",
+        help="sizes for the table of engines (needs ONNX Runtime); none leaves it out "
+        f"(default: {' '.join(f'{width},{height}' for width, height in ENGINE_SIZES)})",
+    )
+    parser.add_argument(
         "--training",
         nargs="*",
         type=int,
@@ -250,6 +284,8 @@ def main(argv=None):
         print_attention(args.attention)
     if args.network:
         print_network(args.models, args.network, not args.no_bands)
+    if args.engines:
+        print_engines(args.models, args.engines)
     if args.training:
         print_training(args.training, ["ours", "naive"], args.training_size)
 
