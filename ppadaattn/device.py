@@ -6,6 +6,7 @@ import sys
 
 from ppadaattn.errors import InputError
 
+import numpy as np
 import paddle
 
 
@@ -61,11 +62,28 @@ def _gpu_problem(index):
         return f"this machine has {count} NVIDIA GPU(s), counted from 0"
     previous = paddle.get_device()
     try:
-        # A wheel without code for this chip imports well and fails at the first kernel.
-        paddle.set_device(f"gpu:{index}")
-        float(paddle.nn.functional.conv2d(paddle.ones([1, 1, 3, 3]), paddle.ones([1, 1, 3, 3])).sum())
+        # A wheel without code for this chip imports well, and then fails at the first kernel or computes nonsense.
+        expected, found = self_test("cpu"), self_test(f"gpu:{index}")
     except Exception as error:
         return f"a first operation failed: {str(error).strip().splitlines()[-1]}"
     finally:
         paddle.set_device(previous)
+    wrong = [name for name, array in expected.items() if not np.allclose(found[name], array, rtol=1e-2, atol=1e-2)]
+    if wrong:
+        return (
+            f"it computes another {' and '.join(wrong)} than the CPU, as a PaddlePaddle that was not built for this "
+            "card does; for Pascal cards (sm_61) that is paddlepaddle-gpu 2.6.2"
+        )
     return None
+
+
+def self_test(device):
+    """{name: float32 array} of a small convolution and matrix product on a device, which becomes the current one."""
+    paddle.set_device(device)
+    rng = np.random.RandomState(0)
+    image, kernel, left, right = (
+        paddle.to_tensor(rng.uniform(-1, 1, shape).astype("float32"))
+        for shape in ((1, 8, 16, 16), (8, 8, 3, 3), (32, 64), (64, 32))
+    )
+    convolution = paddle.nn.functional.conv2d(image, kernel)
+    return {"convolution": convolution.numpy(), "matrix product": paddle.matmul(left, right).numpy()}

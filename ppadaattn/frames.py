@@ -115,9 +115,9 @@ class FramePainter:
             smoothed[level] = []
             for index, tensor in enumerate(pair):
                 values = tensor.numpy()
-                previous = memory.statistics[level][index][0] if memory else None
+                previous = memory.statistics[level][index][0] if memory and memory.statistics else None
                 for place, same_scene in enumerate(goes_on):
-                    if same_scene:
+                    if same_scene and previous is not None:
                         values[place] += np.float32(self.smooth_statistics) * (previous - values[place])
                     previous = values[place]
                 smoothed[level].append(values)
