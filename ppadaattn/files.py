@@ -48,7 +48,7 @@ def check_writable(path, folder=False):
     if not os.path.isdir(existing):
         raise InputError(f"{path} cannot be written: {existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"{path} cannot be written: no permission to write in {existing}; choose another --output")
+        raise InputError(f"{path} cannot be written: no permission to write in {existing}; choose another place")
 
 
 @contextlib.contextmanager

@@ -236,3 +236,13 @@ def test_arrays_of_something_else_are_refused(tmp_path):
         make(tmp_path / name)
         with pytest.raises(InputError, match=sentence):
             network_from_arrays(read_arrays(tmp_path / name), name, attention="softmax")
+
+
+def test_a_style_in_the_regions_of_one_content_is_not_saved(tmp_path):
+    network = AdaAttNNetwork(**OPTIONS)
+    mask = np.zeros((32, 32, 3), np.uint8)
+    mask[:16] = 255, 0, 0
+    style = network.prepare_style(paddle.rand([1, 3, 32, 32])).as_region((255, 0, 0)).in_regions(mask)
+    with pytest.raises(InputError, match="a.style: a style in_regions of a content serves that content only"):
+        save_style(tmp_path / "a.style", style)
+    assert not list(tmp_path.iterdir())
