@@ -1,9 +1,10 @@
-"""The whole network: encoder, AdaAttN at several levels, decoder (paper, section 3.1 and appendix A)."""
+"""The whole network: encoder, AdaAttN (or another transform) at several levels, decoder (section 3.1, appendix A)."""
 
 import numbers
 from dataclasses import dataclass
 
-from ppadaattn.attention import KINDS, AdaAttN, RegionState, SANet, channel_statistics, mix, stacked_key
+from ppadaattn import baselines
+from ppadaattn.attention import KINDS, AdaAttN, channel_statistics, mix, stacked_key
 from ppadaattn.errors import InputError, note
 from ppadaattn.regions import colour_name, level_labels, partner, region_points, split_mask
 from ppadaattn.vgg import Encoder, ReflectionConv2D, feature_size, scaled_channels
@@ -24,7 +25,7 @@ class Conventions:
 
 
 # The feature transforms that a network can be built of.
-TRANSFORMS = {"adaattn": AdaAttN, "sanet": SANet}
+TRANSFORMS = {"adaattn": AdaAttN, **baselines.TRANSFORMS}
 
 CONVENTIONS = {
     "paper": Conventions(resize="bilinear", merge_relu=True, num_style_points={}, eps=0.0),
@@ -33,7 +34,7 @@ CONVENTIONS = {
 
 
 class Style:
-    """What a network keeps of a style: one attention StyleState a level.
+    """What a network keeps of a style: one StyleState a level.
 
     `a + b` puts styles side by side, as if they were one picture; `Style.mix` interpolates between them. Where a style
     was prepared with a mask, `regions` are its parts: contents with a mask read each region from the part of the same
@@ -111,7 +112,7 @@ class Style:
         states = {}
         for level in self.states:
             cells = level_labels(labels, feature_size(mask.shape[:2], level), level)
-            states[level] = RegionState([part.states[level] for part in parts], cells)
+            states[level] = self.states[level].in_regions([part.states[level] for part in parts], cells)
         return Style(states, self.fingerprint)
 
 
@@ -209,38 +210,43 @@ class AdaAttNNetwork(nn.Layer):
 
     Args:
         width: factor on every channel count; 1.0 is the paper, 0.25 the bundled small model.
-        levels: where AdaAttN works: (3, 4, 5) in the paper, (3,) in the authors' video release. Any of 3, 4, 5,
-            except that level 5 needs level 4, onto which it is merged.
-        attention: 'softmax' (images, eq. 5) or 'cosine' (video, eq. 12).
+        levels: where the transform works: (3, 4, 5) in the paper, (3,) in the authors' video release. Any of 3, 4, 5,
+            except that level 5 needs level 4, onto which it is merged. Default: those of the transform's own paper.
+        attention: 'softmax' (images, eq. 5) or 'cosine' (video, eq. 12), where the transform has such attention.
         conventions: 'paper' or 'release' (the authors' PyTorch code): see CONVENTIONS.
-        transform: 'adaattn', or 'sanet' for the ablation of figure 11.
+        transform: 'adaattn', or a method that it is compared with: a name of `ppadaattn.baselines.TRANSFORMS`.
         shallow_features: whether query and key stack the features of levels 1 to x (eq. 1), or are those of level x
             alone (the ablation of figures 5 and 11).
 
     Raises:
-        ValueError: an argument outside these.
+        ValueError: an argument outside these, or one that the transform has no use for.
     """
 
     def __init__(
         self,
         *,
         width=1.0,
-        levels=(3, 4, 5),
+        levels=None,
         attention="softmax",
         conventions="paper",
         transform="adaattn",
         shallow_features=True,
     ):
         super().__init__()
-        levels = tuple(sorted(set(levels)))
+        if transform not in TRANSFORMS:
+            raise ValueError(f"transform must be one of {', '.join(TRANSFORMS)}; got {transform!r}")
+        kind = TRANSFORMS[transform]
+        levels = tuple(sorted(set(kind.levels if levels is None else levels)))
         if not levels or not set(levels) <= {3, 4, 5} or (5 in levels and 4 not in levels):
             raise ValueError(f"levels must be some of 3, 4, 5, and 5 only with 4; got {list(levels)}")
         if attention not in KINDS:
             raise ValueError(f"attention must be one of {', '.join(KINDS)}; got {attention!r}")
         if conventions not in CONVENTIONS:
             raise ValueError(f"conventions must be one of {', '.join(CONVENTIONS)}; got {conventions!r}")
-        if transform not in TRANSFORMS:
-            raise ValueError(f"transform must be one of {', '.join(TRANSFORMS)}; got {transform!r}")
+        if attention != "softmax" and attention not in kind.attentions:
+            raise ValueError(f"the transform {transform} has no {attention} attention; leave attention at softmax")
+        if not shallow_features and not kind.stacks_key:
+            raise ValueError(f"the transform {transform} stacks no shallow features; leave shallow_features at true")
         self.architecture = {
             "width": float(width),
             "levels": list(levels),
@@ -256,7 +262,7 @@ class AdaAttNNetwork(nn.Layer):
         channels = self.encoder.channels
         for level in levels:
             points = self.conventions.num_style_points.get(level) if attention == "softmax" else None
-            layer = TRANSFORMS[transform](
+            layer = kind(
                 channels[level],
                 sum(channels[x] for x in range(1 if shallow_features else level, level + 1)),
                 attention=attention,
@@ -267,10 +273,21 @@ class AdaAttNNetwork(nn.Layer):
         self.decoder = Decoder(width, levels, self.conventions.merge_relu)
 
     def attention_inputs(self, features):
-        """(level, transform of that level, F^x, Norm(F^{1:x})) for each level, from the encoder's features."""
+        """(level, transform of that level, F^x, Norm(F^{1:x})) for each level, from the encoder's features.
+
+        The key is None for a transform that takes none.
+        """
         for level in self.levels:
-            key = stacked_key(features, level, self.conventions.resize, self.shallow_features)
-            yield level, getattr(self, f"adaattn{level}"), features[f"relu{level}_1"], key
+            layer = getattr(self, f"adaattn{level}")
+            key = None
+            if layer.stacks_key:
+                key = stacked_key(features, level, self.conventions.resize, self.shallow_features)
+            yield level, layer, features[f"relu{level}_1"], key
+
+    @property
+    def normalizes_content(self):
+        """Whether its transform normalizes contents, so that their statistics can be given."""
+        return TRANSFORMS[self.architecture["transform"]].normalizes_content
 
     def prepare_style(self, style, seed=0, mask=None):
         """The Style of an image.

@@ -181,11 +181,13 @@ def test_a_network_of_vggs_own_encoder_takes_its_features_from_the_losses(rng, v
     np.testing.assert_allclose(image.numpy(), network(data["content"], data["style"]).numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "configs").rglob("*.yaml")))
+CONFIGURATIONS = sorted(str(path.relative_to(ROOT / "configs")) for path in (ROOT / "configs").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_each_configuration_trains(rng, vgg, name):
     """One step at a sixteenth of the width: every loss is finite and every trained parameter moves towards less."""
-    (path,) = (ROOT / "configs").rglob(f"{name}.yaml")
-    config = load_config(path, ["model.width=0.0625"])
+    config = load_config(ROOT / "configs" / name, ["model.width=0.0625"])
     model = config.model
     network = AdaAttNNetwork(**architecture(model))
     initialize(network, model.init, model.identity_attention)
