@@ -506,12 +506,14 @@ class AdaAttN(nn.Layer):
         attentions: which kinds of attention it can be built with; empty where it has none.
         stacks_key: whether it takes the stacked key (eqs. 1 and 4), which is not computed for it otherwise.
         normalizes_content: whether it takes `content_statistics`.
+        skips: levels at which the decoder's features take the style's mean and std by AdaIN (Avatar-Net).
     """
 
     levels = (3, 4, 5)
     attentions = KINDS
     stacks_key = True
     normalizes_content = True
+    skips = ()
 
     def __init__(self, value_channels, key_channels, *, attention="softmax", num_style_points=None, eps=0.0):
         super().__init__()

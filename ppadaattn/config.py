@@ -40,7 +40,7 @@ class Model:
     attention: str = _option("softmax", choices=("softmax", "cosine"))
     conventions: str = _option("paper", choices=("paper", "release"))
     # AdaAttN, or a method that it is compared with (ppadaattn/baselines/).
-    transform: str = _option("adaattn", choices=("adaattn", "adain", "linear", "sanet"))
+    transform: str = _option("adaattn", choices=("adaattn", "adain", "avatarnet", "linear", "mast", "mccnet", "sanet"))
     shallow_features: bool = True
     # How a network begins that is not loaded. kaiming: normal, for ReLU (He et al. 2015). release: normal, std 0.02.
     init: str = _option("kaiming", choices=("kaiming", "release"))
@@ -177,7 +177,7 @@ class Range:
 
 @dataclass
 class Losses:
-    """The losses of `model.name: stylization`; the other two have one loss each, of weight 1."""
+    """The losses of `model.name: stylization`."""
 
     global_style: GlobalStyle = field(default_factory=GlobalStyle)
     local_feature: LocalFeature = field(default_factory=LocalFeature)
@@ -192,6 +192,23 @@ class Losses:
     disentangled_style: DisentangledStyle = field(default_factory=DisentangledStyle)
     total_variation: TotalVariation = field(default_factory=TotalVariation)
     range: Range = field(default_factory=Range)
+
+
+@dataclass
+class Reconstruction:
+    """The losses of `model.name: reconstruction`: a picture of a picture's own features is to be that picture.
+
+    Distillation has one loss a level, all of weight 1.
+    """
+
+    # How pixels are compared: mean absolute difference, or mean square.
+    distance: str = _option("l1", choices=("l1", "mse"))
+    weight: float = _option(1.0, least=0)
+    # Weight of the mean squared difference of features of VGG-19 (Avatar-Net's perceptual loss), and its levels.
+    perceptual: float = _option(0.0, least=0)
+    perceptual_levels: List[int] = _option([1, 2, 3, 4])
+    # Weight of the mean absolute difference of neighbouring pixels (Avatar-Net).
+    total_variation: float = _option(0.0, least=0)
 
 
 @dataclass
@@ -306,6 +323,7 @@ class Config:
     enable_visualdl: bool = False
     model: Model = field(default_factory=Model)
     losses: Losses = field(default_factory=Losses)
+    reconstruction: Reconstruction = field(default_factory=Reconstruction)
     dataset: Dataset = field(default_factory=Dataset)
     optimizer: Optimizer = field(default_factory=Optimizer)
     lr_scheduler: Schedule = field(default_factory=Schedule)

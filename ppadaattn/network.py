@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ppadaattn import baselines
 from ppadaattn.attention import KINDS, AdaAttN, channel_statistics, mix, stacked_key
+from ppadaattn.baselines.adain import AdaIN
 from ppadaattn.errors import InputError, note
 from ppadaattn.regions import colour_name, level_labels, partner, region_points, split_mask
 from ppadaattn.vgg import Encoder, ReflectionConv2D, feature_size, scaled_channels
@@ -164,11 +165,12 @@ class Decoder(nn.Layer):
         self.stage2 = _convolutions(c2, c2, c1)
         self.stage1 = _convolutions(c1, c1, 3)
 
-    def forward(self, embedded):
+    def forward(self, embedded, skips=None):
         """The image of embedded features.
 
         Args:
             embedded: {level: F_cs, float [B, C, H_x, W_x]}.
+            skips: {level: what is done with the features before the last convolution of that level}.
 
         Returns:
             float [B, 3, H', W'], RGB, not clipped; H' >= H, W' >= W: up to 4 * H_3 (8 * H_4 without level 3), to be
@@ -181,14 +183,14 @@ class Decoder(nn.Layer):
         if max(embedded) > 3:
             x = _upsample(F.relu_(self.stage4(x)), embedded.get(3))
             x = paddle.concat([x, embedded[3]], 1) if 3 in embedded else x
-        for convolution in self.stage3:
-            x = F.relu_(convolution(x))
-        x = _upsample(x)
-        for convolution in self.stage2:
-            x = F.relu_(convolution(x))
-        x = _upsample(x)
-        first, last = self.stage1
-        return last(F.relu_(first(x)))
+        skips = skips or {}
+        for level, stage in ((3, self.stage3), (2, self.stage2), (1, self.stage1)):
+            *convolutions, last = stage
+            for convolution in convolutions:
+                x = F.relu_(convolution(x))
+            x = last(skips[level](x) if level in skips else x)
+            x = _upsample(F.relu_(x)) if level > 1 else x
+        return x
 
 
 def _convolutions(*channels):
@@ -270,14 +272,17 @@ class AdaAttNNetwork(nn.Layer):
                 eps=self.conventions.eps,
             )
             self.add_sublayer(f"adaattn{level}", layer)
+        self.skips = kind.skips
+        for level in self.skips:
+            self.add_sublayer(f"adaattn{level}", AdaIN(channels[level]))
         self.decoder = Decoder(width, levels, self.conventions.merge_relu)
 
     def attention_inputs(self, features):
         """(level, transform of that level, F^x, Norm(F^{1:x})) for each level, from the encoder's features.
 
-        The key is None for a transform that takes none.
+        The key is None for a transform that takes none. Levels of skip connections come first.
         """
-        for level in self.levels:
+        for level in (*self.skips, *self.levels):
             layer = getattr(self, f"adaattn{level}")
             key = None
             if layer.stacks_key:
@@ -316,13 +321,33 @@ class AdaAttNNetwork(nn.Layer):
 
     def embed(self, features, style, content_statistics=None):
         """{level: F_cs} (eq. 2) from the encoder's features of a content and a Style of this network."""
-        if tuple(style.states) != self.levels:
-            raise ValueError(f"the style is for levels {list(style.states)}, this network has {list(self.levels)}")
+        levels = (*self.skips, *self.levels)
+        if tuple(style.states) != levels:
+            raise ValueError(f"the style is for levels {list(style.states)}, this network has {list(levels)}")
         inputs = self.attention_inputs(features)
         given = content_statistics or {}
         return {
-            level: layer(feature, key, style.states[level], given.get(level)) for level, layer, feature, key in inputs
+            level: layer(feature, key, style.states[level], given.get(level))
+            for level, layer, feature, key in inputs
+            if level in self.levels
         }
+
+    def decode(self, embedded, features, style):
+        """The picture of {level: F_cs}, at the size of the content; `features` are the content's.
+
+        The style is for skip connections alone: without them it can be None.
+        """
+
+        def skip(level):
+            layer, like = getattr(self, f"adaattn{level}"), features[f"relu{level}_1"]
+            return lambda feature: layer(_crop(feature, like), None, style.states[level])
+
+        return _crop(self.decoder(embedded, {level: skip(level) for level in self.skips}), features["relu1_1"])
+
+    def reconstruct(self, features):
+        """The picture that the decoder makes of a picture's own features."""
+        style = self.prepare_style_features(features) if self.skips else None
+        return self.decode({level: features[f"relu{level}_1"] for level in self.levels}, features, style)
 
     def stylize(self, content, style, **options):
         """Eq. 3 with a prepared style: stylized image, float [B, 3, H, W], RGB, not clipped.
@@ -349,8 +374,7 @@ class AdaAttNNetwork(nn.Layer):
             own = self.prepare_style_features(features)
             own.fingerprint = style.fingerprint
             style = Style.mix([style, own], [strength, 1 - strength])
-        embedded = self.embed(features, style, content_statistics)
-        return _crop(self.decoder(embedded), features["relu1_1"])
+        return self.decode(self.embed(features, style, content_statistics), features, style)
 
     def forward(self, content, style, seed=0):
         """As `stylize`, with a style image: float [B or 1, 3, H, W], RGB in [0, 1], of any size; `seed` as above."""

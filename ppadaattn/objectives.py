@@ -13,6 +13,7 @@ import functools
 import typing
 
 from ppadaattn import losses
+from ppadaattn.config import Reconstruction as ReconstructionConfig
 from ppadaattn.errors import InputError, nearest
 from ppadaattn.vgg import ReflectionConv2D, scaled_channels
 
@@ -264,22 +265,34 @@ class Distillation(ImageObjective):
 
 
 class Reconstruction(ImageObjective):
-    """The decoder learns to invert the encoder's features, a start from which stylization is found sooner.
+    """The decoder learns to invert the encoder's features: a start from which stylization is found sooner, and all of
+    the training of Avatar-Net.
 
-    The loss is the mean absolute difference of pixels.
+    Args:
+        config: Reconstruction, of the configuration.
     """
 
-    def __init__(self, network, vgg):
+    def __init__(self, network, vgg, config=None):
         super().__init__(network, vgg)
         self.train_only(network.decoder)
-        self.weights = {"reconstruction": 1.0}
+        self.config = config or ReconstructionConfig()
+        weights = self.config.weight, self.config.perceptual, self.config.total_variation
+        names = "reconstruction", "perceptual", "total_variation"
+        self.weights = {name: weight for name, weight in zip(names, weights) if weight}
 
     def compare(self, image):
         with paddle.no_grad():
             features = self.network.encoder(image)
-        result = self.network.decoder({level: features[f"relu{level}_1"] for level in self.network.levels})
-        result = result[:, :, : image.shape[2], : image.shape[3]]
-        return {"reconstruction": F.l1_loss(result, image)}, result
+        result = self.network.reconstruct(features)
+        distance = {"l1": F.l1_loss, "mse": F.mse_loss}[self.config.distance]
+        computed = {
+            "reconstruction": lambda: distance(result, image),
+            "perceptual": lambda: losses.content_loss(
+                self.vgg(result), self.vgg(image), levels=self.config.perceptual_levels
+            ),
+            "total_variation": lambda: losses.total_variation_loss(result),
+        }
+        return {name: computed[name]() for name in self.weights}, result
 
 
 def build_objective(config, network, vgg):
@@ -289,8 +302,10 @@ def build_objective(config, network, vgg):
     """
     if config.model.name == "stylization":
         objective = Stylization(network, vgg, config.losses, config.model.train_encoder)
+    elif config.model.name == "reconstruction":
+        objective = Reconstruction(network, vgg, config.reconstruction)
     else:
-        objective = {"distillation": Distillation, "reconstruction": Reconstruction}[config.model.name](network, vgg)
+        objective = Distillation(network, vgg)
     for prefix in config.model.freeze:
         parameters = [parameter for name, parameter in network.named_parameters() if name.startswith(prefix)]
         if not parameters:

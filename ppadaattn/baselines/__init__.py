@@ -4,7 +4,17 @@ They share the network's encoder and decoder, its preparation of styles and its 
 """
 
 from ppadaattn.baselines.adain import AdaIN
+from ppadaattn.baselines.avatarnet import AvatarNet
 from ppadaattn.baselines.linear import Linear
+from ppadaattn.baselines.mast import MAST
+from ppadaattn.baselines.mccnet import MCCNet
 from ppadaattn.baselines.sanet import SANet
 
-TRANSFORMS = {"adain": AdaIN, "linear": Linear, "sanet": SANet}
+TRANSFORMS = {
+    "adain": AdaIN,
+    "avatarnet": AvatarNet,
+    "linear": Linear,
+    "mast": MAST,
+    "mccnet": MCCNet,
+    "sanet": SANet,
+}

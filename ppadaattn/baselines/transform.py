@@ -31,6 +31,7 @@ class FeatureTransform(nn.Layer):
     attentions = ()
     stacks_key = False
     normalizes_content = False
+    skips = ()
 
     def __init__(self, channels, key_channels=None, **options):
         super().__init__()
