@@ -157,8 +157,8 @@ def _load(network, config):
     present = {name: weights[name] for name in taken if name in weights}
     set_weights(network, {**{name: own[name] for name in known if name not in taken}, **present}, path)
     anew = sorted({name.split(".")[0] for name in known if name not in taken})
-    layers = sorted({name.split(".")[0] for name in taken})
-    return f"{config.load}: taken: {', '.join(layers)}; begins anew: {', '.join(anew) or 'nothing'}"
+    layers = ", ".join(part.rstrip(".") for part in parts)
+    return f"{config.load}: taken: {layers}; begins anew: {', '.join(anew) or 'nothing'}"
 
 
 def architecture(model):

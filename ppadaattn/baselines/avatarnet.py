@@ -33,21 +33,18 @@ class AvatarNet(FeatureTransform):
 
     @paddle.no_grad()
     def prepare_style(self, style, style_key=None, seed=0, points=None):
-        mean, whiten, colour = whitening(
-            style.flatten(2) if points is None else style.flatten(2).index_select(points, -1)
-        )
-        whitened = paddle.matmul(whiten, style.flatten(2) - mean).reshape(style.shape)
-        centres = paddle.arange(style.shape[2] * style.shape[3]) if points is None else points
+        flat = style.flatten(2)
+        centres = paddle.arange(flat.shape[-1]) if points is None else points
+        mean, whiten, colour = whitening(flat.index_select(centres, -1))
+        whitened = paddle.matmul(whiten, flat - mean).reshape(style.shape)
         return Tensors(mean=mean.unsqueeze(-1), colour=colour, whitened=whitened, centres=centres.unsqueeze(0))
 
     @paddle.no_grad()
     def transfer(self, content, state):
         mean, whiten, _ = whitening(content.flatten(2))
         whitened = paddle.matmul(whiten, content.flatten(2) - mean).reshape(content.shape)
-        styles = list(state["whitened"]) * (len(whitened) // state.batch)
-        decorated = paddle.stack(
-            [swap_patches(one, style, state["centres"][0]) for one, style in zip(whitened, styles)]
-        )
+        styles, centres = list(state["whitened"]) * (len(whitened) // state.batch), state["centres"][0]
+        decorated = paddle.stack([swap_patches(own, style, centres) for own, style in zip(whitened, styles)])
         coloured = paddle.matmul(state["colour"], decorated.flatten(2)).reshape(content.shape)
         return coloured + state["mean"]
 

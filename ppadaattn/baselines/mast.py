@@ -6,8 +6,8 @@ Two self-adaptations free the content and the style from what is not theirs, and
     F_ss = F_s + out(softmax(f(F_s) g(F_s)^T)^T h(Norm(F_s)))            style: attention of channels to channels
     F_cs = F_cc + out(h(F_ss) softmax(f(Norm(F_cc))^T g(Norm(F_ss)))^T)  co-adaptation        (their section 3)
 
-each with convolutions f, g, h and out of its own. Left open there, and taken from the authors' code: what is normalized,
-the 1x1 convolution after each attention, and that nothing is divided in a softmax.
+each with convolutions f, g, h and out of its own. Left open there, and taken from the authors' code: what is
+normalized, the 1x1 convolution after each attention, and that nothing is divided in a softmax.
 """
 
 from ppadaattn.attention import near_identity, normalize, style_state

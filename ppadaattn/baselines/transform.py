@@ -82,10 +82,10 @@ class FeatureState(StyleState):
 
 
 class Tensors(FeatureState, saved_as="tensors"):
-    """A few tensors [B, ...], by name: `state["mean"]`. The first has the channels of the features.
+    """A few tensors by name: `state["mean"]`. The first is [B, C, ...], with the channels of the features.
 
     Args:
-        tensors: {name: float tensor}.
+        tensors: {name: tensor}.
     """
 
     kind = "tensors"
@@ -126,7 +126,7 @@ class Statistics(Tensors, saved_as="statistics"):
         return cls(mean=mean.unsqueeze(-1), variance=variance.unsqueeze(-1), count=paddle.full([1, 1], float(count)))
 
     def _beside(self, other):
-        first, second = float(self["count"]), float(other["count"])
+        first, second = self["count"].item(), other["count"].item()
         count = first + second
         shift = other["mean"] - self["mean"]
         squares = self["variance"] * max(first - 1, 0) + other["variance"] * max(second - 1, 0)
