@@ -249,6 +249,11 @@ class AdaAttNNetwork(nn.Layer):
             raise ValueError(f"the transform {transform} has no {attention} attention; leave attention at softmax")
         if not shallow_features and not kind.stacks_key:
             raise ValueError(f"the transform {transform} stacks no shallow features; leave shallow_features at true")
+        if set(levels) & set(kind.skips):
+            raise ValueError(
+                f"the transform {transform} leaves levels {list(kind.skips)} to the decoder; levels must be others, "
+                f"such as {list(kind.levels)}; got {list(levels)}"
+            )
         self.architecture = {
             "width": float(width),
             "levels": list(levels),

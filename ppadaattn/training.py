@@ -44,7 +44,7 @@ def train(config, name, resume=None, evaluate_only=False):
     resume = newest_checkpoint(resume) if resume else None
     folder = resume.parent if resume else _new_folder(config.output_dir, name)
     check_writable(folder, folder=True)
-    network, vgg, loaded = _networks(config)
+    network, vgg, loaded = _networks(config, goes_on=resume is not None)
     objective = build_objective(config, network, vgg)
     held_out = _held_out(config.dataset.test, objective.frames, required=evaluate_only)
     samples = None if evaluate_only else Samples(config.dataset.train, objective.frames, config.seed)
@@ -109,18 +109,21 @@ def _prepare(objective, samples, config, logger):
     objective.prepare(probe)
 
 
-def _networks(config):
-    """The network to train, with its first weights, the frozen VGG-19, and what was loaded, in words ('' for all)."""
+def _networks(config, goes_on=False):
+    """The network to train, with its first weights, the frozen VGG-19, and what was loaded, in words ('' for all).
+
+    A run that goes on has all weights in its checkpoint, and needs none to load.
+    """
     model = config.model
     paddle.seed(config.seed)
     network = build_network("the configuration", architecture(model))
     vgg = vgg19(vgg19_file(config.encoder_weights))
-    if model.width != 1 and model.name != "distillation" and not config.load:
+    if model.width != 1 and model.name != "distillation" and not config.load and not goes_on:
         raise InputError(
             f"a network of width {model.width} needs trained weights of its encoder to begin with: --load a model of "
             "that width (adaattn_lite_image has 0.25), or the weights of configs/distill_lite.yaml"
         )
-    if config.load_only is not None and not config.load:
+    if config.load_only is not None and not config.load and not goes_on:
         raise InputError("load_only says what is taken from `load`, which is not set; set it, or leave load_only out")
     if config.load:
         return network, vgg, _load(network, config)
@@ -194,8 +197,9 @@ def _about(config, samples):
     if samples is None:
         return ""
     data, model = config.dataset.train, config.model
+    transform = f"{model.attention} attention" if model.transform == "adaattn" else model.transform
     return (
-        f"{model.name}, {model.attention} attention, from {config.load or 'first weights'}, seed {config.seed}, "
+        f"{model.name}, {transform}, from {config.load or 'first weights'}, seed {config.seed}, "
         f"{len(samples.contents)} contents and {len(samples.styles)} styles, batches of {data.batch_size} crops "
         f"{data.crop_size} x {data.crop_size}."
     )

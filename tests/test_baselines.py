@@ -412,6 +412,10 @@ def test_the_hourglass_gives_features_the_styles_statistics(rng):
             "linear stacks no shallow features; leave",
         ),
         ({"transform": "adain", "levels": [5]}, "5 only with 4"),
+        (
+            {"transform": "avatarnet", "levels": [3]},
+            r"leaves levels \[1, 2, 3\] to the decoder; .* as \[4\]",
+        ),
     ],
 )
 def test_options_without_meaning_are_refused(options, sentence):

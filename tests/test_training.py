@@ -761,6 +761,9 @@ def test_encoder_and_decoder_serve_another_transform(configure, capsys):
     for name, tensor in checkpoint.load_network(second / "iter_1_weight.pdparams").state_dict().items():
         if not name.startswith("adaattn4"):
             np.testing.assert_array_equal(tensor.numpy(), decoded[name].numpy(), err_msg=name)
+    further = ("model.transform=linear", "total_iters=2", "load=null", "validate.interval=0")
+    train(configure(*once, *further, "model.freeze=[decoder]"), "second", resume=second)
+    assert (second / "iter_2_weight.pdparams").exists(), "what goes on needs nothing to load"
 
 
 @pytest.mark.parametrize(
