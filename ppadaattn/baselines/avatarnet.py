@@ -107,12 +107,8 @@ def _best_matches(content, style, centres, patch):
         band = content[:, top : top + count + patch - 1].reshape([channels, -1])
         products = paddle.matmul(band, flat, transpose_x=True)
         products = products.reshape([count + patch - 1, content.shape[2], *style.shape[1:]])
-        scores = sum(
-            products[
-                down : down + count, right : right + width, down : down + style_height, right : right + style_width
-            ]
-            for down, right in np.ndindex(patch, patch)
-        )
+        down = sum(products[d : d + count, :, d : d + style_height] for d in range(patch))
+        scores = sum(down[:, d : d + width, :, d : d + style_width] for d in range(patch))
         scores = scores.reshape([count * width, -1]).index_select(centres, -1) * scale
         yield centres.index_select(scores.argmax(-1))
 
