@@ -165,15 +165,24 @@ def style_state(key, value, kind="softmax", *, eps=0.0, num_style_points=None, s
     return CosineState.from_points(key, value, eps)
 
 
+_SAVED_AS = {}  # the classes of states that can be saved, by the names that their files have for them
+
+
 class StyleState:
     """Statistics of one style, ready for queries.
 
     `a + b` puts two styles side by side, as if their points had been in one picture (section 4.5, concatenation);
     `mix` interpolates (section 4.5, averaged M and S); `state_dict` and `state_from_dict` save and restore.
+
+    A subclass that can be saved says under which name: `class SoftmaxState(StyleState, saved_as="softmax")`.
     """
 
     kind = None
     eps = None  # of cosine attention
+
+    def __init_subclass__(cls, saved_as=None):
+        if saved_as:
+            _SAVED_AS[saved_as] = cls
 
     def statistics(self, query):
         """Mean and std, each [B, C, N_c], for a query [B, D, N_c]."""
@@ -202,6 +211,16 @@ class StyleState:
         """E[V'] and E[V'^2] under the attention of each query, each [B, C, N_c]."""
         raise NotImplementedError
 
+    @staticmethod
+    def mixture(states, weights):
+        """The state between states of this class; see `mix`."""
+        return MixedState(states, weights)
+
+    @staticmethod
+    def in_regions(states, labels):
+        """The state of a content in regions, each with a state of this class; see `RegionState`."""
+        return RegionState(states, labels)
+
     def __add__(self, other):
         if type(other) is not type(self) or self.kind is None:
             raise TypeError(
@@ -213,7 +232,7 @@ class StyleState:
         return self._beside(other)
 
 
-class SoftmaxState(StyleState):
+class SoftmaxState(StyleState, saved_as="softmax"):
     """Keys and centred values of a style: softmax attention (eq. 5) needs all of them.
 
     Attributes:
@@ -256,7 +275,7 @@ class SoftmaxState(StyleState):
         return cls(*(paddle.to_tensor(saved[name]) for name in ("key", "value", "centre")))
 
 
-class CosineState(StyleState):
+class CosineState(StyleState, saved_as="cosine"):
     """A few small sums over a style's points: all that cosine attention (eq. 12) needs.
 
     With unit vectors q and k_j the scores S_j = q . k_j + 1 are linear in q, so that for any z_j
@@ -321,7 +340,7 @@ class CosineState(StyleState):
         return cls(*tensors, saved["count"], saved["eps"])
 
 
-class MixedState(StyleState):
+class MixedState(StyleState, saved_as="mixed"):
     """Interpolation between styles: M and S are the weighted averages of theirs (section 4.5, figure 8)."""
 
     def __init__(self, states, weights):
@@ -357,7 +376,7 @@ def mix(states, weights=None):
         )
     _check_alike(states)
     kept = [(state, weight) for state, weight in zip(states, (weights / weights.sum()).tolist()) if weight > 0]
-    return kept[0][0] if len(kept) == 1 else MixedState(*zip(*kept))
+    return kept[0][0] if len(kept) == 1 else states[0].mixture(*zip(*kept))
 
 
 class RegionState(StyleState):
@@ -388,8 +407,7 @@ class RegionState(StyleState):
 
 def state_from_dict(saved):
     """The state whose `state_dict` is `saved`."""
-    classes = {"softmax": SoftmaxState, "cosine": CosineState, "mixed": MixedState}
-    return classes[saved["kind"]].from_dict(saved)
+    return _SAVED_AS[saved["kind"]].from_dict(saved)
 
 
 class _SoftmaxAverage(PyLayer):
@@ -480,7 +498,22 @@ class AdaAttN(nn.Layer):
         attention: 'softmax' or 'cosine'.
         num_style_points: at most so many style points, drawn at random, are used; None for all (the paper).
         eps: as in `attention_statistics`.
+
+    What the network asks of a transform, here and in `ppadaattn.baselines`:
+
+    Attributes:
+        levels: those of its paper.
+        attentions: which kinds of attention it can be built with; empty where it has none.
+        stacks_key: whether it takes the stacked key (eqs. 1 and 4), which is not computed for it otherwise.
+        normalizes_content: whether it takes `content_statistics`.
+        skips: levels at which the decoder's features take the style's mean and std by AdaIN (Avatar-Net).
     """
+
+    levels = (3, 4, 5)
+    attentions = KINDS
+    stacks_key = True
+    normalizes_content = True
+    skips = ()
 
     def __init__(self, value_channels, key_channels, *, attention="softmax", num_style_points=None, eps=0.0):
         super().__init__()
@@ -501,6 +534,11 @@ class AdaAttN(nn.Layer):
             key, value = key.index_select(points, -1), value.index_select(points, -1)
         return style_state(key, value, self.attention, eps=self.eps, num_style_points=self.num_style_points, seed=seed)
 
+    def begin_near_identity(self):
+        """f, g and h near the identity, where AdaAttN is nearly the parameter-free AdaAttN* of eq. 11."""
+        for layer in (self.f, self.g, self.h):
+            near_identity(layer)
+
     def forward(self, content, content_key, state, content_statistics=None):
         """F_cs [B, C, H, W] (eq. 8) of a content feature, its stacked key [B, D, H, W] and a style's state.
 
@@ -510,19 +548,9 @@ class AdaAttN(nn.Layer):
         return modulate(content, mean, std, content_statistics)
 
 
-class SANet(AdaAttN):
-    """The style-attentional network (Park & Lee, CVPR 2019) in AdaAttN's place, for the ablation of figure 11.
-
-    The attention-weighted mean is not the target of a normalization but is itself, through a 1x1 convolution, added to
-    the content: F_cs = F_c + out(M) (figure 3b). Arguments as in AdaAttN.
-    """
-
-    def __init__(self, value_channels, key_channels, **options):
-        super().__init__(value_channels, key_channels, **options)
-        self.out = nn.Conv2D(value_channels, value_channels, 1)
-
-    def forward(self, content, content_key, state, content_statistics=None):
-        if content_statistics is not None:
-            raise ValueError("SANet does not normalize what it adds to: it has no use for content statistics")
-        mean, _ = state.statistics(self.f(content_key).flatten(2))
-        return content + self.out(mean.reshape(content.shape))
+@paddle.no_grad()
+def near_identity(layer):
+    """A 1x1 convolution begins as the identity and a little noise."""
+    nn.initializer.Normal(std=0.01)(layer.weight)
+    identity = paddle.eye(*layer.weight.shape[:2]).reshape(layer.weight.shape)
+    layer.weight.set_value(layer.weight + identity)

@@ -35,14 +35,17 @@ class Model:
     # features. reconstruction: its decoder learns to invert the encoder.
     name: str = _option("stylization", choices=("stylization", "distillation", "reconstruction"))
     width: float = _option(1.0, above=0)
-    levels: List[int] = _option([3, 4, 5])
+    # null: those of the transform's own paper; of AdaAttN 3, 4 and 5.
+    levels: Optional[List[int]] = None
     attention: str = _option("softmax", choices=("softmax", "cosine"))
     conventions: str = _option("paper", choices=("paper", "release"))
-    transform: str = _option("adaattn", choices=("adaattn", "sanet"))
+    # AdaAttN, or a method that it is compared with (ppadaattn/baselines/).
+    transform: str = _option("adaattn", choices=("adaattn", "adain", "avatarnet", "linear", "mast", "mccnet", "sanet"))
     shallow_features: bool = True
     # How a network begins that is not loaded. kaiming: normal, for ReLU (He et al. 2015). release: normal, std 0.02.
     init: str = _option("kaiming", choices=("kaiming", "release"))
-    # f, g and h near the identity, where AdaAttN begins as the parameter-free AdaAttN* of eq. 11.
+    # f, g and h near the identity, where AdaAttN begins as the parameter-free AdaAttN* of eq. 11; other transforms
+    # likewise as nearly nothing but their formula.
     identity_attention: bool = False
     # Whether the network's encoder is trained too (distillation always trains it).
     train_encoder: bool = False
@@ -91,6 +94,78 @@ class Content:
     levels: List[int] = _option([3, 4, 5])
     distance: str = _option("mse", choices=("mse", "l2"))
     shares: Dict[int, float] = _option({})
+    # Compare Norm(F) instead of F, as SANet, MAST and MCCNet do.
+    normalized: bool = False
+
+
+@dataclass
+class AdaINContent:
+    """AdaIN's content loss: distance to its output t."""
+
+    weight: float = _option(0.0, least=0)
+    levels: List[int] = _option([4])
+    distance: str = _option("mse", choices=("mse", "l2"))
+    shares: Dict[int, float] = _option({})
+
+
+@dataclass
+class GramStyle:
+    """Linear's style loss: Gram matrices and channel means, squared distances summed."""
+
+    weight: float = _option(0.0, least=0)
+    levels: List[int] = _option([1, 2, 3, 4])
+    shares: Dict[int, float] = _option({})
+
+
+@dataclass
+class IdentityPixels:
+    """SANet's first identity loss: contents and styles painted in their own style stay themselves."""
+
+    weight: float = _option(0.0, least=0)
+
+
+@dataclass
+class IdentityFeatures:
+    """SANet's second identity loss: the same on features."""
+
+    weight: float = _option(0.0, least=0)
+    levels: List[int] = _option([1, 2, 3, 4, 5])
+    shares: Dict[int, float] = _option({})
+
+
+@dataclass
+class Illumination:
+    """MCCNet's illumination loss: noise on the content changes nothing."""
+
+    weight: float = _option(0.0, least=0)
+    # The noise is normal; its std is drawn for each batch between these.
+    least_noise: float = _option(0.01, least=0)
+    most_noise: float = _option(0.02, least=0)
+
+
+@dataclass
+class DisentangledContent:
+    """MAST's disentanglement loss of contents: one content in the styles of a batch has one content."""
+
+    weight: float = _option(0.0, least=0)
+    levels: List[int] = _option([4, 5])
+    shares: Dict[int, float] = _option({})
+
+
+@dataclass
+class DisentangledStyle:
+    """MAST's disentanglement loss of styles: the contents of a batch in one style have one style."""
+
+    weight: float = _option(0.0, least=0)
+    levels: List[int] = _option([1, 2, 3, 4, 5])
+    shares: Dict[int, float] = _option({})
+
+
+@dataclass
+class TotalVariation:
+    """Mean absolute difference of neighbouring pixels."""
+
+    weight: float = _option(0.0, least=0)
 
 
 @dataclass
@@ -102,13 +177,38 @@ class Range:
 
 @dataclass
 class Losses:
-    """The losses of `model.name: stylization`; the other two have one loss each, of weight 1."""
+    """The losses of `model.name: stylization`."""
 
     global_style: GlobalStyle = field(default_factory=GlobalStyle)
     local_feature: LocalFeature = field(default_factory=LocalFeature)
     image_similarity: ImageSimilarity = field(default_factory=ImageSimilarity)
     content: Content = field(default_factory=Content)
+    adain_content: AdaINContent = field(default_factory=AdaINContent)
+    gram_style: GramStyle = field(default_factory=GramStyle)
+    identity_pixels: IdentityPixels = field(default_factory=IdentityPixels)
+    identity_features: IdentityFeatures = field(default_factory=IdentityFeatures)
+    illumination: Illumination = field(default_factory=Illumination)
+    disentangled_content: DisentangledContent = field(default_factory=DisentangledContent)
+    disentangled_style: DisentangledStyle = field(default_factory=DisentangledStyle)
+    total_variation: TotalVariation = field(default_factory=TotalVariation)
     range: Range = field(default_factory=Range)
+
+
+@dataclass
+class Reconstruction:
+    """The losses of `model.name: reconstruction`: a picture of a picture's own features is to be that picture.
+
+    Distillation has one loss a level, all of weight 1.
+    """
+
+    # How pixels are compared: mean absolute difference, or mean square.
+    distance: str = _option("l1", choices=("l1", "mse"))
+    weight: float = _option(1.0, least=0)
+    # Weight of the mean squared difference of features of VGG-19 (Avatar-Net's perceptual loss), and its levels.
+    perceptual: float = _option(0.0, least=0)
+    perceptual_levels: List[int] = _option([1, 2, 3, 4])
+    # Weight of the mean absolute difference of neighbouring pixels (Avatar-Net).
+    total_variation: float = _option(0.0, least=0)
 
 
 @dataclass
@@ -208,6 +308,9 @@ class Config:
     output_dir: str = "output_dir"
     # Begin with these weights: a name of the model zoo or a weights file, of any attention. null: from the start.
     load: Optional[str] = None
+    # Layers of the network that are taken from there, by the beginning of their names (such as encoder); the others
+    # begin anew. null: all of them; into a network with another transform, encoder and decoder.
+    load_only: Optional[List[str]] = None
     # VGG-19 for the losses (and for the encoder of a network of width 1): .npz or .pdparams. null: from the cache,
     # where it is downloaded to.
     encoder_weights: Optional[str] = None
@@ -220,6 +323,7 @@ class Config:
     enable_visualdl: bool = False
     model: Model = field(default_factory=Model)
     losses: Losses = field(default_factory=Losses)
+    reconstruction: Reconstruction = field(default_factory=Reconstruction)
     dataset: Dataset = field(default_factory=Dataset)
     optimizer: Optimizer = field(default_factory=Optimizer)
     lr_scheduler: Schedule = field(default_factory=Schedule)

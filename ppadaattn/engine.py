@@ -41,6 +41,8 @@ def make_engine(name, network):
         return None
     if not on_cpu:
         raise InputError(f"the engine onnxruntime runs on the CPU; the device is {paddle.device.get_device()}")
+    if network.architecture["transform"] != "adaattn":
+        raise InputError(f"the engine onnxruntime runs AdaAttN; this model is {network.architecture['transform']}")
     return OnnxEngine(network)
 
 

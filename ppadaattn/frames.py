@@ -73,8 +73,9 @@ class FramePainter:
         for name, share in (("smooth_statistics", smooth_statistics), ("flow_blend", flow_blend)):
             if not 0 <= share < 1:
                 raise InputError(f"{name} is a share, 0 (off) or more and below 1; got {share}")
-        if smooth_statistics and stylizer.network.architecture["transform"] != "adaattn":
-            raise InputError("smooth_statistics needs a model with AdaAttN: SANet does not normalize contents")
+        if smooth_statistics and not stylizer.network.normalizes_content:
+            transform = stylizer.network.architecture["transform"]
+            raise InputError(f"smooth_statistics needs a model that normalizes contents; {transform} does not")
         if flow_blend:
             opencv()
         self.stylizer, self.style = stylizer, style

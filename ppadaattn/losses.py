@@ -1,4 +1,5 @@
-"""The losses of the paper (section 3.3, 3.4 and 4.3): features in, scalars out, no network inside.
+"""The losses of the paper (section 3.3, 3.4 and 4.3) and of the methods that it compares with: features in, scalars
+out, no network inside.
 
 Features are those of the loss network (VGG-19), as `Encoder` gives them: {'relu1_1': [B, C1, H1, W1], ...}. Each loss
 is a float tensor without axes, to be weighted outside (eq. 9: 10 L_gs + 3 L_lf, and + 100 L_is for video).
@@ -14,10 +15,13 @@ from ppadaattn.attention import (
     TILE_NUMBERS,
     channel_statistics,
     modulate,
+    normalize,
     stacked_key,
     style_state,
     unit_points,
 )
+from ppadaattn.baselines.adain import adain
+from ppadaattn.baselines.transform import Statistics
 
 import paddle
 from paddle.autograd import PyLayer
@@ -72,12 +76,20 @@ def adaattn_star(
     return modulate(content[f"relu{level}_1"], *state.statistics(query))
 
 
-def content_loss(stylized, content, *, levels=(3, 4, 5), distance="mse", shares=None):
+def content_loss(stylized, content, *, levels=(3, 4, 5), distance="mse", shares=None, normalized=False):
     """L_c of the ablation (section 4.3): distance to the content's own features.
 
     The paper does not say at which layers; these are those of L_lf, which it replaces.
+
+    Args:
+        normalized: compare Norm(F) instead of F, as SANet, MAST and MCCNet do.
     """
-    return _sum_over_levels(lambda name: _distance(stylized[name], content[name].detach(), distance), levels, shares)
+    norm = normalize if normalized else lambda feature: feature
+
+    def term(name):
+        return _distance(norm(stylized[name]), norm(content[name]).detach(), distance)
+
+    return _sum_over_levels(term, levels, shares)
 
 
 def image_similarity_loss(contents, stylized, *, levels=(2, 3, 4), reading="printed", shares=None):
@@ -99,6 +111,94 @@ def image_similarity_loss(contents, stylized, *, levels=(2, 3, 4), reading="prin
         return loss * points[0].shape[-1] if reading == "size_independent" else loss
 
     return _sum_over_levels(term, levels, shares)
+
+
+def adain_content_loss(stylized, content, style, *, levels=(4,), distance="mse", shares=None):
+    """The content loss of AdaIN (Huang & Belongie 2017, eq. 12): distance to AdaIN's output t, without gradient to it.
+
+    t is made of the features given, those of the loss network: for a network whose encoder is VGG-19 that is the t
+    which its decoder gets.
+    """
+
+    def term(name):
+        target = adain(content[name], Statistics.of(style[name]))
+        return _distance(stylized[name], target.detach(), distance)
+
+    return _sum_over_levels(term, levels, shares)
+
+
+def gram_style_loss(stylized, style, *, levels=(1, 2, 3, 4), shares=None):
+    """The style loss of Linear (Li et al. 2019): squared distances, summed, of Gram matrices and of channel means.
+
+    The paper names Gram matrices; that they are divided by C * H * W and that the means are there too is from the
+    authors' code. Averaged over the batch.
+    """
+
+    def summed(first, second):
+        return (first - second.detach()).square().sum() / first.shape[0]
+
+    def term(name):
+        actual, target = stylized[name].flatten(2), style[name].flatten(2)
+        return summed(_gram(actual), _gram(target)) + summed(actual.mean(-1), target.mean(-1))
+
+    return _sum_over_levels(term, levels, shares)
+
+
+def _gram(points):
+    return paddle.matmul(points, points, transpose_y=True) / (points.shape[1] * points.shape[2])
+
+
+def identity_pixels_loss(painted, images):
+    """The first identity loss of SANet (Park & Lee 2019): pictures painted in their own style stay themselves.
+
+    Args:
+        painted, images: lists of float [B, 3, H, W]: contents and styles.
+    """
+    return sum((actual - image).square().mean() for actual, image in zip(painted, images))
+
+
+def identity_features_loss(painted, images, *, levels=(1, 2, 3, 4, 5), shares=None):
+    """The second identity loss of SANet: the same on features; lists of the features of `identity_pixels_loss`."""
+
+    def term(name):
+        return sum(_distance(actual[name], image[name].detach(), "mse") for actual, image in zip(painted, images))
+
+    return _sum_over_levels(term, levels, shares)
+
+
+def illumination_loss(image, image_of_noisy_content):
+    """The illumination loss of MCCNet (Deng et al. 2021): noise on the content changes nothing. Pictures, mean square.
+
+    The paper writes a norm; mean squares, as everywhere else there, are from the authors' code.
+    """
+    return (image - image_of_noisy_content).square().mean()
+
+
+def disentangled_content_loss(stylized, *, levels=(4, 5), shares=None):
+    """A disentanglement loss of MAST (Deng et al. 2020): one content in different styles has one content.
+
+    Args:
+        stylized: features of a batch of pictures of one content, each in another style.
+
+    The paper compares "different stylized results" and does not say how they are paired: here each picture with the
+    next of the batch, the last with the first. In a batch of one there is nothing to compare, and the loss is 0.
+    """
+    return content_loss(stylized, _next_in_batch(stylized), levels=levels, shares=shares, normalized=True)
+
+
+def disentangled_style_loss(stylized, *, levels=(1, 2, 3, 4, 5), shares=None):
+    """The other one: different contents in one style have one style; as `disentangled_content_loss`."""
+    return global_style_loss(stylized, _next_in_batch(stylized), levels=levels, shares=shares)
+
+
+def _next_in_batch(features):
+    return {name: paddle.roll(feature, -1, 0) for name, feature in features.items()}
+
+
+def total_variation_loss(image):
+    """Mean absolute difference of neighbouring pixels, the sum of both directions (Avatar-Net, MCCNet's code)."""
+    down = (image[:, :, 1:] - image[:, :, :-1]).abs().mean()
+    return down + (image[:, :, :, 1:] - image[:, :, :, :-1]).abs().mean()
 
 
 def range_loss(image):

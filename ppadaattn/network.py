@@ -1,9 +1,11 @@
-"""The whole network: encoder, AdaAttN at several levels, decoder (paper, section 3.1 and appendix A)."""
+"""The whole network: encoder, AdaAttN (or another transform) at several levels, decoder (section 3.1, appendix A)."""
 
 import numbers
 from dataclasses import dataclass
 
-from ppadaattn.attention import KINDS, AdaAttN, RegionState, SANet, channel_statistics, mix, stacked_key
+from ppadaattn import baselines
+from ppadaattn.attention import KINDS, AdaAttN, channel_statistics, mix, stacked_key
+from ppadaattn.baselines.adain import AdaIN
 from ppadaattn.errors import InputError, note
 from ppadaattn.regions import colour_name, level_labels, partner, region_points, split_mask
 from ppadaattn.vgg import Encoder, ReflectionConv2D, feature_size, scaled_channels
@@ -24,7 +26,7 @@ class Conventions:
 
 
 # The feature transforms that a network can be built of.
-TRANSFORMS = {"adaattn": AdaAttN, "sanet": SANet}
+TRANSFORMS = {"adaattn": AdaAttN, **baselines.TRANSFORMS}
 
 CONVENTIONS = {
     "paper": Conventions(resize="bilinear", merge_relu=True, num_style_points={}, eps=0.0),
@@ -33,7 +35,7 @@ CONVENTIONS = {
 
 
 class Style:
-    """What a network keeps of a style: one attention StyleState a level.
+    """What a network keeps of a style: one StyleState a level.
 
     `a + b` puts styles side by side, as if they were one picture; `Style.mix` interpolates between them. Where a style
     was prepared with a mask, `regions` are its parts: contents with a mask read each region from the part of the same
@@ -111,7 +113,7 @@ class Style:
         states = {}
         for level in self.states:
             cells = level_labels(labels, feature_size(mask.shape[:2], level), level)
-            states[level] = RegionState([part.states[level] for part in parts], cells)
+            states[level] = self.states[level].in_regions([part.states[level] for part in parts], cells)
         return Style(states, self.fingerprint)
 
 
@@ -163,11 +165,12 @@ class Decoder(nn.Layer):
         self.stage2 = _convolutions(c2, c2, c1)
         self.stage1 = _convolutions(c1, c1, 3)
 
-    def forward(self, embedded):
+    def forward(self, embedded, skips=None):
         """The image of embedded features.
 
         Args:
             embedded: {level: F_cs, float [B, C, H_x, W_x]}.
+            skips: {level: what is done with the features before the last convolution of that level}.
 
         Returns:
             float [B, 3, H', W'], RGB, not clipped; H' >= H, W' >= W: up to 4 * H_3 (8 * H_4 without level 3), to be
@@ -180,14 +183,14 @@ class Decoder(nn.Layer):
         if max(embedded) > 3:
             x = _upsample(F.relu_(self.stage4(x)), embedded.get(3))
             x = paddle.concat([x, embedded[3]], 1) if 3 in embedded else x
-        for convolution in self.stage3:
-            x = F.relu_(convolution(x))
-        x = _upsample(x)
-        for convolution in self.stage2:
-            x = F.relu_(convolution(x))
-        x = _upsample(x)
-        first, last = self.stage1
-        return last(F.relu_(first(x)))
+        skips = skips or {}
+        for level, stage in ((3, self.stage3), (2, self.stage2), (1, self.stage1)):
+            *convolutions, last = stage
+            for convolution in convolutions:
+                x = F.relu_(convolution(x))
+            x = last(skips[level](x) if level in skips else x)
+            x = _upsample(F.relu_(x)) if level > 1 else x
+        return x
 
 
 def _convolutions(*channels):
@@ -209,38 +212,48 @@ class AdaAttNNetwork(nn.Layer):
 
     Args:
         width: factor on every channel count; 1.0 is the paper, 0.25 the bundled small model.
-        levels: where AdaAttN works: (3, 4, 5) in the paper, (3,) in the authors' video release. Any of 3, 4, 5,
-            except that level 5 needs level 4, onto which it is merged.
-        attention: 'softmax' (images, eq. 5) or 'cosine' (video, eq. 12).
+        levels: where the transform works: (3, 4, 5) in the paper, (3,) in the authors' video release. Any of 3, 4, 5,
+            except that level 5 needs level 4, onto which it is merged. Default: those of the transform's own paper.
+        attention: 'softmax' (images, eq. 5) or 'cosine' (video, eq. 12), where the transform has such attention.
         conventions: 'paper' or 'release' (the authors' PyTorch code): see CONVENTIONS.
-        transform: 'adaattn', or 'sanet' for the ablation of figure 11.
+        transform: 'adaattn', or a method that it is compared with: a name of `ppadaattn.baselines.TRANSFORMS`.
         shallow_features: whether query and key stack the features of levels 1 to x (eq. 1), or are those of level x
             alone (the ablation of figures 5 and 11).
 
     Raises:
-        ValueError: an argument outside these.
+        ValueError: an argument outside these, or one that the transform has no use for.
     """
 
     def __init__(
         self,
         *,
         width=1.0,
-        levels=(3, 4, 5),
+        levels=None,
         attention="softmax",
         conventions="paper",
         transform="adaattn",
         shallow_features=True,
     ):
         super().__init__()
-        levels = tuple(sorted(set(levels)))
+        if transform not in TRANSFORMS:
+            raise ValueError(f"transform must be one of {', '.join(TRANSFORMS)}; got {transform!r}")
+        kind = TRANSFORMS[transform]
+        levels = tuple(sorted(set(kind.levels if levels is None else levels)))
         if not levels or not set(levels) <= {3, 4, 5} or (5 in levels and 4 not in levels):
             raise ValueError(f"levels must be some of 3, 4, 5, and 5 only with 4; got {list(levels)}")
         if attention not in KINDS:
             raise ValueError(f"attention must be one of {', '.join(KINDS)}; got {attention!r}")
         if conventions not in CONVENTIONS:
             raise ValueError(f"conventions must be one of {', '.join(CONVENTIONS)}; got {conventions!r}")
-        if transform not in TRANSFORMS:
-            raise ValueError(f"transform must be one of {', '.join(TRANSFORMS)}; got {transform!r}")
+        if attention != "softmax" and attention not in kind.attentions:
+            raise ValueError(f"the transform {transform} has no {attention} attention; leave attention at softmax")
+        if not shallow_features and not kind.stacks_key:
+            raise ValueError(f"the transform {transform} stacks no shallow features; leave shallow_features at true")
+        if set(levels) & set(kind.skips):
+            raise ValueError(
+                f"the transform {transform} leaves levels {list(kind.skips)} to the decoder; levels must be others, "
+                f"such as {list(kind.levels)}; got {list(levels)}"
+            )
         self.architecture = {
             "width": float(width),
             "levels": list(levels),
@@ -256,7 +269,7 @@ class AdaAttNNetwork(nn.Layer):
         channels = self.encoder.channels
         for level in levels:
             points = self.conventions.num_style_points.get(level) if attention == "softmax" else None
-            layer = TRANSFORMS[transform](
+            layer = kind(
                 channels[level],
                 sum(channels[x] for x in range(1 if shallow_features else level, level + 1)),
                 attention=attention,
@@ -264,13 +277,27 @@ class AdaAttNNetwork(nn.Layer):
                 eps=self.conventions.eps,
             )
             self.add_sublayer(f"adaattn{level}", layer)
+        self.skips = kind.skips
+        for level in self.skips:
+            self.add_sublayer(f"adaattn{level}", AdaIN(channels[level]))
         self.decoder = Decoder(width, levels, self.conventions.merge_relu)
 
     def attention_inputs(self, features):
-        """(level, transform of that level, F^x, Norm(F^{1:x})) for each level, from the encoder's features."""
-        for level in self.levels:
-            key = stacked_key(features, level, self.conventions.resize, self.shallow_features)
-            yield level, getattr(self, f"adaattn{level}"), features[f"relu{level}_1"], key
+        """(level, transform of that level, F^x, Norm(F^{1:x})) for each level, from the encoder's features.
+
+        The key is None for a transform that takes none. Levels of skip connections come first.
+        """
+        for level in (*self.skips, *self.levels):
+            layer = getattr(self, f"adaattn{level}")
+            key = None
+            if layer.stacks_key:
+                key = stacked_key(features, level, self.conventions.resize, self.shallow_features)
+            yield level, layer, features[f"relu{level}_1"], key
+
+    @property
+    def normalizes_content(self):
+        """Whether its transform normalizes contents, so that their statistics can be given."""
+        return TRANSFORMS[self.architecture["transform"]].normalizes_content
 
     def prepare_style(self, style, seed=0, mask=None):
         """The Style of an image.
@@ -299,13 +326,33 @@ class AdaAttNNetwork(nn.Layer):
 
     def embed(self, features, style, content_statistics=None):
         """{level: F_cs} (eq. 2) from the encoder's features of a content and a Style of this network."""
-        if tuple(style.states) != self.levels:
-            raise ValueError(f"the style is for levels {list(style.states)}, this network has {list(self.levels)}")
+        levels = (*self.skips, *self.levels)
+        if tuple(style.states) != levels:
+            raise ValueError(f"the style is for levels {list(style.states)}, this network has {list(levels)}")
         inputs = self.attention_inputs(features)
         given = content_statistics or {}
         return {
-            level: layer(feature, key, style.states[level], given.get(level)) for level, layer, feature, key in inputs
+            level: layer(feature, key, style.states[level], given.get(level))
+            for level, layer, feature, key in inputs
+            if level in self.levels
         }
+
+    def decode(self, embedded, features, style):
+        """The picture of {level: F_cs}, at the size of the content; `features` are the content's.
+
+        The style is for skip connections alone: without them it can be None.
+        """
+
+        def skip(level):
+            layer, like = getattr(self, f"adaattn{level}"), features[f"relu{level}_1"]
+            return lambda feature: layer(_crop(feature, like), None, style.states[level])
+
+        return _crop(self.decoder(embedded, {level: skip(level) for level in self.skips}), features["relu1_1"])
+
+    def reconstruct(self, features):
+        """The picture that the decoder makes of a picture's own features."""
+        style = self.prepare_style_features(features) if self.skips else None
+        return self.decode({level: features[f"relu{level}_1"] for level in self.levels}, features, style)
 
     def stylize(self, content, style, **options):
         """Eq. 3 with a prepared style: stylized image, float [B, 3, H, W], RGB, not clipped.
@@ -332,8 +379,7 @@ class AdaAttNNetwork(nn.Layer):
             own = self.prepare_style_features(features)
             own.fingerprint = style.fingerprint
             style = Style.mix([style, own], [strength, 1 - strength])
-        embedded = self.embed(features, style, content_statistics)
-        return _crop(self.decoder(embedded), features["relu1_1"])
+        return self.decode(self.embed(features, style, content_statistics), features, style)
 
     def forward(self, content, style, seed=0):
         """As `stylize`, with a style image: float [B or 1, 3, H, W], RGB in [0, 1], of any size; `seed` as above."""

@@ -9,8 +9,11 @@ An objective is a layer with the network that it trains, `network`. Calling it w
 """
 
 import dataclasses
+import functools
+import typing
 
 from ppadaattn import losses
+from ppadaattn.config import Reconstruction as ReconstructionConfig
 from ppadaattn.errors import InputError, nearest
 from ppadaattn.vgg import ReflectionConv2D, scaled_channels
 
@@ -59,8 +62,23 @@ class Objective(nn.Layer):
         return {name: parameter for name, parameter in self.named_parameters() if not parameter.stop_gradient}
 
 
+class Encoded(typing.NamedTuple):
+    """Pictures [B, 3, H, W], their features of VGG-19 (for the losses), and those of the network's own encoder."""
+
+    image: paddle.Tensor
+    features: dict
+    own: dict
+
+    def map(self, function):
+        """The same with `function` of each tensor."""
+        parts = ({name: function(feature) for name, feature in part.items()} for part in (self.features, self.own))
+        return Encoded(function(self.image), *parts)
+
+
 class Stylization(Objective):
     """The paper's training: the losses of section 3.3, and of 3.4 for video, on the picture of the whole network.
+
+    Losses of the methods that the paper compares with are there too; none is computed whose weight is 0.
 
     Args:
         config: Losses, of the configuration.
@@ -87,13 +105,13 @@ class Stylization(Objective):
         )
 
     def encode(self, image):
-        """Features of VGG-19 (for the losses) and of the network's own encoder."""
+        """Pictures as Encoded."""
         with paddle.no_grad():
             features = self.vgg(image)
         if self.shares_encoder:
-            return features, features
+            return Encoded(image, features, features)
         with paddle.set_grad_enabled(self.train_encoder and paddle.is_grad_enabled()):
-            return features, self.network.encoder(image)
+            return Encoded(image, features, self.network.encoder(image))
 
     def forward(self, batch, seed=0):
         """Losses and pictures of {'content': [frames * B, 3, H, W], 'style': [B, 3, H, W]}; `seed` draws points."""
@@ -103,28 +121,67 @@ class Stylization(Objective):
 
     def compare(self, content, style, seed=0):
         """Losses, and the stylized pictures, of what `encode` gave for contents and styles."""
-        (content, network_content), (style, network_style) = content, style
-        style, network_style = (
-            {name: _repeat(feature, self.frames) for name, feature in features.items()}
-            for features in (style, network_style)
-        )
-        prepared = self.network.prepare_style_features(network_style, seed)
-        image = self.network.stylize_features(network_content, prepared)
+        style = style.map(lambda tensor: _repeat(tensor, self.frames))
+        prepared = self.network.prepare_style_features(style.own, seed)
+        image = self.network.stylize_features(content.own, prepared)
         stylized = self.vgg(image)
-        options = self.options
+        # Both identity losses are of the same pictures.
+        identities = functools.lru_cache(maxsize=None)(
+            lambda: [self.paint_in_own_style(encoded, seed) for encoded in (content, style)]
+        )
         computed = {
-            "global_style": lambda: losses.global_style_loss(stylized, style, **options["global_style"]),
-            "local_feature": lambda: losses.local_feature_loss(
-                stylized, content, style, seed=seed, **options["local_feature"]
+            "global_style": lambda **options: losses.global_style_loss(stylized, style.features, **options),
+            "local_feature": lambda **options: losses.local_feature_loss(
+                stylized, content.features, style.features, seed=seed, **options
             ),
-            "image_similarity": lambda: losses.image_similarity_loss(
-                _frames(content), _frames(stylized), **options["image_similarity"]
+            "image_similarity": lambda **options: losses.image_similarity_loss(
+                _frames(content.features), _frames(stylized), **options
             ),
-            "content": lambda: losses.content_loss(stylized, content, **options["content"]),
+            "content": lambda **options: losses.content_loss(stylized, content.features, **options),
+            "adain_content": lambda **options: losses.adain_content_loss(
+                stylized, content.features, style.features, **options
+            ),
+            "gram_style": lambda **options: losses.gram_style_loss(stylized, style.features, **options),
+            "identity_pixels": lambda: losses.identity_pixels_loss(identities(), (content.image, style.image)),
+            "identity_features": lambda **options: losses.identity_features_loss(
+                [self.vgg(picture) for picture in identities()], (content.features, style.features), **options
+            ),
+            "illumination": lambda **noise: losses.illumination_loss(
+                image, self.paint_with_noise(content, prepared, seed, **noise)
+            ),
+            "disentangled_content": lambda **options: losses.disentangled_content_loss(
+                self.vgg(self.paint_one_content(content, prepared)), **options
+            ),
+            "disentangled_style": lambda **options: losses.disentangled_style_loss(
+                self.vgg(self.paint_one_style(content, style, seed)), **options
+            ),
+            "total_variation": lambda: losses.total_variation_loss(image),
             "range": lambda: losses.range_loss(image),
         }
-        found = {name: computed[name]() for name in self.weights}
+        found = {name: computed[name](**self.options[name]) for name in self.weights}
         return found, image
+
+    def paint_in_own_style(self, encoded, seed=0):
+        """Pictures painted in their own style (SANet's identity losses)."""
+        own = self.network.prepare_style_features(encoded.own, seed)
+        return self.network.stylize_features(encoded.own, own)
+
+    def paint_with_noise(self, content, prepared, seed, least_noise, most_noise):
+        """Contents with noise, in their styles (MCCNet's illumination loss)."""
+        random = np.random.RandomState(seed)
+        noise = random.uniform(least_noise, most_noise) * random.standard_normal(content.image.shape)
+        noisy = self.encode(content.image + paddle.to_tensor(noise.astype("float32")))
+        return self.network.stylize_features(noisy.own, prepared)
+
+    def paint_one_content(self, content, prepared):
+        """The first content of the batch in all styles (MAST's disentanglement loss)."""
+        first = content.map(lambda tensor: paddle.concat([tensor[:1]] * tensor.shape[0]))
+        return self.network.stylize_features(first.own, prepared)
+
+    def paint_one_style(self, content, style, seed=0):
+        """All contents of the batch in the first style (MAST's disentanglement loss)."""
+        first = style.map(lambda tensor: tensor[:1])
+        return self.network.stylize_features(content.own, self.network.prepare_style_features(first.own, seed))
 
     @paddle.no_grad()
     def measure(self, contents, styles):
@@ -208,22 +265,34 @@ class Distillation(ImageObjective):
 
 
 class Reconstruction(ImageObjective):
-    """The decoder learns to invert the encoder's features, a start from which stylization is found sooner.
+    """The decoder learns to invert the encoder's features: a start from which stylization is found sooner, and all of
+    the training of Avatar-Net.
 
-    The loss is the mean absolute difference of pixels.
+    Args:
+        config: Reconstruction, of the configuration.
     """
 
-    def __init__(self, network, vgg):
+    def __init__(self, network, vgg, config=None):
         super().__init__(network, vgg)
         self.train_only(network.decoder)
-        self.weights = {"reconstruction": 1.0}
+        self.config = config or ReconstructionConfig()
+        weights = self.config.weight, self.config.perceptual, self.config.total_variation
+        names = "reconstruction", "perceptual", "total_variation"
+        self.weights = {name: weight for name, weight in zip(names, weights) if weight}
 
     def compare(self, image):
         with paddle.no_grad():
             features = self.network.encoder(image)
-        result = self.network.decoder({level: features[f"relu{level}_1"] for level in self.network.levels})
-        result = result[:, :, : image.shape[2], : image.shape[3]]
-        return {"reconstruction": F.l1_loss(result, image)}, result
+        result = self.network.reconstruct(features)
+        distance = {"l1": F.l1_loss, "mse": F.mse_loss}[self.config.distance]
+        computed = {
+            "reconstruction": lambda: distance(result, image),
+            "perceptual": lambda: losses.content_loss(
+                self.vgg(result), self.vgg(image), levels=self.config.perceptual_levels
+            ),
+            "total_variation": lambda: losses.total_variation_loss(result),
+        }
+        return {name: computed[name]() for name in self.weights}, result
 
 
 def build_objective(config, network, vgg):
@@ -233,8 +302,10 @@ def build_objective(config, network, vgg):
     """
     if config.model.name == "stylization":
         objective = Stylization(network, vgg, config.losses, config.model.train_encoder)
+    elif config.model.name == "reconstruction":
+        objective = Reconstruction(network, vgg, config.reconstruction)
     else:
-        objective = {"distillation": Distillation, "reconstruction": Reconstruction}[config.model.name](network, vgg)
+        objective = Distillation(network, vgg)
     for prefix in config.model.freeze:
         parameters = [parameter for name, parameter in network.named_parameters() if name.startswith(prefix)]
         if not parameters:
@@ -251,18 +322,19 @@ def initialize(network, init="kaiming", identity_attention=False):
 
     Args:
         init: 'kaiming' (normal, He et al. 2015), or 'release' (normal with std 0.02, the authors' default).
-        identity_attention: f, g and h near the identity, where AdaAttN begins as the AdaAttN* of eq. 11.
+        identity_attention: f, g and h near the identity, where AdaAttN begins as the AdaAttN* of eq. 11; other
+            transforms likewise as nearly nothing but their formula (`begin_near_identity`).
     """
-    release = nn.initializer.Normal(std=0.02)
-    for name, layer in network.named_sublayers():
+    release, transforms = nn.initializer.Normal(std=0.02), []
+    for layer in network.sublayers():
         if isinstance(layer, nn.Conv2D):
             fan_in = layer.weight.shape[1] * layer.weight.shape[2] * layer.weight.shape[3]
             (nn.initializer.Normal(std=(2 / fan_in) ** 0.5) if init == "kaiming" else release)(layer.weight)
             nn.initializer.Constant(0.0)(layer.bias)
-            if identity_attention and name.split(".")[-1] in ("f", "g", "h"):
-                nn.initializer.Normal(std=0.01)(layer.weight)
-                identity = paddle.eye(layer.weight.shape[0]).reshape([*layer.weight.shape[:2], 1, 1])
-                layer.weight.set_value(layer.weight + identity)
+        elif identity_attention and hasattr(layer, "begin_near_identity"):
+            transforms.append(layer)
+    for layer in transforms:
+        layer.begin_near_identity()
 
 
 @paddle.no_grad()

@@ -10,7 +10,7 @@ from ppadaattn.config import to_yaml
 from ppadaattn.convert import vgg19
 from ppadaattn.data import Photos, Samples, batches, content_source, resize, to_network, to_tensors
 from ppadaattn.device import select_device
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, nearest
 from ppadaattn.files import atomic_write, check_writable
 from ppadaattn.logger import Logger
 from ppadaattn.objectives import build_objective, initialize, revive
@@ -44,13 +44,16 @@ def train(config, name, resume=None, evaluate_only=False):
     resume = newest_checkpoint(resume) if resume else None
     folder = resume.parent if resume else _new_folder(config.output_dir, name)
     check_writable(folder, folder=True)
-    objective = build_objective(config, *_networks(config))
+    network, vgg, loaded = _networks(config, goes_on=resume is not None)
+    objective = build_objective(config, network, vgg)
     held_out = _held_out(config.dataset.test, objective.frames, required=evaluate_only)
     samples = None if evaluate_only else Samples(config.dataset.train, objective.frames, config.seed)
     if config.validate.interval and held_out is None:
         raise InputError("validate.interval is set, and dataset.test.content_root and style_root are not; set them")
     logger = Logger(folder if distributed.get_rank() == 0 else None, config.enable_visualdl)
     try:
+        if loaded and not resume:
+            logger.text(loaded)
         trainer = Trainer(objective, samples, config, logger, held_out, _about(config, samples))
         if resume:
             trainer.restore(resume)
@@ -106,26 +109,59 @@ def _prepare(objective, samples, config, logger):
     objective.prepare(probe)
 
 
-def _networks(config):
-    """The network to train, with its first weights, and the frozen VGG-19."""
+def _networks(config, goes_on=False):
+    """The network to train, with its first weights, the frozen VGG-19, and what was loaded, in words ('' for all).
+
+    A run that goes on has all weights in its checkpoint, and needs none to load.
+    """
     model = config.model
     paddle.seed(config.seed)
     network = build_network("the configuration", architecture(model))
     vgg = vgg19(vgg19_file(config.encoder_weights))
-    if model.width != 1 and model.name != "distillation" and not config.load:
+    if model.width != 1 and model.name != "distillation" and not config.load and not goes_on:
         raise InputError(
             f"a network of width {model.width} needs trained weights of its encoder to begin with: --load a model of "
             "that width (adaattn_lite_image has 0.25), or the weights of configs/distill_lite.yaml"
         )
+    if config.load_only is not None and not config.load and not goes_on:
+        raise InputError("load_only says what is taken from `load`, which is not set; set it, or leave load_only out")
     if config.load:
-        # Weights of one attention serve another: the video model begins as the image model.
-        path = weights_file(config.load)
-        set_weights(network, network_weights(load_network(path)), path)
-    else:
-        initialize(network, model.init, model.identity_attention)
-        if model.width == 1 and model.name != "distillation":
-            network.encoder.set_state_dict({name: vgg.state_dict()[name] for name in network.encoder.state_dict()})
-    return network, vgg
+        return network, vgg, _load(network, config)
+    initialize(network, model.init, model.identity_attention)
+    if model.width == 1 and model.name != "distillation":
+        network.encoder.set_state_dict({name: vgg.state_dict()[name] for name in network.encoder.state_dict()})
+    return network, vgg, ""
+
+
+def _load(network, config):
+    """Put the weights of `config.load` into a network; what was taken and what begins anew, in words ('' for all).
+
+    Weights of one attention serve another: the video model begins as the image model. Where the transform is another,
+    or takes other keys, encoder and decoder are taken; what is taken has to fit.
+    """
+    path, model = weights_file(config.load), config.model
+    source = load_network(path)
+    parts = config.load_only
+    if parts is None:
+        same = all(source.architecture[key] == network.architecture[key] for key in ("transform", "shallow_features"))
+        parts = [""] if same else ["encoder.", "decoder."]
+    known = list(network.state_dict())
+    for part in parts:
+        if not any(name.startswith(part) for name in known):
+            layers = [name for name, _ in network.named_sublayers()]
+            raise InputError(f"load_only: no layer's name begins with {part!r}{nearest(part, layers)}")
+    weights = network_weights(source)
+    if parts == [""]:
+        set_weights(network, weights, path)
+        return ""
+    initialize(network, model.init, model.identity_attention)
+    own = network_weights(network)
+    taken = {name for name in known if name.startswith(tuple(parts))}
+    present = {name: weights[name] for name in taken if name in weights}
+    set_weights(network, {**{name: own[name] for name in known if name not in taken}, **present}, path)
+    anew = sorted({name.split(".")[0] for name in known if name not in taken})
+    layers = ", ".join(part.rstrip(".") for part in parts)
+    return f"{config.load}: taken: {layers}; begins anew: {', '.join(anew) or 'nothing'}"
 
 
 def architecture(model):
@@ -161,8 +197,9 @@ def _about(config, samples):
     if samples is None:
         return ""
     data, model = config.dataset.train, config.model
+    transform = f"{model.attention} attention" if model.transform == "adaattn" else model.transform
     return (
-        f"{model.name}, {model.attention} attention, from {config.load or 'first weights'}, seed {config.seed}, "
+        f"{model.name}, {transform}, from {config.load or 'first weights'}, seed {config.seed}, "
         f"{len(samples.contents)} contents and {len(samples.styles)} styles, batches of {data.batch_size} crops "
         f"{data.crop_size} x {data.crop_size}."
     )

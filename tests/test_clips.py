@@ -101,7 +101,7 @@ class Painter:
     """Stands for a Stylizer: it paints the negative, so that everything around it can be checked pixel by pixel."""
 
     fingerprint = "negative"
-    network = type("network", (), {"architecture": {"transform": "adaattn"}})
+    network = type("network", (), {"normalizes_content": True})
 
     def encode(self, contents):
         return contents

@@ -12,6 +12,7 @@ import types
 
 import ppadaattn
 from ppadaattn import checkpoint, losses, objectives
+from ppadaattn import config as config_module
 from ppadaattn.attention import attention_statistics, normalize
 from ppadaattn.cli.main import main
 from ppadaattn.config import Config, LogConfig, Schedule, TrainData, load_config
@@ -147,6 +148,42 @@ def test_stylization_takes_the_papers_losses_on_vgg_features(rng, vgg):
     np.testing.assert_allclose(pictures["stylized"].numpy(), image.numpy(), atol=1e-5)
 
 
+def test_the_losses_of_the_compared_methods_are_of_the_pictures_that_they_name(rng, vgg):
+    network = AdaAttNNetwork(width=0.0625, transform="mccnet")
+    initialize(network)
+    config = Config().losses
+    names = ("adain_content", "gram_style", "identity_pixels", "identity_features", "illumination")
+    names += ("disentangled_content", "disentangled_style", "total_variation")
+    for name in names:
+        getattr(config, name).weight = 1
+    config.global_style.weight = config.local_feature.weight = 0
+    objective, data = Stylization(network, vgg, config), batch(rng)
+    found, _ = objective(data, seed=3)
+    content, style = data["content"], data["style"]
+    with paddle.no_grad():
+        image = network(content, style)
+        in_own_style = [network(picture, picture) for picture in (content, style)]
+        random = np.random.RandomState(3)
+        noise = random.uniform(0.01, 0.02) * random.standard_normal(content.shape)
+        noisy = network(content + paddle.to_tensor(noise.astype("float32")), style)
+        c, s, cs = vgg(content), vgg(style), vgg(image)
+        one_content = vgg(network(paddle.concat([content[:1]] * 2), style))
+        one_style = vgg(network(content, style[:1]))
+        expected = {
+            "adain_content": losses.adain_content_loss(cs, c, s),
+            "gram_style": losses.gram_style_loss(cs, s),
+            "identity_pixels": losses.identity_pixels_loss(in_own_style, [content, style]),
+            "identity_features": losses.identity_features_loss([vgg(x) for x in in_own_style], [c, s]),
+            "illumination": losses.illumination_loss(image, noisy),
+            "disentangled_content": losses.disentangled_content_loss(one_content),
+            "disentangled_style": losses.disentangled_style_loss(one_style),
+            "total_variation": losses.total_variation_loss(image),
+        }
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(float(found[name]), float(value), rtol=1e-3, err_msg=name)
+
+
 def test_range_loss_is_the_distance_to_the_range():
     image = paddle.to_tensor([[-0.5, 0.0, 0.3, 1.0, 1.5]])
     np.testing.assert_allclose(float(losses.range_loss(image)), (0.5 + 0.5) / 5)
@@ -181,11 +218,13 @@ def test_a_network_of_vggs_own_encoder_takes_its_features_from_the_losses(rng, v
     np.testing.assert_allclose(image.numpy(), network(data["content"], data["style"]).numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "configs").rglob("*.yaml")))
+CONFIGURATIONS = sorted(str(path.relative_to(ROOT / "configs")) for path in (ROOT / "configs").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_each_configuration_trains(rng, vgg, name):
     """One step at a sixteenth of the width: every loss is finite and every trained parameter moves towards less."""
-    (path,) = (ROOT / "configs").rglob(f"{name}.yaml")
-    config = load_config(path, ["model.width=0.0625"])
+    config = load_config(ROOT / "configs" / name, ["model.width=0.0625"])
     model = config.model
     network = AdaAttNNetwork(**architecture(model))
     initialize(network, model.init, model.identity_attention)
@@ -227,6 +266,19 @@ def test_distillation_and_reconstruction_losses(rng, vgg):
     expected = np.abs(pictures["result"].numpy() - image.numpy()).mean()
     np.testing.assert_allclose(float(found["reconstruction"]), expected, rtol=1e-5)
     assert all(name.startswith("network.decoder") for name in objective.trained_parameters())
+    network = AdaAttNNetwork(width=0.0625, transform="avatarnet")
+    config = Config(reconstruction=config_module.Reconstruction(distance="mse", perceptual=1, total_variation=1))
+    config.model.name = "reconstruction"
+    objective = build_objective(config, network, vgg)
+    found, pictures = objective(data)
+    result = pictures["result"]
+    np.testing.assert_allclose(result.numpy(), network.reconstruct(network.encoder(image)).numpy(), atol=1e-5)
+    expected = {
+        "reconstruction": np.square(result.numpy() - image.numpy()).mean(),
+        "perceptual": float(losses.content_loss(vgg(result), vgg(image), levels=(1, 2, 3, 4))),
+        "total_variation": float(losses.total_variation_loss(result)),
+    }
+    assert {name: float(loss) for name, loss in found.items()} == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_maps_of_distillation_begin_as_the_least_squares_solution(rng, vgg):
@@ -688,6 +740,44 @@ def test_what_a_run_needs_is_asked_for_in_one_sentence(configure):
     ):
         with pytest.raises(InputError, match=sentence):
             train(configure(*options), "name")
+
+
+def test_encoder_and_decoder_serve_another_transform(configure, capsys):
+    """A decoder for level 4 on the bundled encoder, then AdaIN and Linear on both."""
+    once = ("model.width=0.25", "model.levels=[4]", "model.revive=false", "total_iters=1", "ema_decay=null")
+    first, _ = train(configure(*once, "model.name=reconstruction", "load_only=[encoder]"), "first")
+    text = (first / "log.txt").read_text()
+    assert "adaattn_lite_image: taken: encoder; begins anew: adaattn4, decoder" in text
+    bundled = ppadaattn.load("adaattn_lite_image", device="cpu").network.state_dict()
+    weights = first / "iter_1_weight.pdparams"
+    decoded = checkpoint.load_network(weights).state_dict()
+    for name, tensor in decoded.items():
+        if name.startswith("encoder"):
+            np.testing.assert_array_equal(tensor.numpy(), bundled[name].numpy())
+    still = ("model.freeze=[decoder]", f"load={weights}", "validate.interval=0")
+    second, _ = train(configure(*once, *still, "model.transform=linear"), "second")
+    text = (second / "log.txt").read_text()
+    assert f"{weights}: taken: encoder, decoder; begins anew: adaattn4" in text
+    for name, tensor in checkpoint.load_network(second / "iter_1_weight.pdparams").state_dict().items():
+        if not name.startswith("adaattn4"):
+            np.testing.assert_array_equal(tensor.numpy(), decoded[name].numpy(), err_msg=name)
+    further = ("model.transform=linear", "total_iters=2", "load=null", "validate.interval=0")
+    train(configure(*once, *further, "model.freeze=[decoder]"), "second", resume=second)
+    assert (second / "iter_2_weight.pdparams").exists(), "what goes on needs nothing to load"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["model.transform=adain", "model.levels=[4]"], "does not fit the network .*decoder.stage3.0.weight has shape"),
+        (["model.levels=[3]"], "does not fit the network"),
+        (["load_only=[enc0der]"], "load_only: no layer's name begins with 'enc0der' .did you mean 'encoder'"),
+        (["load=null", "load_only=[encoder]", "model.width=1"], "load_only says what is taken from `load`, which is"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(configure, options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        train(configure(*options), "misfit")
 
 
 def test_load_and_resume_do_not_go_together(capsys):
