@@ -8,9 +8,7 @@ from ppadaattn.errors import InputError
 
 import pytest
 import yaml
-from conftest import ROOT, run_python
-
-CONFIGURATIONS = sorted((ROOT / "configs").rglob("*.yaml"))
+from conftest import CONFIGURATIONS, ROOT, run_python
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from ppadaattn.vgg import Encoder
 import numpy as np
 import paddle
 import pytest
-from conftest import ENVIRONMENT, ROOT
+from conftest import CONFIGURATIONS, ENVIRONMENT, ROOT
 from PIL import Image
 
 SIZE = 32
@@ -181,10 +181,9 @@ def test_a_network_of_vggs_own_encoder_takes_its_features_from_the_losses(rng, v
     np.testing.assert_allclose(image.numpy(), network(data["content"], data["style"]).numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "configs").rglob("*.yaml")))
-def test_each_configuration_trains(rng, vgg, name):
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
+def test_each_configuration_trains(rng, vgg, path):
     """One step at a sixteenth of the width: every loss is finite and every trained parameter moves towards less."""
-    (path,) = (ROOT / "configs").rglob(f"{name}.yaml")
     config = load_config(path, ["model.width=0.0625"])
     model = config.model
     network = AdaAttNNetwork(**architecture(model))
