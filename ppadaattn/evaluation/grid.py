@@ -36,15 +36,16 @@ class Grid:
         """The combinations that have no value yet."""
         return [key for key in self.combinations() if key not in self.values]
 
-    def fill(self, compute, progress, failed=None):
+    def fill(self, compute, progress, failed=None, only=None):
         """Compute the values that are missing.
 
         Args:
             compute: a function of the names of a combination; its result is JSON's kind of value.
             progress: a tqdm bar of as many steps as there are missing values.
             failed: called with a combination and the InputError that its computing raised; None lets it through.
+            only: one combination instead of all.
         """
-        for key in self.missing():
+        for key in self.missing() if only is None else {only}.intersection(self.missing()):
             try:
                 self.values[key] = compute(*key)
             except InputError as error:

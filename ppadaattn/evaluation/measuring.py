@@ -5,6 +5,7 @@ without it the first such InputError is raised.
 """
 
 import functools
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -186,15 +187,16 @@ def measure_speed(methods, options, *, device=None, store=None, failed=None):
         grids[method.name] = store.grid("speed", method.name, axes, own)
 
     def of_size(method, mode, size):
-        smaller = [grids[method.name].values.get((mode, other)) for other in sizes[: sizes.index(size)]]
-        if any(value and "failed" in value for value in smaller):
+        less = [(mode, other) for other in sizes[: sizes.index(size)]] + [("new", size)] * (mode == "whole")
+        if any("failed" in (grids[method.name].values.get(key) or {}) for key in less):
             return {"failed": "not run"}
         return speed.measure(method, mode, size, runs=options.runs, limit=options.limit, device=device)
 
     with _progress("speed", grids.values()) as progress:
-        for method in methods:
-            compute = functools.partial(of_size, method)
-            grids[method.name].fill(compute, progress, failed and functools.partial(failed, method.name))
+        # Methods in turn, so that what is compared is measured at about the same time: machines are not always as fast.
+        for size, mode, method in itertools.product(sizes, speed.MODES, methods):
+            compute, fail = functools.partial(of_size, method), failed and functools.partial(failed, method.name)
+            grids[method.name].fill(compute, progress, fail, only=(mode, size))
     return grids
 
 

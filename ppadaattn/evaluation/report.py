@@ -14,11 +14,11 @@ from ppadaattn.device import select_device
 from ppadaattn.errors import InputError
 from ppadaattn.evaluation import charts, measuring, sheets, tables
 from ppadaattn.evaluation.methods import check_unique, load_for_speed, named
+from ppadaattn.evaluation.temporal import read_clip
 from ppadaattn.files import atomic_write, check_writable
 from ppadaattn.images import find_images
 from ppadaattn.stylizer import is_style_file
 from ppadaattn.version import __version__
-from ppadaattn.video import open_clip
 
 import numpy as np
 import paddle
@@ -83,12 +83,13 @@ class _Writer:
         self.device = select_device(config.device)
         self.methods = self._usable(methods)
         self.with_weights = [method for method in self.methods if method.weights is not None]
+        parts = set(config.parts)
         for method in self.methods:
-            if method.weights is None and config.parts != ["speed"]:
+            if method.weights is None and parts != {"speed"}:
                 self.problems.add(f"the method {method.name} has no weights: only its speed is measured")
-        self.contents = self._pictures(config.contents, "contents")
-        self.styles = self._pictures(config.styles, "styles")
-        self.clips = self._clips(config.clips)
+        self.contents = self._pictures(config.contents, "contents") if parts & {"sheets", "quality"} else {}
+        self.styles = self._pictures(config.styles, "styles") if parts != {"speed"} else {}
+        self.clips = self._clips(config.clips) if parts & {"sheets", "flow"} else {}
 
     def _usable(self, methods):
         found = []
@@ -96,8 +97,7 @@ class _Writer:
             try:
                 load_for_speed(method, self.device)
             except InputError as error:
-                name = "" if str(error).startswith("the method ") else f"the method {method.name}: "
-                self.problems.add(f"{name}{error}")
+                self.problems.add(str(error))
             else:
                 found.append(method)
         if not found:
@@ -116,10 +116,10 @@ class _Writer:
         return {path.stem: path for path in paths}
 
     def _clips(self, paths):
-        found = []
+        found, flow = [], self.config.flow
         for path in paths:
             try:
-                open_clip(path)
+                read_clip(path, size=flow.size, count=2, flow=flow.flow)
                 found.append(path)
             except InputError as error:
                 self.problems.add(f"clips: {error}")
