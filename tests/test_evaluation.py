@@ -3,6 +3,7 @@
 import json
 import struct
 import sys
+from pathlib import Path
 
 import ppadaattn
 from ppadaattn import flow
@@ -12,7 +13,7 @@ from ppadaattn.config import FlowError, Method, Report, Speed, read_config, to_y
 from ppadaattn.errors import InputError, InputNote
 from ppadaattn.evaluation import charts, measuring, quality, speed, tables, temporal
 from ppadaattn.evaluation.grid import Grid
-from ppadaattn.evaluation.methods import named, parse_method
+from ppadaattn.evaluation.methods import clips_by_name, named, parse_method, pictures_by_name
 from ppadaattn.network import AdaAttNNetwork
 from ppadaattn.objectives import initialize
 from ppadaattn.vgg import Encoder
@@ -452,7 +453,7 @@ def test_a_report_goes_on_with_what_is_there(tiny, material, calls, offline, tmp
 
 def test_flow_table_is_that_of_its_values(tiny, material, calls):
     methods = named([Method(name, path) for name, path in tiny.items()])
-    styles, clips = measuring.pictures_by_name(material["styles"], "styles"), measuring.clips_by_name(material["clips"])
+    styles, clips = pictures_by_name(map(Path, material["styles"]), "styles"), clips_by_name(material["clips"])
     options = FlowError(size=0)
     grids, inputs = measuring.measure_flow(methods, styles, clips, options, style_size=32, device="cpu")
     assert list(grids) == ["one", "two"] and list(grids["one"].values) == [("wave", "walk"), ("scream", "walk")]
@@ -538,6 +539,10 @@ def test_wrong_words(capsys, material):
     assert "--limit: expected a number of seconds above 0" in fails(
         capsys, "speed", "--methods", random, "--limit", "0"
     )
+    twice = material["contents"][0].replace("bird.png", "bird.jpg")
+    Image.open(material["contents"][0]).save(twice)
+    words = ("--methods", "adaattn_lite_image", *contents, twice, *styles)
+    assert "two contents are called bird" in fails(capsys, "quality", *words)
     assert "names no method" in fails(capsys, "speed", "--methods", "=x")
 
 
@@ -551,7 +556,7 @@ def test_wrong_clips_and_styles(capsys, tiny, material, walk, picture, tmp_path)
 
     picture("alone/1.png")
     assert "alone has one frame; flow is between frames" in flow_fails(tmp_path / "alone")
-    assert "there is no clip gone" in flow_fails("gone")
+    assert "there is no file or folder gone" in flow_fails("gone")
     assert "the size must be 0, and is 64" in flow_fails(folder, "--truth", "--size", "64")
     flo = tmp_path / "flow" / "walk" / "frame_0001.flo"
     whole = flo.read_bytes()

@@ -7,11 +7,11 @@ from ppadaattn.cli.common import Parser, exit_status
 from ppadaattn.config import FlowError, Quality, Report, Speed, read_config
 from ppadaattn.device import select_device
 from ppadaattn.evaluation import measuring, tables
-from ppadaattn.evaluation.methods import load_method, named, parse_method
+from ppadaattn.evaluation.methods import clips_by_name, load_method, named, parse_method, pictures_by_name
 from ppadaattn.evaluation.report import write_report
 from ppadaattn.evaluation.speed import parse_size
 from ppadaattn.evaluation.temporal import DEFINITION, FLOWS
-from ppadaattn.images import MIN_SIDE
+from ppadaattn.images import MIN_SIDE, find_images
 from ppadaattn.stylizer import STYLE_SIZE
 
 
@@ -146,8 +146,8 @@ def _add_report(commands):
 def _flow(args):
     options = FlowError(args.frames, 0 if args.truth else FlowError().size, "truth" if args.truth else "computed")
     options.size = options.size if args.size is None else args.size
-    methods, styles = _methods(args), measuring.pictures_by_name(args.styles, "styles")
-    clips = measuring.clips_by_name(args.clips)
+    methods, styles = _methods(args), pictures_by_name(find_images(args.styles), "styles")
+    clips = clips_by_name(args.clips)
     grids, inputs = measuring.measure_flow(
         methods, styles, clips, options, style_size=args.style_size, device=args.device
     )
@@ -156,8 +156,8 @@ def _flow(args):
 
 
 def _quality(args):
-    methods, contents = _methods(args), measuring.pictures_by_name(args.contents, "contents")
-    styles = measuring.pictures_by_name(args.styles, "styles")
+    methods, contents = _methods(args), pictures_by_name(find_images(args.contents), "contents")
+    styles = pictures_by_name(find_images(args.styles), "styles")
     grids, features = measuring.measure_quality(
         methods, contents, styles, size=args.size, encoder=args.encoder, device=args.device
     )

@@ -15,11 +15,12 @@ from ppadaattn.device import select_device
 from ppadaattn.errors import InputError
 from ppadaattn.evaluation import speed
 from ppadaattn.evaluation.grid import Grid
-from ppadaattn.evaluation.methods import check_unique, load_method, method_stamp, stamp
+from ppadaattn.evaluation.methods import load_method, method_stamp, stamp
 from ppadaattn.evaluation.quality import Judge, loss_network
-from ppadaattn.evaluation.temporal import clip_name, flow_error, painted, read_clip
-from ppadaattn.images import find_images, flatten, read_image
+from ppadaattn.evaluation.temporal import flow_error, painted, read_clip
+from ppadaattn.images import flatten, read_image
 from ppadaattn.stylizer import is_style_file
+from ppadaattn.version import __version__
 
 import numpy as np
 from tqdm import tqdm
@@ -34,7 +35,7 @@ class Store:
 
     def grid(self, kind, name, axes, settings):
         path = None if self.folder is None else self.folder / kind / f"{quote(name, safe=' ')}.json"
-        return Grid(axes, path, settings, self.anew)
+        return Grid(axes, path, {**settings, "version": __version__}, self.anew)
 
 
 class Painter:
@@ -55,27 +56,6 @@ class Painter:
             except InputError as error:
                 raise InputError(f"the method {self.method.name} cannot paint in {path}: {error}") from None
         return self._prepared[1]
-
-
-def pictures_by_name(patterns, kind):
-    """{stem: path} of picture files; InputError where there are none, or two with one name."""
-    paths = find_images(patterns)
-    if not paths:
-        raise InputError(f"there are no {kind}; name pictures, folders or globs")
-    check_unique([path.stem for path in paths], kind)
-    return {path.stem: path for path in paths}
-
-
-def clips_by_name(paths):
-    """{name: path} of clips; InputError where there are none, or two with one name."""
-    if not paths:
-        raise InputError("there are no clips; name videos or folders of frames")
-    names = [clip_name(path) for path in paths]
-    check_unique(names, "clips")
-    for path in paths:
-        if not Path(path).exists():
-            raise InputError(f"there is no clip {path}")
-    return dict(zip(names, map(Path, paths)))
 
 
 def measure_flow(methods, styles, clips, options, *, style_size, device=None, store=None, failed=None):
@@ -157,7 +137,7 @@ def measure_quality(methods, contents, styles, *, size, encoder=None, device=Non
 
     axes, grids = [_stamps(contents), _stamps(styles)], {}
     for method in methods:
-        own = {"size": size, "features": features, "method": method_stamp(method)}
+        own = {"size": size, "features": [features, encoder and stamp(encoder)], "method": method_stamp(method)}
         grids[method.name] = store.grid("quality", method.name, axes, own)
     with _progress("quality", grids.values()) as progress:
         for method in methods:

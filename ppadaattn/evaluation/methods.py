@@ -1,7 +1,6 @@
 """The methods that are compared, and the files that they are compared on: named, found, loaded."""
 
 import os
-from collections import Counter
 from pathlib import Path
 
 from ppadaattn.checkpoint import build_network
@@ -9,6 +8,7 @@ from ppadaattn.config import Method
 from ppadaattn.device import select_device
 from ppadaattn.engine import make_engine
 from ppadaattn.errors import InputError
+from ppadaattn.evaluation.temporal import clip_name
 from ppadaattn.objectives import initialize
 from ppadaattn.stylizer import Stylizer, load
 from ppadaattn.zoo import MODELS, weights_file
@@ -48,15 +48,27 @@ def named(methods):
                 f"the method {method.name or '(no name)'} needs weights or an architecture, and one of them"
             )
         found.append(Method(method.name or Path(method.weights or "random").stem, method.weights, method.architecture))
-    check_unique([method.name for method in found], "methods")
+    return list(by_name(found, "methods", lambda method: method.name).values())
+
+
+def by_name(items, kind, name):
+    """{name(item): item}; InputError where two items have one name."""
+    found = {}
+    for item in items:
+        if name(item) in found:
+            raise InputError(f"two {kind} are called {name(item)}; give each a name of its own")
+        found[name(item)] = item
     return found
 
 
-def check_unique(names, kind):
-    """Raise InputError where two of some names are one."""
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise InputError(f"two {kind} are called {twice[0]}; give each a name of its own")
+def pictures_by_name(paths, kind):
+    """{stem: path}, as in `by_name`."""
+    return by_name(paths, kind, lambda path: path.stem)
+
+
+def clips_by_name(paths):
+    """{name of a folder, or stem of a file: path}, as in `by_name`."""
+    return by_name(map(Path, paths), "clips", clip_name)
 
 
 def load_method(method, device=None, engine="auto"):
@@ -89,5 +101,10 @@ def method_stamp(method):
 def stamp(path):
     """What tells whether a file, or what lies in a folder, is still the same: names, sizes, times of change."""
     path = Path(path)
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    except FileNotFoundError:
+        raise InputError(f"there is no file or folder {path}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None

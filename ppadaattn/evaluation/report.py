@@ -13,7 +13,7 @@ from ppadaattn.config import to_yaml
 from ppadaattn.device import select_device
 from ppadaattn.errors import InputError
 from ppadaattn.evaluation import charts, measuring, sheets, tables
-from ppadaattn.evaluation.methods import check_unique, load_for_speed, named
+from ppadaattn.evaluation.methods import clips_by_name, load_for_speed, named, pictures_by_name
 from ppadaattn.evaluation.temporal import read_clip
 from ppadaattn.files import atomic_write, check_writable
 from ppadaattn.images import find_images
@@ -111,9 +111,7 @@ class _Writer:
                 paths += find_images([pattern])
             except InputError as error:
                 self.problems.add(f"{kind}: {error}")
-        paths = list(dict.fromkeys(paths))
-        check_unique([path.stem for path in paths], kind)
-        return {path.stem: path for path in paths}
+        return pictures_by_name(dict.fromkeys(paths), kind)
 
     def _clips(self, paths):
         found, flow = [], self.config.flow
@@ -123,7 +121,7 @@ class _Writer:
                 found.append(path)
             except InputError as error:
                 self.problems.add(f"clips: {error}")
-        return measuring.clips_by_name(found) if found else {}
+        return clips_by_name(found)
 
     def write(self, command):
         sections = {}
@@ -173,6 +171,8 @@ class _Writer:
     def _sheets(self):
         self._need(methods_with_weights=self.with_weights, styles=self.styles)
         options = {**self._options("sheets"), "style_size": self.config.style_size}
+        if not self.contents and not self.clips:
+            raise InputError("there are neither contents nor clips")
         parts = []
         if self.contents:
             arguments = self.with_weights, self.contents, self.styles, self.config.sheets
@@ -186,7 +186,6 @@ class _Writer:
                 f"the input (mean over channels, times {sheets.ERROR_GAIN}; blue: does not count)."
             )
             parts.append("![clips](clips.jpg)")
-        self._need(contents_and_no_clips=parts)
         return "\n\n".join(parts)
 
     def _flow(self):

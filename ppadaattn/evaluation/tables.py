@@ -13,6 +13,7 @@ INPUT = "the input, not painted"
 
 def table(header, rows):
     """A Markdown table of lists of texts."""
+    header, *rows = ([cell.replace("|", "\\|") for cell in line] for line in (header, *rows))
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
