@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.8",
     # The bundled weights stand beside the package in a clone, inside it in a wheel.
-    packages=["ppadaattn", "ppadaattn.baselines", "ppadaattn.cli", "ppadaattn.pretrained"],
+    packages=["ppadaattn", "ppadaattn.baselines", "ppadaattn.cli", "ppadaattn.evaluation", "ppadaattn.pretrained"],
     package_dir={"ppadaattn.pretrained": "pretrained"},
     package_data={"ppadaattn.pretrained": ["*.pdparams", "README.md"]},
     install_requires=[
@@ -36,9 +36,10 @@ setup(
         "convert": ["torch>=1.13"],  # the authors' VGG-19, a file from before PyTorch 1.6
         "onnx": ONNX,
         "control": ["opencv-python-headless"],  # optical flow, regions made by hand
+        "evaluate": ["matplotlib>=3.5", "opencv-python-headless"],  # charts and optical flow of tools/evaluate.py
         "serve": ["prometheus-client", "starlette", "uvicorn"],  # ppadaattn serve
         # OpenCV also draws examples/; headless needs no display libraries
-        "test": ["opencv-python-headless", "prometheus-client", "pytest>=7", "starlette", "uvicorn"],
+        "test": ["matplotlib>=3.5", "opencv-python-headless", "prometheus-client", "pytest>=7", "starlette", "uvicorn"],
         "lint": ["ruff==0.17.6"],
     },
 )

@@ -1,4 +1,5 @@
-"""The configuration of a training: every key, its default, its type and what it means, in this one place.
+"""The configurations of a training and of a report: every key, its default, its type and what it means, in this one
+place.
 
 A YAML file holds the keys that differ from the defaults. Its names are PaddleGAN's where PaddleGAN has one. `_base_`
 names one YAML file or several (relative to the file) whose keys come first; `-o a.b=c` comes last.
@@ -333,25 +334,96 @@ class Config:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# A report: tools/evaluate.py report
+# ---------------------------------------------------------------------------------------------------------------------
+
+PARTS = ("sheets", "flow", "quality", "speed")
+
+
+@dataclass
+class Method:
+    """A method to compare."""
+
+    # What tables call it; null: the name of its weights.
+    name: Optional[str] = None
+    # A name of the model zoo or a weights file, which carries its own architecture.
+    weights: Optional[str] = None
+    # Instead of weights: arguments of AdaAttNNetwork. Its numbers are random then, and only its speed is measured.
+    architecture: Optional[dict] = None
+
+
+@dataclass
+class Sheets:
+    """Contact sheets: a row for each pair of a content (or clip) and a style, a column for each method."""
+
+    # Rows at most; the first content goes with the first style, and so on, the shorter list again from its beginning.
+    rows: int = _option(8, least=1)
+    # Long side of the pictures that are painted, and side of a cell, in pixels.
+    size: int = _option(512, least=16)
+    cell: int = _option(192, least=16)
+
+
+@dataclass
+class FlowError:
+    """The optical-flow error of table 2."""
+
+    # Frames of each clip, at most, and their long side in pixels (0: as they are).
+    frames: int = _option(12, least=2)
+    size: int = _option(512, least=0)
+    # computed: by OpenCV from the frames. truth: read, for clips in the folders of MPI Sintel; needs size 0.
+    flow: str = _option("computed", choices=("computed", "truth"))
+
+
+@dataclass
+class Quality:
+    """Losses and distances of stylized pictures, all contents in all styles."""
+
+    # Long side of contents and of styles, in pixels.
+    size: int = _option(256, least=16)
+
+
+@dataclass
+class Speed:
+    """Time and memory, as in table 1."""
+
+    # WIDTHxHEIGHT of the content; the style is as large.
+    sizes: List[str] = _option(["256x256", "512x256", "512x512", "1024x1024"])
+    # Runs of which the median is taken, after one to warm up.
+    runs: int = _option(5, least=1)
+    # Seconds: a method whose first run takes longer is given up, and not run at larger sizes.
+    limit: float = _option(60.0, above=0)
+
+
+@dataclass
+class Report:
+    title: str = "Comparison of methods"
+    parts: List[str] = _option(list(PARTS), choices=PARTS)
+    # The first one is what the others' times are compared with.
+    methods: List[Method] = _option([])
+    # Pictures: files, folders, globs. Clips: video files and folders of frames.
+    contents: List[str] = _option([])
+    styles: List[str] = _option([])
+    clips: List[str] = _option([])
+    # Long side to which styles are reduced for sheets and clips.
+    style_size: int = _option(512, least=16)
+    # VGG-19 for `quality`, as for a training. null: from the cache, where it is downloaded to.
+    encoder_weights: Optional[str] = None
+    # cpu, gpu or gpu:N; null: a GPU where one works.
+    device: Optional[str] = None
+    sheets: Sheets = field(default_factory=Sheets)
+    flow: FlowError = field(default_factory=FlowError)
+    quality: Quality = field(default_factory=Quality)
+    speed: Speed = field(default_factory=Speed)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Reading
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def load_config(path, overrides=()):
-    """The Config of a YAML file and of `-o` words.
-
-    Args:
-        path: the YAML file.
-        overrides: words 'a.b=c'; c is read as YAML.
-
-    Raises:
-        InputError: a file that cannot be read or is no mapping, an unknown key (the nearest is named), a value of
-            another type or outside what it may be.
-    """
-    values = _read(Path(path))
-    for word in overrides:
-        values = _merge(values, _override(word))
-    config = _build(Config, values, "")
+    """The Config of a training, of a YAML file and of `-o` words; as `read_config`."""
+    config = read_config(Config, path, overrides)
     train = config.dataset.train
     if 0 < train.load_size < train.crop_size:
         raise InputError(
@@ -359,6 +431,24 @@ def load_config(path, overrides=()):
             "load at least as much as is cropped"
         )
     return config
+
+
+def read_config(kind, path, overrides=()):
+    """A `kind`, Config or Report, of a YAML file and of `-o` words.
+
+    Args:
+        kind: the dataclass.
+        path: the YAML file.
+        overrides: words 'a.b=c'; c is read as YAML.
+
+    Raises:
+        InputError: a file that cannot be read or is no mapping, an unknown key (the nearest is named), a value of
+            another type or outside what it may be.
+    """
+    values = _read(Path(path), kind)
+    for word in overrides:
+        values = _merge(values, _override(word), kind)
+    return _build(kind, values, "")
 
 
 def to_dict(config):
@@ -371,7 +461,7 @@ def to_yaml(config):
     return yaml.safe_dump(to_dict(config), sort_keys=False)
 
 
-def _read(path, children=()):
+def _read(path, kind, children=()):
     if path.resolve() in children:
         raise InputError(f"{path} is its own _base_")
     try:
@@ -382,20 +472,18 @@ def _read(path, children=()):
         reason = " ".join(str(error).split())
         raise InputError(f"the configuration {path} is not YAML: {reason}") from None
     if not isinstance(values, dict):
-        raise InputError(
-            f"the configuration {path} is no mapping of keys to values; expected lines like total_iters: 9"
-        )
+        raise InputError(f"the configuration {path} is no mapping of keys to values; expected lines like device: cpu")
     bases = values.pop("_base_", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise InputError(f"{path}: _base_ must be a file name or a list of them; got {bases!r}")
     merged = {}
     for base in bases:
-        merged = _merge(merged, _read(path.parent / base, (*children, path.resolve())))
-    return _merge(merged, values)
+        merged = _merge(merged, _read(path.parent / base, kind, (*children, path.resolve())), kind)
+    return _merge(merged, values, kind)
 
 
-def _merge(below, above, kind=Config):
+def _merge(below, above, kind):
     """`above` over `below`, section by section; values, such as the mapping of `shares`, are replaced whole."""
     merged, types = dict(below), typing.get_type_hints(kind)
     for key, value in above.items():
@@ -443,11 +531,16 @@ def _value(kind, value, name, limits):
         kind = typing.get_args(kind)[0]
         if value is None:
             return None
+    if typing.get_origin(kind) is list and dataclasses.is_dataclass(typing.get_args(kind)[0]):
+        if not isinstance(value, list):
+            raise InputError(f"{name} must be a list of mappings of keys to values; got {value!r}")
+        return [_build(typing.get_args(kind)[0], item, f"{name}[{index}].") for index, item in enumerate(value)]
     converted = _convert(kind, value)
     if converted is None:
         raise InputError(f"{name} must be {_describe(kind)}; got {value!r}")
-    if "choices" in limits and converted not in limits["choices"]:
-        raise InputError(f"{name} must be one of {', '.join(limits['choices'])}; got {value!r}")
+    for item in converted if isinstance(converted, list) else [converted]:
+        if "choices" in limits and item not in limits["choices"]:
+            raise InputError(f"{name} must be one of {', '.join(limits['choices'])}; got {item!r}")
     for limit, broken, words in (
         ("least", lambda number, bound: number < bound, "at least"),
         ("above", lambda number, bound: number <= bound, "above"),
@@ -485,4 +578,4 @@ def _describe(kind):
             List[str]: "a list of names, such as [encoder.conv1]",
             Dict[int, float]: "a mapping of levels to numbers, such as {5: 0.3}",
         }[kind]
-    return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "a mapping"}[kind]

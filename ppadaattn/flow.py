@@ -3,9 +3,16 @@
 A flow is float32 H x W x 2, in pixels: the point (x, y) of the first frame is at (x + u, y + v) in the second.
 """
 
-from ppadaattn.errors import import_optional
+import struct
+
+from ppadaattn.errors import InputError, import_optional
 
 import numpy as np
+
+# A .flo file begins with this, the float32 202021.25, and then has its width and height as int32, little-endian all.
+FLO_MAGIC = b"PIEH"
+# Numbers from here on mark points whose flow is not known.
+UNKNOWN = 1e9
 
 
 def dis_flow(first, second):
@@ -40,16 +47,52 @@ def warp(image, flow):
 def reliable_flow(first, second):
     """The flow from one frame to another, and where it can be trusted.
 
-    It can where the flow back from its end comes home: |f + b| <= 0.5 + 0.05 |f| pixels (the check of Sundaram et al.,
-    ECCV 2010, with a simpler bound). Occluded points fail it.
-
     Returns:
-        (flow, bool H x W).
+        (flow, bool H x W, as `comes_home` gives it).
     """
     forward, backward = dis_flow(first, second), dis_flow(second, first)
+    return forward, comes_home(forward, backward)
+
+
+def comes_home(forward, backward):
+    """Where the flow back, from the end of the flow there, leads home; occluded points fail.
+
+    |f + b|^2 < 0.01 (|f|^2 + |b|^2) + 0.5, in pixels, with b at the end of f, inside the frame (Sundaram et al., ECCV
+    2010).
+
+    Returns:
+        bool H x W.
+    """
     returned, inside = warp(backward, forward)
-    miss = np.linalg.norm(forward + returned, axis=-1)
-    return forward, inside & (miss <= 0.5 + 0.05 * np.linalg.norm(forward, axis=-1))
+    miss, there, back = (np.square(flow).sum(-1) for flow in (forward + returned, forward, returned))
+    return inside & (miss < 0.01 * (there + back) + 0.5)
+
+
+def read_flo(path):
+    """The flow in a .flo file (Middlebury's format), which other programs and data sets write.
+
+    Returns:
+        float32 H x W x 2; numbers of 1e9 and more mark points whose flow is not known.
+
+    Raises:
+        InputError: missing, not of this format, of another length than its size says.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    if data[:4] != FLO_MAGIC:
+        raise InputError(f"{path} is no .flo file: it does not begin with {FLO_MAGIC.decode()}")
+    width, height = struct.unpack("<ii", data[4:12]) if len(data) >= 12 else (0, 0)
+    if min(width, height) < 1 or len(data) != 12 + 8 * width * height:
+        raise InputError(
+            f"{path} is cut short or damaged: {len(data)} bytes, and a flow of {width} x {height} pixels has "
+            f"{12 + 8 * width * height}"
+        )
+    return np.frombuffer(data, "<f4", offset=12).reshape(height, width, 2).astype(np.float32)
 
 
 def opencv():

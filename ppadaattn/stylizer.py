@@ -46,8 +46,8 @@ class Stylizer:
         style = stylizer.prepare_style("painting.jpg")          # encoded once
         pictures = [stylizer(path, style) for path in photos]
 
-    Three layers: files in `__call__`, `prepare_style` and `stylize_video`; uint8 arrays in `paint`; tensors in
-    `stylize_tensor`.
+    Three layers: files in `__call__`, `prepare_style` and `stylize_video`; arrays in `paint` and `paint_array`; tensors
+    in `stylize_tensor`.
     """
 
     def __init__(self, network, engine=None):
@@ -119,15 +119,18 @@ class Stylizer:
         Returns:
             list of B uint8 RGB arrays H x W x 3.
         """
-        if self.engine is not None and self.engine.takes(contents, style, **options):
-            self._check_own(style)
-            pictures = _to_images(self.engine.stylize(_to_array(contents), style))
-        else:
-            tensor = None if options.get("features") else _to_tensor(contents)
-            pictures = _to_images(self.stylize_tensor(tensor, style, **options).numpy())
+        pictures = _to_images(self.paint_array(contents, style, **options))
         if preserve_color:
             return [keep_colors(picture, content) for picture, content in zip(pictures, contents)]
         return list(pictures)
+
+    def paint_array(self, contents, style, **options):
+        """As `paint`, before values are rounded to bytes: float32 array B x 3 x H x W in [0, 1]."""
+        if self.engine is not None and self.engine.takes(contents, style, **options):
+            self._check_own(style)
+            return self.engine.stylize(_to_array(contents), style)
+        tensor = None if options.get("features") else _to_tensor(contents)
+        return self.stylize_tensor(tensor, style, **options).numpy()
 
     @paddle.no_grad()
     def encode(self, contents):

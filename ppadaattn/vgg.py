@@ -94,11 +94,12 @@ class Encoder(nn.Layer):
             for index in range(1, count + 1):
                 yield block, index
 
-    def forward(self, image):
+    def forward(self, image, layers=None):
         """Features of an image.
 
         Args:
             image: float [B, 3, H, W], RGB in [0, 1], any H and W.
+            layers: names of those that are wanted, such as relu3_2; default: the first one of each block.
 
         Returns:
             {'relu1_1': [B, 64 * width, H, W], ..., 'relu{depth}_1': [B, C, ceil(H / 2^(depth-1)), ...]}.
@@ -109,6 +110,7 @@ class Encoder(nn.Layer):
             if block > 1 and index == 1:
                 x = F.max_pool2d(x, 2, 2, ceil_mode=True)
             x = F.relu_(getattr(self, f"conv{block}_{index}")(x))
-            if index == 1:
-                features[f"relu{block}_1"] = x
+            name = f"relu{block}_{index}"
+            if index == 1 if layers is None else name in layers:
+                features[name] = x
         return features

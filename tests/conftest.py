@@ -12,6 +12,8 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+# Configurations of trainings; those of reports are in a folder of their own.
+CONFIGURATIONS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "evaluate")
 
 
 # For processes of their own: this clone's package, installed or not.

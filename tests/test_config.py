@@ -8,9 +8,7 @@ from ppadaattn.errors import InputError
 
 import pytest
 import yaml
-from conftest import ROOT, run_python
-
-CONFIGURATIONS = sorted((ROOT / "configs").rglob("*.yaml"))
+from conftest import CONFIGURATIONS, ROOT, run_python
 
 
 @pytest.fixture
@@ -24,7 +22,7 @@ def write(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_each_configuration_is_valid_and_says_where_its_numbers_are_from(path):
     config = load_config(path)
     assert config.dataset.train.content_root and config.dataset.train.style_root

@@ -30,7 +30,7 @@ from ppadaattn.vgg import Encoder
 import numpy as np
 import paddle
 import pytest
-from conftest import ENVIRONMENT, ROOT
+from conftest import CONFIGURATIONS, ENVIRONMENT, ROOT
 from PIL import Image
 
 SIZE = 32
@@ -218,13 +218,10 @@ def test_a_network_of_vggs_own_encoder_takes_its_features_from_the_losses(rng, v
     np.testing.assert_allclose(image.numpy(), network(data["content"], data["style"]).numpy(), atol=1e-4)
 
 
-CONFIGURATIONS = sorted(str(path.relative_to(ROOT / "configs")) for path in (ROOT / "configs").rglob("*.yaml"))
-
-
-@pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_each_configuration_trains(rng, vgg, name):
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_each_configuration_trains(rng, vgg, path):
     """One step at a sixteenth of the width: every loss is finite and every trained parameter moves towards less."""
-    config = load_config(ROOT / "configs" / name, ["model.width=0.0625"])
+    config = load_config(path, ["model.width=0.0625"])
     model = config.model
     network = AdaAttNNetwork(**architecture(model))
     initialize(network, model.init, model.identity_attention)

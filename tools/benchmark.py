@@ -6,18 +6,15 @@ Each row runs in a process of its own; ratios compare rows of one run.
 
 import argparse
 import functools
-import multiprocessing
 import os
 import platform
-import statistics
 import time
-from concurrent.futures import ProcessPoolExecutor
 
 import ppadaattn
 from ppadaattn import attention, losses, vgg
 from ppadaattn.attention import attention_statistics
 from ppadaattn.config import ImageSimilarity, Losses
-from ppadaattn.device import peak_memory
+from ppadaattn.evaluation.timing import in_new_process, median_time, peak, reset_peak
 from ppadaattn.network import AdaAttNNetwork
 from ppadaattn.objectives import Stylization
 from ppadaattn.zoo import MODELS
@@ -72,9 +69,9 @@ def measure_attention(method, content_size, style_size):
     query, key = (paddle.randn([1, KEY_CHANNELS, count]) for count in (queries, keys))
     value = paddle.randn([1, VALUE_CHANNELS, keys])
     function, _ = METHODS[method]
-    before = _reset_peak()
+    before = reset_peak()
     seconds = median_time(lambda: function(query, key, value))
-    return seconds, _peak() - before
+    return seconds, peak() - before
 
 
 @paddle.no_grad()
@@ -84,7 +81,7 @@ def measure_network(model, size, bands):
     vgg.UNFOLDED_NUMBERS = vgg.UNFOLDED_NUMBERS if bands else 2**60
     style = stylizer.network.prepare_style(paddle.rand([1, 3, STYLE_SIZE, STYLE_SIZE]))
     content = paddle.rand([1, 3, size, size])
-    return median_time(lambda: stylizer.stylize_tensor(content, style)), _peak()
+    return median_time(lambda: stylizer.stylize_tensor(content, style)), peak()
 
 
 def measure_engine(model, engine, width, height):
@@ -113,10 +110,10 @@ def measure_training(form, batch, size):
         losses.image_similarity_loss = naive_similarity
     objective = Stylization(network, loss_encoder, config)
     data = {"content": paddle.rand([2 * batch, 3, size, size]), "style": paddle.rand([batch, 3, size, size])}
-    before, start = _reset_peak(), time.perf_counter()
+    before, start = reset_peak(), time.perf_counter()
     found, _ = objective(data)
     sum(weight * found[name] for name, weight in objective.weights.items()).backward()
-    return time.perf_counter() - start, _peak() - before
+    return time.perf_counter() - start, peak() - before
 
 
 class NaiveState:
@@ -140,43 +137,6 @@ def naive_similarity(contents, stylized, *, levels, **_):
             shares.append(distances / distances.sum(1, keepdim=True))
         total = total + (shares[0] - shares[1]).abs().mean()
     return total
-
-
-@paddle.no_grad()
-def median_time(work, seconds=6.0, most=5):
-    """Median time of up to `most` runs within about `seconds`, after a warm-up."""
-    times = []
-    for _ in range(1 + most):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-        if sum(times) > seconds and (len(times) > 1 or times[0] > 5 * seconds):  # one very long run is warm enough
-            break
-    return statistics.median(times[1:] or times)
-
-
-def _reset_peak():
-    """Forget the process's peak memory where the system can; bytes in use now."""
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-    except OSError:
-        pass  # then memory freed before is counted too
-    return _peak()
-
-
-def _peak():
-    """Peak memory of this process in bytes."""
-    try:
-        with open("/proc/self/status") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
-    except OSError:
-        return peak_memory()
-
-
-def in_new_process(function, *arguments):
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def print_attention(sizes):

@@ -16,7 +16,8 @@ from pathlib import Path
 import ppadaattn
 from ppadaattn.device import peak_memory
 from ppadaattn.errors import InputError
-from ppadaattn.flow import reliable_flow, warp
+from ppadaattn.evaluation.temporal import difference, read_clip
+from ppadaattn.evaluation.timing import in_new_process
 from ppadaattn.frames import FramePainter
 from ppadaattn.video import open_clip
 from ppadaattn.zoo import MODELS
@@ -24,7 +25,6 @@ from ppadaattn.zoo import MODELS
 import av
 import numpy as np
 import paddle
-from benchmark import in_new_process
 from tqdm import tqdm
 
 # Means against flicker: name -> options of FramePainter.
@@ -34,11 +34,6 @@ MEANS = {"nothing": {}, "smooth_statistics=0.8": SMOOTH, "flow_blend=0.5": BLEND
 STAGES = ("decode", "network", "encode")
 SPEED_SIZE, SPEED_FRAMES, BATCHES, RUNS = (512, 256), 24, (1, 4), 3
 MEMORY_SIZE, MEMORY_FRAMES, MEMORY_MODEL = (128, 96), (60, 300), "adaattn_lite_video"
-
-
-def read_frames(clip, count=None, size=0):
-    """The frames of a clip, at most `count`, uint8 H x W x 3 at a long side of `size`."""
-    return [frame.image for frame in itertools.islice(open_clip(clip, size=size).frames(), count)]
 
 
 def write_clip(path, count, width, height):
@@ -59,17 +54,12 @@ def any_style(side):
     return np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
 
 
-def flows_between(frames):
-    """[(flow, where it can be trusted)] from each frame to the next."""
-    return [reliable_flow(first, second) for first, second in zip(frames, frames[1:])]
-
-
 def flicker(pictures, flows):
     """Mean absolute difference (%) of pictures and the next ones moved back onto them, where flow can be trusted."""
-    differences = []
-    for first, second, (flow, trusted) in zip(pictures, pictures[1:], flows):
-        moved, _ = warp(second.astype(np.float32), flow)
-        differences.append(np.abs(moved - first)[trusted])
+    differences = [
+        np.abs(difference(first, second.astype(np.float32), flow))[trusted]
+        for first, second, (flow, trusted) in zip(pictures, pictures[1:], flows)
+    ]
     return 100 * np.concatenate(differences).mean() / 255
 
 
@@ -79,11 +69,12 @@ def measure_flicker(model, clips, styles, count, size):
     prepared = [stylizer.prepare_style(style) for style in styles]
     found = {means: [] for means in MEANS}
     for clip in tqdm(clips, desc=Path(model).stem, unit="clip"):
-        frames = read_frames(clip, count, size)
-        flows = flows_between(frames)
-        for means, options in tqdm(MEANS.items(), desc=Path(clip).name, leave=False):
+        moving = read_clip(clip, count=count, size=size)
+        for means, options in tqdm(MEANS.items(), desc=moving.name, leave=False):
             painters = [FramePainter(stylizer, style, **options) for style in prepared]
-            found[means].append(statistics.mean(flicker(paint_in_turn(p, frames), flows) for p in painters))
+            found[means].append(
+                statistics.mean(flicker(paint_in_turn(p, moving.frames), moving.flows) for p in painters)
+            )
     return found
 
 
@@ -99,7 +90,7 @@ def measure_speed(model, clip, output, style_size):
     """{batch size, or None for the style anew for each frame: {'whole' or a stage: seconds}}: medians of runs."""
     stylizer = ppadaattn.load(model, device="cpu")
     picture = any_style(style_size)
-    style, frames = stylizer.prepare_style(picture), read_frames(clip)
+    style, frames = stylizer.prepare_style(picture), [frame.image for frame in open_clip(clip).frames()]
     runs = {batch: [] for batch in (None, *BATCHES)}
     for _, batch in tqdm([*itertools.product(range(RUNS), runs)], desc=model, unit="run"):
         begun, times = time.perf_counter(), dict.fromkeys(STAGES, 0)
@@ -125,10 +116,8 @@ def measure_memory(model, clip, output):
 
 
 def print_flicker(models, clips, styles, count, size):
-    inputs = [read_frames(clip, count, size) for clip in clips]
-    if min(map(len, inputs)) < 2:
-        raise InputError("flicker is between frames: a clip needs at least 2")
-    names = [Path(clip).name for clip in clips]
+    inputs = [read_clip(clip, count=count, size=size) for clip in clips]
+    names = [clip.name for clip in inputs]
     print(f"\n## Flicker (x 0.01 of the range; {count} frames of long side {size}, mean over {len(styles)} styles)\n")
     print(f"| model | with | {' | '.join(names)} | mean | to first row |")
     print("|---|---|" + "---|" * (len(names) + 2), flush=True)
@@ -138,7 +127,7 @@ def print_flicker(models, clips, styles, count, size):
         for means, values in found.items():
             first = first or statistics.mean(values)
             print_flicker_row(Path(model).stem, means, values, first)
-    print_flicker_row("none: the input", "", [flicker(frames, flows_between(frames)) for frames in inputs], first)
+    print_flicker_row("none: the input", "", [flicker(clip.frames, clip.flows) for clip in inputs], first)
 
 
 def print_flicker_row(model, means, values, first):

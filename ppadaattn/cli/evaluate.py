@@ -1,0 +1,223 @@
+"""Methods compared by figures: tools/evaluate.py."""
+
+import argparse
+import shlex
+
+from ppadaattn.cli.common import Parser, exit_status
+from ppadaattn.config import FlowError, Quality, Report, Speed, read_config
+from ppadaattn.device import select_device
+from ppadaattn.evaluation import measuring, tables
+from ppadaattn.evaluation.methods import clips_by_name, load_method, named, parse_method, pictures_by_name
+from ppadaattn.evaluation.report import write_report
+from ppadaattn.evaluation.speed import parse_size
+from ppadaattn.evaluation.temporal import DEFINITION, FLOWS
+from ppadaattn.images import MIN_SIDE, find_images
+from ppadaattn.stylizer import STYLE_SIZE
+
+
+def main(argv=None):
+    """Evaluate methods. Returns the exit status."""
+    args = parser().parse_args(argv)
+    return exit_status(args.work, args)
+
+
+def parser():
+    """The options of tools/evaluate.py."""
+    made = Parser(prog="evaluate.py", description="Compare methods by figures. Tables are Markdown, on stdout.")
+    commands = made.add_subparsers(metavar="COMMAND", required=True)
+    _add_flow(commands)
+    _add_quality(commands)
+    _add_speed(commands)
+    _add_report(commands)
+    return made
+
+
+def _command(commands, work, name, text, description=""):
+    made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {description}")
+    made.set_defaults(work=work)
+    return made
+
+
+def _add_methods(made, more=""):
+    made.add_argument(
+        "--methods",
+        nargs="+",
+        required=True,
+        metavar="METHOD",
+        help=f"models of the zoo, weights files, or NAME=FILE{more}",
+    )
+    made.add_argument("--device", help="cpu, gpu or gpu:N (default: a GPU where one works, else the CPU)")
+
+
+def _add_flow(commands):
+    made = _command(
+        commands, _flow, "flow", "optical-flow error of clips, as table 2", f"{DEFINITION}{FLOWS['computed']}"
+    )
+    _add_methods(made)
+    made.add_argument("--clips", nargs="+", required=True, metavar="CLIP", help="video files, folders of frames")
+    made.add_argument(
+        "--styles", nargs="+", required=True, metavar="FILE", help="pictures, folders, globs, .style files"
+    )
+    defaults = FlowError()
+    made.add_argument(
+        "--frames", type=_frames, default=defaults.frames, metavar="N", help="at most, of a clip (default: %(default)s)"
+    )
+    made.add_argument(
+        "--size",
+        type=_pixels_or_0,
+        metavar="PIXELS",
+        help=f"long side of frames; 0 leaves them as they are (default: {defaults.size}; with ground truth 0)",
+    )
+    _add_style_size(made)
+    made.add_argument(
+        "--truth",
+        action="store_true",
+        help="ground truth instead of computed flow: clips are folders ROOT/clean/NAME as in MPI Sintel, beside "
+        "ROOT/flow/NAME/frame_0001.flo and ROOT/occlusions/NAME/frame_0001.png",
+    )
+
+
+def _add_style_size(made):
+    made.add_argument(
+        "--style-size", type=_pixels, default=STYLE_SIZE, metavar="PIXELS", help="long side (default: %(default)s)"
+    )
+
+
+def _add_quality(commands):
+    made = _command(commands, _quality, "quality", "losses and distances of pictures, each content in each style")
+    _add_methods(made)
+    made.add_argument("--contents", nargs="+", required=True, metavar="FILE", help="pictures, folders, globs")
+    made.add_argument("--styles", nargs="+", required=True, metavar="FILE", help="pictures, folders, globs")
+    made.add_argument(
+        "--size",
+        type=_pixels,
+        default=Quality().size,
+        metavar="PIXELS",
+        help="long side of contents and styles (default: %(default)s)",
+    )
+    made.add_argument(
+        "--encoder",
+        metavar="FILE",
+        help="VGG-19 for the features (default: the one that training uses; where it cannot be had, the small encoder)",
+    )
+
+
+def _add_speed(commands):
+    made = _command(
+        commands, _speed, "speed", "time and memory of a picture, as table 1", "Ratios are to the first method."
+    )
+    _add_methods(made, ", or 'NAME={transform: sanet, width: 1.0}': an architecture with random weights")
+    defaults = Speed()
+    made.add_argument(
+        "--sizes",
+        nargs="+",
+        default=defaults.sizes,
+        metavar="WxH",
+        help=f"of content and style (default: {' '.join(defaults.sizes)})",
+    )
+    made.add_argument(
+        "--runs", type=_count, default=defaults.runs, metavar="N", help="median of so many (default: %(default)s)"
+    )
+    made.add_argument(
+        "--limit",
+        type=_seconds,
+        default=defaults.limit,
+        metavar="SECONDS",
+        help="a cell whose first run takes longer is given up, larger sizes are not run (default: %(default)s)",
+    )
+
+
+def _add_report(commands):
+    made = _command(
+        commands,
+        _report,
+        "report",
+        "all that a configuration lists, with charts and contact sheets",
+        "What is missing is said and left out; what was measured is kept, and not measured again.",
+    )
+    made.add_argument("config", metavar="FILE.yaml", help="see configs/evaluate/; its keys are in ppadaattn/config.py")
+    made.add_argument("--output", required=True, metavar="FOLDER", help="for report.md and what belongs to it")
+    made.add_argument(
+        "-o", "--override", nargs="+", action="extend", default=[], metavar="A.B=C", help="keys with other values"
+    )
+    made.add_argument("--anew", action="store_true", help="measure again what the folder holds already")
+
+
+def _flow(args):
+    options = FlowError(args.frames, 0 if args.truth else FlowError().size, "truth" if args.truth else "computed")
+    options.size = options.size if args.size is None else args.size
+    methods, styles = _methods(args), pictures_by_name(find_images(args.styles), "styles")
+    clips = clips_by_name(args.clips)
+    grids, inputs = measuring.measure_flow(
+        methods, styles, clips, options, style_size=args.style_size, device=args.device
+    )
+    print(tables.flow_text(grids, inputs, options, args.style_size))
+    return 0
+
+
+def _quality(args):
+    methods, contents = _methods(args), pictures_by_name(find_images(args.contents), "contents")
+    styles = pictures_by_name(find_images(args.styles), "styles")
+    grids, features = measuring.measure_quality(
+        methods, contents, styles, size=args.size, encoder=args.encoder, device=args.device
+    )
+    print(tables.quality_text(grids, features, args.size))
+    return 0
+
+
+def _speed(args):
+    options = Speed(list(dict.fromkeys(args.sizes)), args.runs, args.limit)
+    for size in options.sizes:
+        parse_size(size)
+    grids = measuring.measure_speed(named(list(map(parse_method, args.methods))), options, device=args.device)
+    print(tables.speed_text(grids, options, select_device(args.device)))
+    return 0
+
+
+def _report(args):
+    config = read_config(Report, args.config, args.override)
+    words = ["python", "tools/evaluate.py", "report", args.config, "--output", args.output]
+    words += [word for override in args.override for word in ("-o", override)]
+    problems = write_report(config, args.output, command=shlex.join(words), anew=args.anew)
+    print(f"{args.output}/report.md")
+    return 1 if problems else 0
+
+
+def _methods(args):
+    """The methods of a command line; each is loaded once, so that a wrong one is known before anything is measured."""
+    methods = named(list(map(parse_method, args.methods)))
+    for method in methods:
+        load_method(method, args.device, "eager")
+    return methods
+
+
+def _pixels(text):
+    if not text.isdecimal() or int(text) < MIN_SIDE:
+        raise argparse.ArgumentTypeError(f"expected a number of pixels, at least {MIN_SIDE}; got {text}")
+    return int(text)
+
+
+def _pixels_or_0(text):
+    return 0 if text == "0" else _pixels(text)
+
+
+def _frames(text):
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"expected a number of frames, at least 2; got {text}")
+    return int(text)
+
+
+def _count(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number, at least 1; got {text}")
+    return int(text)
+
+
+def _seconds(text):
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0; got {text}")
+    return seconds

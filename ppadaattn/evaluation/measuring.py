@@ -1,0 +1,188 @@
+"""The three kinds of measurement, for several methods: what tools/evaluate.py prints and what a report keeps.
+
+Each gives {name of a method: Grid}. `failed(method's name, combination, error)` is called for what cannot be measured;
+without it the first such InputError is raised.
+"""
+
+import functools
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+from urllib.parse import quote
+
+from ppadaattn.device import select_device
+from ppadaattn.errors import InputError
+from ppadaattn.evaluation import speed
+from ppadaattn.evaluation.grid import Grid
+from ppadaattn.evaluation.methods import load_method, method_stamp, stamp
+from ppadaattn.evaluation.quality import Judge, loss_network
+from ppadaattn.evaluation.temporal import flow_error, painted, read_clip
+from ppadaattn.images import flatten, read_image
+from ppadaattn.stylizer import is_style_file
+from ppadaattn.version import __version__
+
+import numpy as np
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where Grids are kept: `folder`, or nowhere; with `anew` nothing that is kept there is used."""
+
+    folder: Optional[Path] = None
+    anew: bool = False
+
+    def grid(self, kind, name, axes, settings):
+        path = None if self.folder is None else self.folder / kind / f"{quote(name, safe=' ')}.json"
+        return Grid(axes, path, {**settings, "version": __version__}, self.anew)
+
+
+class Painter:
+    """A method that is loaded when it is first needed, and the style that it prepared last."""
+
+    def __init__(self, method, device, style_size):
+        self.method, self.device, self.style_size = method, device, style_size
+        self._prepared = (None, None)
+
+    @functools.cached_property
+    def stylizer(self):
+        return load_method(self.method, self.device)
+
+    def style(self, path):
+        if self._prepared[0] != path:
+            try:
+                self._prepared = path, self.stylizer.prepare_style(path, style_size=self.style_size)
+            except InputError as error:
+                raise InputError(f"the method {self.method.name} cannot paint in {path}: {error}") from None
+        return self._prepared[1]
+
+
+def measure_flow(methods, styles, clips, options, *, style_size, device=None, store=None, failed=None):
+    """Optical-flow errors (not x 100) of methods, and of the input frames themselves.
+
+    Args:
+        methods: list of Method, with weights.
+        styles: {name: path of a picture or a style file}.
+        clips: {name: path}.
+        options: a FlowError of the configuration.
+
+    Returns:
+        ({method: Grid of (style, clip)}, Grid of (clip,) for the input).
+    """
+    store = store or Store()
+    settings = {"frames": options.frames, "size": options.size, "flow": options.flow}
+    axes = [_stamps(styles), _stamps(clips)]
+    inputs = store.grid("flow_of_input", "frames", axes[1:], settings)
+
+    @functools.lru_cache(None)
+    def clip(name):
+        return read_clip(clips[name], size=options.size, count=options.frames, flow=options.flow)
+
+    def of_input(name):
+        frames = (frame.astype(np.float32) / 255 for frame in clip(name).frames)
+        return flow_error(frames, clip(name).flows)
+
+    def of_method(painter, style, name):
+        frames = painted(painter.stylizer, painter.style(styles[style]), clip(name).frames)
+        return flow_error(frames, clip(name).flows)
+
+    select_device(device)
+    grids = {}
+    for method in methods:
+        own = {**settings, "style_size": style_size, "method": method_stamp(method)}
+        grids[method.name] = store.grid("flow", method.name, axes, own)
+    with _progress("flow", [inputs, *grids.values()]) as progress:
+        inputs.fill(of_input, progress, failed and functools.partial(failed, "the input"))
+        for method in methods:
+            compute = functools.partial(of_method, Painter(method, device, style_size))
+            grids[method.name].fill(compute, progress, failed and functools.partial(failed, method.name))
+    return grids, inputs
+
+
+def measure_quality(methods, contents, styles, *, size, encoder=None, device=None, store=None, failed=None):
+    """{measure: float}, as in `quality.MEASURES`, of methods, all contents in all styles.
+
+    Args:
+        methods: list of Method, with weights.
+        contents, styles: {name: path of a picture}.
+        size: long side to which both are reduced.
+        encoder: weights of VGG-19, or None: as `quality.loss_network` does.
+
+    Returns:
+        ({method: Grid of (content, style)}, what network the features are of).
+    """
+    store = store or Store()
+    for path in filter(is_style_file, styles.values()):
+        raise InputError(f"{path} is a style file: quality is measured against a style's picture; give that")
+    select_device(device)
+    network, features = loss_network(encoder)
+    judge = Judge(network)
+
+    def encoded(path):
+        picture = flatten(read_image(path, size))
+        return judge.encode(picture.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+
+    encoded_style = functools.lru_cache(None)(encoded)
+    encoded_content = functools.lru_cache(1)(encoded)
+
+    def of_pair(painter, content, style):
+        picture = flatten(read_image(contents[content], size))
+        painted = painter.stylizer.paint_array(picture[None], prepared(painter, styles[style]))
+        return judge.measure(judge.encode(painted), encoded_content(contents[content]), encoded_style(styles[style]))
+
+    @functools.lru_cache(None)
+    def prepared(painter, path):
+        return painter.style(path)
+
+    axes, grids = [_stamps(contents), _stamps(styles)], {}
+    for method in methods:
+        own = {"size": size, "features": [features, encoder and stamp(encoder)], "method": method_stamp(method)}
+        grids[method.name] = store.grid("quality", method.name, axes, own)
+    with _progress("quality", grids.values()) as progress:
+        for method in methods:
+            compute = functools.partial(of_pair, Painter(method, device, size))
+            grids[method.name].fill(compute, progress, failed and functools.partial(failed, method.name))
+            prepared.cache_clear()
+    return grids, features
+
+
+def measure_speed(methods, options, *, device=None, store=None, failed=None):
+    """Times and memory of methods, as `speed.measure` gives them; random weights will do.
+
+    Args:
+        methods: list of Method.
+        options: a Speed of the configuration.
+
+    Returns:
+        {method: Grid of (mode, size)}.
+    """
+    store = store or Store()
+    sizes = sorted(options.sizes, key=lambda size: np.prod(speed.parse_size(size)))
+    axes = [dict.fromkeys(speed.MODES), dict.fromkeys(sizes)]
+    device = select_device(device)
+    grids = {}
+    for method in methods:
+        own = {"runs": options.runs, "limit": options.limit, "device": device, "method": method_stamp(method)}
+        grids[method.name] = store.grid("speed", method.name, axes, own)
+
+    def of_size(method, mode, size):
+        less = [(mode, other) for other in sizes[: sizes.index(size)]] + [("new", size)] * (mode == "whole")
+        if any("failed" in (grids[method.name].values.get(key) or {}) for key in less):
+            return {"failed": "not run"}
+        return speed.measure(method, mode, size, runs=options.runs, limit=options.limit, device=device)
+
+    with _progress("speed", grids.values()) as progress:
+        # Methods in turn, so that what is compared is measured at about the same time: machines are not always as fast.
+        for size, mode, method in itertools.product(sizes, speed.MODES, methods):
+            compute, fail = functools.partial(of_size, method), failed and functools.partial(failed, method.name)
+            grids[method.name].fill(compute, progress, fail, only=(mode, size))
+    return grids
+
+
+def _stamps(paths):
+    return {name: stamp(path) for name, path in paths.items()}
+
+
+def _progress(what, grids):
+    return tqdm(total=sum(len(grid.missing()) for grid in grids), desc=what, unit="value")

@@ -1,0 +1,125 @@
+"""Quality of single pictures in figures: losses and distances, on the features of one network for all methods."""
+
+from ppadaattn import losses
+from ppadaattn.checkpoint import load_network
+from ppadaattn.convert import vgg19
+from ppadaattn.errors import InputError, note
+from ppadaattn.zoo import DEFAULT_MODEL, vgg19_file, weights_file
+
+import numpy as np
+import paddle
+
+# Layers that no loss of this project looks at, one a block, and for the content distance the deepest one there is.
+STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+CONTENT_LAYERS = (*STYLE_LAYERS, "relu5_1")
+LOSS_LAYERS = tuple(f"relu{level}_1" for level in range(1, 6))
+
+# Directions of the sliced Wasserstein distance, and quantiles on each.
+PROJECTIONS, QUANTILES = 64, 256
+
+MEASURES = {
+    "L_gs": "global style loss (eq. 10), mean squared errors at relu2_1 to relu5_1",
+    "L_lf": "local feature loss (eq. 11) with softmax attention, mean squared errors at relu3_1 to relu5_1",
+    "content": "mean squared errors to the content's features at relu3_1 to relu5_1",
+    "perceptual": "distance to the content in the manner of LPIPS, uncalibrated: features of unit length at each "
+    f"point, sum of squared differences over channels, mean over points and over {', '.join(CONTENT_LAYERS)}",
+    "gram": "style distance that no method was trained on: squared distance of Gram matrices over the square of that "
+    f"of the style, mean over {', '.join(STYLE_LAYERS)}",
+    "wasserstein": f"another one: squared sliced Wasserstein distance of feature vectors ({PROJECTIONS} directions, "
+    f"{QUANTILES} quantiles) over the mean square of the style's, mean over the same layers",
+}
+
+
+def loss_network(path=None):
+    """The network on whose features pictures are compared.
+
+    Args:
+        path: VGG-19's weights; None: the zoo's, and where they cannot be had the encoder of the small model.
+
+    Returns:
+        (Encoder, what it is).
+
+    Raises:
+        InputError: a path that is not there or holds something else.
+    """
+    if path:
+        return vgg19(vgg19_file(path)), "VGG-19"
+    try:
+        return vgg19(vgg19_file()), "VGG-19"
+    except InputError as error:
+        note(f"no VGG-19: features are those of {DEFAULT_MODEL}'s encoder ({error})")
+        network = load_network(weights_file(DEFAULT_MODEL))
+        return network.encoder, f"the encoder of {DEFAULT_MODEL}, since VGG-19 is not here"
+
+
+class Judge:
+    """Measures stylized pictures.
+
+    Args:
+        encoder: the Encoder of `loss_network`.
+    """
+
+    def __init__(self, encoder):
+        self.encoder = encoder
+
+    @paddle.no_grad()
+    def encode(self, picture):
+        """Features of a picture, float32 [1, 3, H, W] in [0, 1], as `measure` takes them."""
+        return self.encoder(paddle.to_tensor(picture), {*LOSS_LAYERS, *CONTENT_LAYERS})
+
+    @paddle.no_grad()
+    def measure(self, stylized, content, style):
+        """{measure: float} for each of MEASURES, from the features of the three pictures."""
+        found = {
+            "L_gs": losses.global_style_loss(stylized, style),
+            "L_lf": losses.local_feature_loss(stylized, content, style),
+            "content": losses.content_loss(stylized, content),
+            "perceptual": _mean(perceptual_distance, stylized, content, CONTENT_LAYERS),
+            "gram": _mean(gram_distance, stylized, style, STYLE_LAYERS),
+            "wasserstein": _mean(sliced_wasserstein, stylized, style, STYLE_LAYERS),
+        }
+        return {name: float(value) for name, value in found.items()}
+
+
+def _mean(distance, first, second, layers):
+    return sum(distance(first[layer], second[layer]) for layer in layers) / len(layers)
+
+
+def perceptual_distance(first, second):
+    """Squared distance of feature vectors of unit length, mean over points; features [1, C, H, W] of one size."""
+    first, second = (feature / (feature.square().sum(1, keepdim=True).sqrt() + 1e-10) for feature in (first, second))
+    return (first - second).square().sum(1).mean()
+
+
+def gram_distance(first, second):
+    """||G_1 - G_2||^2 / ||G_2||^2 (Frobenius) of Gram matrices G = F F^T / N of features [1, C, H, W]."""
+    first, second = (_gram(feature) for feature in (first, second))
+    return (first - second).square().sum() / second.square().sum()
+
+
+def _gram(feature):
+    points = feature[0].flatten(1)
+    return paddle.matmul(points, points, transpose_y=True) / points.shape[1]
+
+
+def sliced_wasserstein(first, second):
+    """Squared 2-Wasserstein distance of the points of features [1, C, H, W], along directions drawn with one seed.
+
+    On each direction, quantile by quantile (linear between the sorted points), so that the two may differ in size;
+    mean over directions and quantiles, over the mean square of the second's quantiles.
+    """
+    directions = np.random.RandomState(0).randn(PROJECTIONS, first.shape[1]).astype("float32")
+    directions = paddle.to_tensor(directions / np.linalg.norm(directions, axis=1, keepdims=True))
+    first, second = (
+        _quantiles(np.sort(paddle.matmul(directions, feature[0].flatten(1)).numpy(), axis=1))
+        for feature in (first, second)
+    )
+    return np.square(first - second).mean() / np.square(second).mean()
+
+
+def _quantiles(ordered):
+    """Of each row of sorted numbers; as np.quantile, which would sort anew for each."""
+    place = (np.arange(QUANTILES) + 0.5) / QUANTILES * (ordered.shape[1] - 1)
+    below = place.astype(int)
+    above = np.minimum(below + 1, ordered.shape[1] - 1)
+    return ordered[:, below] + (place - below) * (ordered[:, above] - ordered[:, below])

@@ -1,0 +1,133 @@
+"""Contact sheets of methods side by side: pictures as in figure 4, clips with their error maps as in figure 7."""
+
+import functools
+from urllib.parse import quote
+
+from ppadaattn.evaluation.measuring import Painter
+from ppadaattn.evaluation.methods import method_stamp, stamp
+from ppadaattn.evaluation.temporal import difference, painted, read_clip
+from ppadaattn.images import read_image, sheet, thumbnail, write_image
+from ppadaattn.stylizer import is_style_file
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+# A mean difference of the three channels of a quarter of the range is white in an error map.
+ERROR_GAIN = 4
+NOT_COUNTED = (0, 0, 96)
+
+
+def picture_sheet(path, methods, contents, styles, options, *, style_size, store, device=None, failed=None):
+    """Write a sheet with a row for each pair: content, style, each method.
+
+    Args:
+        path: of the sheet. The single pictures stay in the store's folder.
+        methods: list of Method, with weights.
+        contents, styles: {name: path}.
+        options: a Sheets of the configuration.
+        store, device, failed: as in `measuring`.
+    """
+
+    def paint(painter, content, style):
+        return [painter.stylizer(str(contents[content]), painter.style(styles[style]), size=options.size)]
+
+    settings = {"size": options.size, "style_size": style_size}
+    rows = _pairs(contents, styles, options.rows)
+    files = _paint("pictures", methods, contents, styles, rows, paint, settings, store, device, failed)
+    show = functools.partial(_show, options.cell)
+    _write(path, "content", methods, [(show(contents[c]), show(styles[s])) for c, s in rows], files, rows, options.cell)
+
+
+def clip_sheet(path, methods, clips, styles, options, flow, *, style_size, store, device=None, failed=None):
+    """Write a sheet with two rows for each clip: its first frame, the style, each method, and its error map below.
+
+    Args:
+        clips: {name: path}.
+        flow: a FlowError of the configuration: how clips are read.
+        others: as in `picture_sheet`.
+    """
+
+    @functools.lru_cache(None)
+    def clip(name):
+        return read_clip(clips[name], size=flow.size, count=2, flow=flow.flow)
+
+    def paint(painter, name, style):
+        first, second = painted(painter.stylizer, painter.style(styles[style]), clip(name).frames)
+        field, counted = clip(name).flows[0]
+        shade = (np.abs(difference(first, second, field)).mean(-1, keepdims=True) * ERROR_GAIN).clip(0, 1) * 255
+        error = np.where(counted[..., None], shade, NOT_COUNTED)
+        return [(first * 255).round().astype(np.uint8), error.astype(np.uint8)]
+
+    settings = {"size": flow.size, "flow": flow.flow, "style_size": style_size}
+    rows = _pairs(clips, styles, max(1, options.rows // 2))
+    files = _paint("clips", methods, clips, styles, rows, paint, settings, store, device, failed)
+    frames = [thumbnail(clip(name).frames[0], options.cell) for name, _ in rows]
+    given = [(frame, _show(options.cell, styles[style])) for frame, (_, style) in zip(frames, rows)]
+    _write(path, "clip", methods, given, files, rows, options.cell)
+
+
+def _pairs(firsts, styles, most):
+    """[(name of a content or clip, name of a style)]: the first with the first and so on."""
+    firsts, styles = list(firsts), list(styles)
+    count = min(most, max(len(firsts), len(styles)))
+    return [(firsts[i % len(firsts)], styles[i % len(styles)]) for i in range(count)]
+
+
+def _paint(kind, methods, firsts, styles, rows, paint, settings, store, device, failed):
+    """{(method, first, style): [paths of pictures]} of what `paint` gave, now or before."""
+    names = {" in ".join(pair): pair for pair in rows}
+    axis = {name: [stamp(firsts[first]), stamp(styles[style])] for name, (first, style) in names.items()}
+    folder, grids = store.folder / kind, []
+
+    def keep(painter, name):
+        files = []
+        for number, picture in enumerate(paint(painter, *names[name])):
+            own = quote(f"{painter.method.name} {name}", safe=" ") + ("" if number == 0 else f" {number}")
+            write_image(folder / f"{own}.png", picture)
+            files.append(f"{own}.png")
+        return files
+
+    for method in methods:
+        grid = store.grid(kind, method.name, [axis], {**settings, "method": method_stamp(method)})
+        grid.values = {k: files for k, files in grid.values.items() if all((folder / f).is_file() for f in files)}
+        grids.append(grid)
+    with tqdm(total=sum(len(grid.missing()) for grid in grids), desc=kind, unit="picture") as progress:
+        for method, grid in zip(methods, grids):
+            painter = Painter(method, device, settings["style_size"])
+            grid.fill(functools.partial(keep, painter), progress, failed and functools.partial(failed, method.name))
+    return {
+        (method.name, *names[name]): [folder / file for file in files]
+        for method, grid in zip(methods, grids)
+        for (name,), files in grid.values.items()
+    }
+
+
+def _write(path, first, methods, given, files, rows, cell):
+    """The sheet: `given` are the first two pictures of each row, `files` what the methods painted."""
+    names = [first, "style", *(method.name for method in methods)]
+    cells = {(0, column): _label(name, cell) for column, name in enumerate(names)}
+    row = 1
+    for pair, pictures in zip(rows, given):
+        cells[row, 0], cells[row, 1] = pictures
+        painted_files = [files.get((method.name, *pair), []) for method in methods]
+        for column, own in enumerate(painted_files, 2):
+            cells.update({(row + below, column): _show(cell, file) for below, file in enumerate(own)})
+        row += max(1, *map(len, painted_files))
+    write_image(path, sheet(cells, cell))
+
+
+def _show(cell, path):
+    """A picture as large as a cell at most; a style file, which holds none, is grey."""
+    return np.full((cell, cell, 3), 224, np.uint8) if is_style_file(path) else thumbnail(read_image(path), cell)
+
+
+def _label(text, cell):
+    """Black on white, as wide as a cell."""
+    try:
+        font = ImageFont.load_default(max(10, cell // 12))
+    except TypeError:  # Pillow before 10.1 has it in one size
+        font = ImageFont.load_default()
+    paper = Image.new("RGB", (cell, max(14, cell // 8)), "white")
+    ImageDraw.Draw(paper).text((2, 1), text, fill="black", font=font)
+    return np.asarray(paper)

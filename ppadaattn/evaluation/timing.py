@@ -1,0 +1,57 @@
+"""Time and peak memory of some work."""
+
+import multiprocessing
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+from ppadaattn.device import peak_memory
+
+import paddle
+
+
+@paddle.no_grad()
+def median_time(work, seconds=6.0, most=5, warmed=None):
+    """Median time, in seconds, of up to `most` runs within about `seconds`, after a warm-up.
+
+    Args:
+        work: a function without arguments, which returns when all is computed.
+        warmed: called with the time of the warm-up, when that is done.
+    """
+    times = []
+    for run in range(1 + most):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+        if run == 0 and warmed is not None:
+            warmed(times[0])
+        if sum(times) > seconds and (len(times) > 1 or times[0] > 5 * seconds):  # one very long run is warm enough
+            break
+    return statistics.median(times[1:] or times)
+
+
+def reset_peak():
+    """Forget the process's peak memory where the system can; bytes in use now."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass  # then memory freed before is counted too
+    return peak()
+
+
+def peak():
+    """Peak memory in bytes: of this process, or of Paddle on the GPU in use."""
+    if paddle.get_device().startswith("gpu"):
+        return peak_memory()
+    try:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+    except OSError:
+        return peak_memory()
+
+
+def in_new_process(function, *arguments):
+    """What a function of a module gives, in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
