@@ -14,7 +14,7 @@ from ppadaattn.checkpoint import fingerprint
 from ppadaattn.errors import InputError, import_optional, nearest
 from ppadaattn.files import atomic_folder
 from ppadaattn.images import MIN_SIDE
-from ppadaattn.programs import state_arrays
+from ppadaattn.programs import signature, state_arrays
 from ppadaattn.version import __version__
 from ppadaattn.zoo import cache_folder
 
@@ -58,6 +58,7 @@ class ProgramEngine:
     runtime = None  # its name and version: a part of the program's name in the cache
 
     def __init__(self, network):
+        signature(network, "content")  # of a network that cannot be exported there is none
         self.network = network
         self._run = None
 

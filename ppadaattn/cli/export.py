@@ -22,9 +22,9 @@ def parser():
     """The options of tools/export.py."""
     made = Parser(
         prog="export.py",
-        description="Write a model as three programs for pictures of any size from 17 pixels a side: `network` paints a "
-        "content in a style; `style` gives the state of a style, which can be kept; `content` paints a content with a "
-        "state.",
+        description="Write a model as three programs for pictures of any size from 17 pixels a side: `network` paints "
+        "a content in a style; `style` gives the state of a style, which can be kept; `content` paints a content with "
+        "a state.",
     )
     made.add_argument(
         "--model", default=DEFAULT_MODEL, help=f"{', '.join(MODELS)}, or a weights file (default: %(default)s)"
