@@ -179,9 +179,11 @@ class _Network(_Graph):
             x = self.node("Gather", x, self.node("Div", self.node("Mul", places, before), after), axis=axis)
         return x
 
-    def unit(self, points):
-        squares = self.node("Max", self.node("ReduceSumSquare", points, self.integers(1)), self.number(1e-30))
-        length = self.node("Sqrt", squares)
+    def unit(self, points, level):
+        # A product with ones, since ONNX Runtime is slow to sum over channels.
+        ones = self.constant(np.ones((1, 1, self.weights[f"adaattn{level}.f.weight"].shape[0]), np.float32))
+        squares = self.node("MatMul", ones, self.square(points))
+        length = self.node("Sqrt", self.node("Max", squares, self.number(1e-30)))
         if self.conventions.eps:
             length = self.node("Add", length, self.number(self.conventions.eps))
         return self.node("Div", points, length)
@@ -201,7 +203,7 @@ class _Network(_Graph):
             return {f"key{level}": key, f"value{level}": value, f"centre{level}": centre}
         ones = self.node("Add", self.node("Mul", self.first_row(value), self.number(0)), self.number(1))
         rows = self.node("Concat", value, self.square(value), ones, axis=1)
-        products = self.node("MatMul", rows, self.transposed(self.unit(key)))
+        products = self.node("MatMul", rows, self.transposed(self.unit(key, level)))
         sums = self.node("ReduceSum", rows, self.integers(2))
         return {f"products{level}": products, f"sums{level}": sums, f"centre{level}": centre}
 
@@ -218,7 +220,7 @@ class _Network(_Graph):
         return self.node("Add", first, self.state[f"centre{level}"]), self.node("Sqrt", variance)
 
     def cosine_moments(self, query, level):
-        products = self.node("MatMul", self.state[f"products{level}"], self.unit(query))
+        products = self.node("MatMul", self.state[f"products{level}"], self.unit(query, level))
         weighted = self.node("Add", products, self.state[f"sums{level}"])
         rows = self.integers(2 * self.values(level), 1)
         values, scores = self.node("Split", weighted, rows, outputs=2, axis=1)
@@ -263,10 +265,14 @@ class _Network(_Graph):
         return self.transposed(self.node("Slice", moments, self.integers(0), points, self.integers(1)))
 
     def embed(self, features, level):
-        query = self.convolution(f"adaattn{level}.f", self.stacked_key(features, level), relu=False)
+        key = self.stacked_key(features, level)
+        query = self.convolution(f"adaattn{level}.f", key, relu=False)
         shape = self.node("Shape", features[level])
         mean, std = (self.node("Reshape", x, shape) for x in self.statistics(self.flat(query), level))
-        return self.node("Add", self.node("Mul", std, self.normalize(features[level])), mean)
+        # Norm(F_c) is the end of the key, which is normalized channel by channel.
+        start, stop = -self.values(level), np.iinfo(np.int64).max
+        content = self.node("Slice", key, self.integers(start), self.integers(stop), self.integers(1))
+        return self.node("Add", self.node("Mul", std, content), mean)
 
     # Decoder
 
