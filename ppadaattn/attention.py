@@ -8,6 +8,8 @@ This is the only place where attention is computed. It works in two steps, becau
 Feature maps are [B, C, H, W]; points are feature maps with flat positions, [B, C, N].
 """
 
+from ppadaattn.vgg import shape_of
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -38,10 +40,16 @@ def channel_statistics(feature, eps=1e-5):
         a single position has variance 0.
     """
     positions = list(range(2, feature.ndim))
-    count = int(np.prod(feature.shape[2:]))
     mean = feature.mean(positions, keepdim=True)
-    variance = (feature - mean).square().sum(positions, keepdim=True) / max(count - 1, 1)
+    variance = (feature - mean).square().sum(positions, keepdim=True) / _others(feature)
     return mean, (variance + eps).sqrt()
+
+
+def _others(feature):
+    """n - 1 for a map of n positions, and 1 for a single one."""
+    if paddle.in_dynamic_mode():
+        return max(int(np.prod(feature.shape[2:])) - 1, 1)
+    return (shape_of(feature)[2:].prod() - 1).clip(min=1).astype(feature.dtype)
 
 
 def normalize(feature, eps=1e-5):
@@ -62,7 +70,8 @@ def modulate(content, mean, std, content_statistics=None):
         F_cs, [B, C, H, W].
     """
     shift, scale = content_statistics or channel_statistics(content)
-    return std.reshape(content.shape) * ((content - shift) / scale) + mean.reshape(content.shape)
+    shape = shape_of(content)
+    return std.reshape(shape) * ((content - shift) / scale) + mean.reshape(shape)
 
 
 def stacked_key(features, level, resize="bilinear", shallow_features=True):
@@ -79,7 +88,7 @@ def stacked_key(features, level, resize="bilinear", shallow_features=True):
     Returns:
         [B, C1 + ... + Cx, Hx, Wx]; without shallow features [B, Cx, Hx, Wx].
     """
-    size = features[f"relu{level}_1"].shape[2:]
+    size = shape_of(features[f"relu{level}_1"])[2:]
     levels = range(1, level) if shallow_features else ()
     shallow = [F.interpolate(features[f"relu{x}_1"], size, mode=resize) for x in levels]
     return normalize(paddle.concat([*shallow, features[f"relu{level}_1"]], 1))
@@ -197,11 +206,12 @@ class StyleState:
             mean, std = self.statistics(query)
             return tuple(x.reshape([-1, batch, count]).transpose([1, 0, 2]) for x in (mean, std))
         rows = max(1, TILE_NUMBERS // (self.numbers_per_query * batch))
-        tiles = [self._statistics_of_tile(query[:, :, start : start + rows]) for start in range(0, count, rows)]
+        tiles = [self.statistics_of_tile(query[:, :, start : start + rows]) for start in range(0, count, rows)]
         mean, std = zip(*tiles)
         return paddle.concat(mean, -1), paddle.concat(std, -1)
 
-    def _statistics_of_tile(self, query):
+    def statistics_of_tile(self, query):
+        """As `statistics`, all queries at once, unchecked."""
         # Variance as E[V^2] - M^2 cancels badly where the spread is small beside the mean. The values are centred
         # (V' = V - their mean over the style), which leaves S as it is and gives M back by adding the mean.
         first, second = self._moments(query)
@@ -307,12 +317,16 @@ class CosineState(StyleState, saved_as="cosine"):
         products = sums = 0.0
         points = max(1, TILE_NUMBERS // (batch * (2 * value_channels + 1)))
         for start in range(0, count, points):
-            tile = value[:, :, start : start + points] - centre
-            rows = paddle.concat([tile, tile.square(), paddle.ones_like(tile[:, :1])], 1)
-            unit_key = unit_points(key[:, :, start : start + points], eps)
-            products = products + paddle.matmul(rows, unit_key, transpose_y=True)
-            sums = sums + rows.sum(-1, keepdim=True)
+            tile = slice(start, start + points)
+            more = cls.sums_of(key[:, :, tile], value[:, :, tile] - centre, eps)
+            products, sums = products + more[0], sums + more[1]
         return cls(products, sums, centre, count, eps)
+
+    @staticmethod
+    def sums_of(key, value, eps=0.0):
+        """`products` and `sums` of points with centred values."""
+        rows = paddle.concat([value, value.square(), paddle.ones_like(value[:, :1])], 1)
+        return paddle.matmul(rows, unit_points(key, eps), transpose_y=True), rows.sum(-1, keepdim=True)
 
     def _moments(self, query):
         weighted = paddle.matmul(self.products, unit_points(query, self.eps)) + self.sums

@@ -1,53 +1,55 @@
-"""What runs a network on the CPU: Paddle itself ("eager"), or ONNX Runtime with the programs of `onnx_graph`.
+"""What runs a network on the CPU: Paddle layer by layer ("eager"), or one of its exported programs (`programs`) in
+Paddle's own inference runtime ("inference") or in ONNX Runtime ("onnxruntime").
 
-Both give the same picture (to about 1e-4 of the range). ONNX Runtime is the faster one (BENCHMARKS.md); it paints with
-single prepared styles at full strength, and everything else is left to Paddle.
+All give the same picture (to about 1e-4 of the range); BENCHMARKS.md tells how fast. Programs paint with single
+prepared styles at full strength, and everything else is left to eager.
 """
 
 import importlib.util
 import os
+import tempfile
 
-from ppadaattn import onnx_graph
+from ppadaattn import onnx_graph, paddle_graph
 from ppadaattn.checkpoint import fingerprint
 from ppadaattn.errors import InputError, import_optional, nearest
-from ppadaattn.files import atomic_write
+from ppadaattn.files import atomic_folder
 from ppadaattn.images import MIN_SIDE
+from ppadaattn.programs import state_arrays
 from ppadaattn.version import __version__
 from ppadaattn.zoo import cache_folder
 
 import numpy as np
 import paddle
-
-ENGINES = ("auto", "eager", "onnxruntime")
+from paddle import inference
 
 
 def make_engine(name, network):
-    """An OnnxEngine for a network, or None where Paddle is to run it.
+    """The ProgramEngine for a network, or None where Paddle is to run it layer by layer.
 
     Args:
-        name: 'eager', 'onnxruntime', or 'auto': ONNX Runtime on a CPU where it and `onnx` are installed.
+        name: 'eager', 'inference', 'onnxruntime', or 'auto': ONNX Runtime on a CPU where it and `onnx` are installed.
 
     Raises:
-        InputError: an unknown name, ONNX Runtime on a GPU or where it is not installed, a network it cannot run.
+        InputError: an unknown name, an engine on a GPU or where it is not installed, a network it cannot run.
     """
     if name not in ENGINES:
         raise InputError(f"there is no engine {name!r}{nearest(name, ENGINES)}; engines: {', '.join(ENGINES)}")
     on_cpu = paddle.device.get_device() == "cpu"
+    exported = network.architecture["transform"] == "adaattn"
     if name == "auto":
         installed = all(importlib.util.find_spec(module) for module in ("onnx", "onnxruntime"))
-        works = on_cpu and installed and network.architecture["transform"] == "adaattn"
-        name = "onnxruntime" if works else "eager"
+        name = "onnxruntime" if on_cpu and installed and exported else "eager"
     if name == "eager":
         return None
     if not on_cpu:
-        raise InputError(f"the engine onnxruntime runs on the CPU; the device is {paddle.device.get_device()}")
-    if network.architecture["transform"] != "adaattn":
-        raise InputError(f"the engine onnxruntime runs AdaAttN; this model is {network.architecture['transform']}")
-    return OnnxEngine(network)
+        raise InputError(f"the engine {name} runs on the CPU; the device is {paddle.device.get_device()}")
+    if not exported:
+        raise InputError(f"the engine {name} runs AdaAttN; this model is {network.architecture['transform']}")
+    return PROGRAM_ENGINES[name](network)
 
 
-class OnnxEngine:
-    """Paints with ONNX Runtime.
+class ProgramEngine:
+    """Paints with a network's content program, for one thread at a time.
 
     The program is made once for given weights and kept in the cache folder.
 
@@ -55,10 +57,11 @@ class OnnxEngine:
         network: an AdaAttNNetwork, as it is now; after training on, make a new engine.
     """
 
+    runtime = None  # its name and version: a part of the program's name in the cache
+
     def __init__(self, network):
         self.network = network
-        self.runtime = import_optional("onnxruntime", "'ppadaattn[onnx]'", "the engine onnxruntime")
-        self._session = None
+        self._run = None
 
     def takes(self, contents, style, strength=1.0, content_statistics=None, features=None):
         """Whether it paints contents B x H x W x 3 in a Style with the options of `Stylizer.stylize_tensor`."""
@@ -70,35 +73,92 @@ class OnnxEngine:
 
     def stylize(self, contents, style):
         """As `AdaAttNNetwork.stylize`, with float32 numpy arrays [B, 3, H, W], clipped to [0, 1]."""
-        if self._session is None:
-            self._session = self._open(self._program())
-        state = onnx_graph.state_arrays(self.network, style)
-        pictures = [self._session.run(None, {"content": content[None], **state})[0] for content in contents]
-        return np.concatenate(pictures)
+        if self._run is None:
+            self._run = self._open_cached()
+        state = state_arrays(self.network, style)
+        return np.concatenate([self._run({"content": content[None], **state}) for content in contents])
 
-    def _program(self):
-        """The bytes of the content program, from the cache folder or made and put there."""
-        name = f"content-{__version__}-{fingerprint(self.network)[:32]}.onnx"
+    def _open_cached(self):
+        name = f"{self.runtime}-{__version__}-{fingerprint(self.network)[:32]}"
         cached = cache_folder() / "programs" / name
         try:
-            return cached.read_bytes()
-        except OSError:
-            program = onnx_graph.content_program(self.network).SerializeToString()
+            if not cached.is_dir():
+                with atomic_folder(cached) as temporary:
+                    self.save(temporary)
+        except InputError:  # a cache that cannot be written costs a second or two the next time
+            with tempfile.TemporaryDirectory() as temporary:
+                self.save(temporary)
+                return self.open(temporary)
         try:
-            with atomic_write(cached) as temporary:
-                temporary.write_bytes(program)
-        except InputError:
-            pass  # a cache that cannot be written costs a second the next time
-        return program
-
-    def _open(self, program):
-        options = self.runtime.SessionOptions()
-        options.intra_op_num_threads = int(os.environ.get("MKL_NUM_THREADS", 0))  # as many as Paddle; 0: all cores
-        options.log_severity_level = 3
-        try:
-            return self.runtime.InferenceSession(program, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its errors are of no public kind; a damaged cache is one cause
+            return self.open(cached)
+        except Exception as error:  # the runtimes' errors are of no public kind; a damaged cache is one cause
+            reason = str(error).strip().splitlines()[-1]
             raise InputError(
-                f"ONNX Runtime cannot run the program ({error}); remove {cache_folder() / 'programs'}, "
-                "or choose the engine eager"
+                f"{self.runtime} cannot run the program ({reason}); remove {cached}, or choose the engine eager"
             ) from None
+
+    def save(self, folder):
+        """Write the content program into a folder."""
+        raise NotImplementedError
+
+    def open(self, folder):
+        """The function {name: array} -> picture of the content program in a folder."""
+        raise NotImplementedError
+
+
+class InferenceEngine(ProgramEngine):
+    """Paints with Paddle's inference runtime and oneDNN."""
+
+    runtime = f"paddle-{paddle.__version__}"
+
+    def save(self, folder):
+        paddle_graph.save_program(self.network, "content", folder)
+
+    def open(self, folder):
+        parameters, program = (os.path.join(folder, "content" + suffix) for suffix in paddle_graph.SUFFIXES)
+        config = inference.Config(program, parameters)
+        config.disable_glog_info()
+        config.set_cpu_math_library_num_threads(_threads() or os.cpu_count())
+        config.enable_mkldnn()
+        # Convolutions alone: Paddle 3.3 fails at resizing with oneDNN, and is not faster with the rest.
+        config.delete_pass("onednn_placement_pass")
+        predictor = inference.create_predictor(config)
+
+        def run(inputs):
+            for name, array in inputs.items():
+                predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
+            predictor.run()
+            (name,) = predictor.get_output_names()
+            return predictor.get_output_handle(name).copy_to_cpu()
+
+        return run
+
+
+class OnnxEngine(ProgramEngine):
+    """Paints with ONNX Runtime."""
+
+    runtime = "onnxruntime"
+
+    def __init__(self, network):
+        super().__init__(network)
+        self._onnxruntime = import_optional("onnxruntime", "'ppadaattn[onnx]'", "the engine onnxruntime")
+
+    def save(self, folder):
+        onnx_graph.save_program(self.network, "content", folder)
+
+    def open(self, folder):
+        options = self._onnxruntime.SessionOptions()
+        options.intra_op_num_threads = _threads()
+        options.log_severity_level = 3
+        path = os.path.join(folder, "content.onnx")
+        session = self._onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return lambda inputs: session.run(None, inputs)[0]
+
+
+def _threads():
+    """As many as Paddle's matrix products use; 0: one a core."""
+    return int(os.environ.get("MKL_NUM_THREADS", 0))
+
+
+PROGRAM_ENGINES = {"inference": InferenceEngine, "onnxruntime": OnnxEngine}
+ENGINES = ("auto", "eager", *PROGRAM_ENGINES)

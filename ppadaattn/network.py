@@ -8,7 +8,7 @@ from ppadaattn.attention import KINDS, AdaAttN, channel_statistics, mix, stacked
 from ppadaattn.baselines.adain import AdaIN
 from ppadaattn.errors import InputError, note
 from ppadaattn.regions import colour_name, level_labels, partner, region_points, split_mask
-from ppadaattn.vgg import Encoder, ReflectionConv2D, feature_size, scaled_channels
+from ppadaattn.vgg import Encoder, ReflectionConv2D, feature_size, scaled_channels, shape_of
 
 import paddle
 import paddle.nn.functional as F
@@ -199,12 +199,14 @@ def _convolutions(*channels):
 
 def _upsample(x, like=None):
     """Nearest upsampling by two, cropped to the height and width of `like` where given."""
-    x = F.interpolate(x, scale_factor=2, mode="nearest")
+    shape = shape_of(x)
+    x = F.interpolate(x, [2 * shape[2], 2 * shape[3]], mode="nearest")
     return x if like is None else _crop(x, like)
 
 
 def _crop(x, like):
-    return x[:, :, : like.shape[2], : like.shape[3]]
+    shape = shape_of(like)
+    return x[:, :, : shape[2], : shape[3]]
 
 
 class AdaAttNNetwork(nn.Layer):

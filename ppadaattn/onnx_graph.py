@@ -1,12 +1,14 @@
 """A network as ONNX graphs of any picture size, written layer by layer from its weights; nothing is traced.
 
-Two programs, so that a style can be computed once and shipped: `style_program` gives the style state of a picture,
-`content_program` paints a content with a state. Their inputs and outputs are float32; the state's tensors are those of
-`StyleState.state_dict` (softmax: key, value, centre; cosine: products, sums, centre) with the level behind their names.
+What the programs take and give is told in `programs`.
 """
 
+from pathlib import Path
+
 from ppadaattn.checkpoint import network_weights
-from ppadaattn.errors import InputError, import_optional
+from ppadaattn.errors import import_optional
+from ppadaattn.files import atomic_write
+from ppadaattn.programs import signature
 
 import numpy as np
 
@@ -16,54 +18,30 @@ IR_VERSION = 9  # what ONNX Runtime 1.16 reads too
 # Queries that softmax attention works on at once: the matrix of weights is never whole, as in `attention`.
 TILE = 512
 
-STATES = {"softmax": ("key", "value", "centre"), "cosine": ("products", "sums", "centre")}
 
+def save_program(network, program, folder):
+    """Write a program of a network, one of `programs.PROGRAMS`, into a folder.
 
-def state_names(network):
-    """Names of a style state's tensors in the order of the programs: 'key3', 'value3', ... for the levels in turn."""
-    names = STATES[network.architecture["attention"]]
-    return [f"{name}{level}" for level in network.levels for name in names]
+    Returns:
+        a list with the path of its file.
 
-
-def state_arrays(network, style):
-    """{name: array} of a prepared Style for `content_program`.
-
-    Raises InputError for a mixture or a style in regions, which one state does not hold.
+    Raises:
+        InputError: a file that cannot be written, a network with another transform than AdaAttN, no `onnx`.
     """
-    kind, arrays = network.architecture["attention"], {}
-    for level, state in style.states.items():
-        if state.kind != kind:
-            raise InputError("mixtures and regions are not one style state; exported programs take a single one")
-        arrays.update({f"{name}{level}": getattr(state, name).numpy() for name in STATES[kind]})
-    return arrays
+    path, model = Path(folder, f"{program}.onnx"), make_program(network, program)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    return [path]
 
 
-def content_program(network):
-    """'content' [1, 3, H, W], RGB in [0, 1], and a style state -> 'stylized' [1, 3, H, W], clipped; an onnx.ModelProto.
-
-    Raises InputError for a network with another transform than AdaAttN.
-    """
-    graph = _Network(network)
-    features = graph.encode("content")
-    embedded = {level: graph.embed(features, level) for level in network.levels}
-    stylized = graph.clip(graph.crop(graph.decode(embedded), "content"))
-    inputs = {"content": [1, 3, "height", "width"], **graph.state_shapes()}
-    return graph.model("content", inputs, {"stylized": (stylized, [1, 3, "height", "width"])})
-
-
-def style_program(network):
-    """'style' [1, 3, H, W], RGB in [0, 1] -> the tensors of its state (`state_names`); an onnx.ModelProto.
-
-    The release's sampling of style points is not part of it: all points are used.
-    """
-    graph = _Network(network)
-    features = graph.encode("style")
-    state = {}
-    for level in network.levels:
-        state.update(graph.style_state(features, level))
-    shapes = graph.state_shapes()
-    outputs = {name: (tensor, shapes[name]) for name, tensor in state.items()}
-    return graph.model("style", {"style": [1, 3, "height", "width"]}, outputs)
+def make_program(network, program):
+    """The onnx.ModelProto of a program of a network; errors as for `save_program`."""
+    inputs, outputs = signature(network, program)
+    graph = _Network(network, {name: name for name in inputs})
+    if program != "content":
+        graph.prepare_style("style")
+    tensors = graph.state if program == "style" else {"stylized": graph.paint("content")}
+    return graph.model(program, inputs, {name: (tensors[name], shape) for name, shape in outputs.items()})
 
 
 class _Graph:
@@ -135,12 +113,22 @@ class _Graph:
 class _Network(_Graph):
     """The layers of an AdaAttNNetwork, in the order and with the names of `network`, `vgg` and `attention`."""
 
-    def __init__(self, network):
+    def __init__(self, network, state):
+        """`state` gives the names of a style state's tensors; `prepare_style` replaces them."""
         super().__init__()
-        if network.architecture["transform"] != "adaattn":
-            raise InputError(f"only networks of AdaAttN are exported; this one has {network.architecture['transform']}")
-        self.network, self.weights = network, network_weights(network)
+        self.network, self.weights, self.state = network, network_weights(network), state
         self.attention, self.conventions = network.architecture["attention"], network.conventions
+
+    def prepare_style(self, picture):
+        features = self.encode(picture)
+        self.state = {}
+        for level in self.network.levels:
+            self.state.update(self.style_state(features, level))
+
+    def paint(self, content):
+        features = self.encode(content)
+        embedded = {level: self.embed(features, level) for level in self.network.levels}
+        return self.clip(self.crop(self.decode(embedded), content))
 
     # Layers
 
@@ -191,30 +179,20 @@ class _Network(_Graph):
             x = self.node("Gather", x, self.node("Div", self.node("Mul", places, before), after), axis=axis)
         return x
 
-    def unit(self, points):
-        squares = self.node("Max", self.node("ReduceSumSquare", points, self.integers(1)), self.number(1e-30))
-        length = self.node("Sqrt", squares)
+    def unit(self, points, level):
+        # A product with ones, since ONNX Runtime is slow to sum over channels.
+        ones = self.constant(np.ones((1, 1, self.weights[f"adaattn{level}.f.weight"].shape[0]), np.float32))
+        squares = self.node("MatMul", ones, self.square(points))
+        length = self.node("Sqrt", self.node("Max", squares, self.number(1e-30)))
         if self.conventions.eps:
             length = self.node("Add", length, self.number(self.conventions.eps))
         return self.node("Div", points, length)
 
     # Attention
 
-    def channels(self, level):
-        """(of the value, of the key) at a level."""
-        return tuple(self.weights[f"adaattn{level}.{layer}.weight"].shape[0] for layer in "hf")
-
-    def state_shapes(self):
-        shapes = {}
-        for level in self.network.levels:
-            value, key = self.channels(level)
-            points = f"points{level}"
-            if self.attention == "softmax":
-                shapes.update({f"key{level}": [1, key, points], f"value{level}": [1, value, points]})
-            else:
-                shapes.update({f"products{level}": [1, 2 * value + 1, key], f"sums{level}": [1, 2 * value + 1, 1]})
-            shapes[f"centre{level}"] = [1, value, 1]
-        return shapes
+    def values(self, level):
+        """Channels of the values."""
+        return self.weights[f"adaattn{level}.h.weight"].shape[0]
 
     def style_state(self, features, level):
         key = self.flat(self.convolution(f"adaattn{level}.g", self.stacked_key(features, level), relu=False))
@@ -225,7 +203,7 @@ class _Network(_Graph):
             return {f"key{level}": key, f"value{level}": value, f"centre{level}": centre}
         ones = self.node("Add", self.node("Mul", self.first_row(value), self.number(0)), self.number(1))
         rows = self.node("Concat", value, self.square(value), ones, axis=1)
-        products = self.node("MatMul", rows, self.transposed(self.unit(key)))
+        products = self.node("MatMul", rows, self.transposed(self.unit(key, level)))
         sums = self.node("ReduceSum", rows, self.integers(2))
         return {f"products{level}": products, f"sums{level}": sums, f"centre{level}": centre}
 
@@ -233,18 +211,18 @@ class _Network(_Graph):
         return self.node("Slice", points, self.integers(0), self.integers(1), self.integers(1))
 
     def statistics(self, query, level):
-        value = self.channels(level)[0]
+        value = self.values(level)
         moments = (self.softmax_moments if self.attention == "softmax" else self.cosine_moments)(query, level)
         first, second = self.node("Split", moments, self.integers(value, value), outputs=2, axis=1)
         variance = self.node("Sub", second, self.square(first))
         certain = self.node("Greater", variance, self.node("Mul", second, self.number(np.finfo(np.float32).eps)))
         variance = self.node("Where", certain, variance, self.number(0))
-        return self.node("Add", first, f"centre{level}"), self.node("Sqrt", variance)
+        return self.node("Add", first, self.state[f"centre{level}"]), self.node("Sqrt", variance)
 
     def cosine_moments(self, query, level):
-        products = self.node("MatMul", f"products{level}", self.unit(query))
-        weighted = self.node("Add", products, f"sums{level}")
-        rows = self.integers(2 * self.channels(level)[0], 1)
+        products = self.node("MatMul", self.state[f"products{level}"], self.unit(query, level))
+        weighted = self.node("Add", products, self.state[f"sums{level}"])
+        rows = self.integers(2 * self.values(level), 1)
         values, scores = self.node("Split", weighted, rows, outputs=2, axis=1)
         # The layer's floor is 8 eps N_s; the programs do not know N_s, whose like the sum is unless all keys oppose it.
         return self.node("Div", values, self.node("Max", scores, self.number(1e-6)))
@@ -252,7 +230,7 @@ class _Network(_Graph):
     def softmax_moments(self, query, level):
         """Tile by tile of queries: an ONNX Loop over what is padded to whole tiles, and cut again."""
         helper, types = self.onnx.helper, self.onnx.TensorProto
-        value = f"value{level}"
+        key, value = self.state[f"key{level}"], self.state[f"value{level}"]
         both = self.transposed(self.node("Concat", value, self.square(value), axis=1))  # [1, N_s, 2C]
         points = self.node("Shape", query, start=2, end=3)
         tiles = self.node("Div", self.node("Add", points, self.integers(TILE - 1)), self.integers(TILE))
@@ -266,7 +244,7 @@ class _Network(_Graph):
         stop = inner.node("Add", begin, self.integers(TILE))
         begin, stop = (inner.node("Reshape", number, self.integers(1)) for number in (begin, stop))
         tile = inner.node("Slice", padded, begin, stop, self.integers(1))
-        scores = inner.node("MatMul", tile, f"key{level}")
+        scores = inner.node("MatMul", tile, key)
         moments = inner.node("MatMul", inner.node("Softmax", scores, axis=-1), both)
         going_on = inner.node("Identity", f"go{level}")
         body = helper.make_graph(
@@ -278,19 +256,23 @@ class _Network(_Graph):
             ],
             [
                 helper.make_tensor_value_info(going_on, types.BOOL, []),
-                helper.make_tensor_value_info(moments, types.FLOAT, [1, TILE, 2 * self.channels(level)[0]]),
+                helper.make_tensor_value_info(moments, types.FLOAT, [1, TILE, 2 * self.values(level)]),
             ],
         )
         count = self.node("Reshape", tiles, self.constant(np.zeros(0, np.int64)))
         stacked = self.node("Loop", count, "", body=body)  # [tiles, 1, TILE, 2C]
-        moments = self.node("Reshape", stacked, self.integers(1, -1, 2 * self.channels(level)[0]))
+        moments = self.node("Reshape", stacked, self.integers(1, -1, 2 * self.values(level)))
         return self.transposed(self.node("Slice", moments, self.integers(0), points, self.integers(1)))
 
     def embed(self, features, level):
-        query = self.convolution(f"adaattn{level}.f", self.stacked_key(features, level), relu=False)
+        key = self.stacked_key(features, level)
+        query = self.convolution(f"adaattn{level}.f", key, relu=False)
         shape = self.node("Shape", features[level])
         mean, std = (self.node("Reshape", x, shape) for x in self.statistics(self.flat(query), level))
-        return self.node("Add", self.node("Mul", std, self.normalize(features[level])), mean)
+        # Norm(F_c) is the end of the key, which is normalized channel by channel.
+        start, stop = -self.values(level), np.iinfo(np.int64).max
+        content = self.node("Slice", key, self.integers(start), self.integers(stop), self.integers(1))
+        return self.node("Add", self.node("Mul", std, content), mean)
 
     # Decoder
 

@@ -9,6 +9,8 @@ MKL_DEBUG_CPU_TYPE    5, on AMD processors only    Paddle's bundled MKL takes a 
                                                    (matrix products 4 to 5 times slower)
 MKL_NUM_THREADS       the cores this process has   Paddle sets OMP_NUM_THREADS to 1 when nobody has set it,
                                                    and MKL would follow it
+GLOG_minloglevel      2                            Paddle's remarks to its developers would stand among the
+                                                   messages of the tools
 ===================== ============================ ======================================================
 """
 
@@ -26,9 +28,10 @@ MISSING_PADDLE = (
 
 
 def prepare_environment():
-    """Set the variables of the table above. Has an effect only before Paddle's first matrix product."""
+    """Set the variables of the table above. Has an effect only before Paddle's import and first matrix product."""
     if "AuthenticAMD" in _processor():
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
+    os.environ.setdefault("GLOG_minloglevel", "2")
     # Paddle itself sets OMP_NUM_THREADS to 1, so where it is loaded already a 1 is not the user's word.
     unset = "1" if "paddle" in sys.modules else None
     if os.environ.get("OMP_NUM_THREADS", unset) == unset:

@@ -25,7 +25,8 @@ def load(model=DEFAULT_MODEL, *, device=None, engine="auto"):
         model: a name of the model zoo (`ppadaattn.zoo.MODELS`), or the path of a weights file.
         device: 'cpu', 'gpu', 'gpu:N'; default: a GPU where one works, otherwise the CPU. It becomes Paddle's current
             device, of which a process has one.
-        engine: 'eager' (Paddle itself), 'onnxruntime' (faster on a CPU), or 'auto': what is faster and there.
+        engine: 'eager' (Paddle layer by layer), on a CPU 'inference' (Paddle's inference runtime) or 'onnxruntime'
+            (the fastest), or 'auto': ONNX Runtime where it is installed, on a CPU.
 
     Raises:
         InputError: an unknown model, device or engine, a weights file that is missing, damaged or does not fit, an

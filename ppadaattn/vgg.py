@@ -46,19 +46,25 @@ class ReflectionConv2D(nn.Conv2D):
 
 def _bands(x):
     """A map [B, C, H + 2, W] as bands of rows that overlap by two; the whole map where bands would not help."""
-    in_bands = paddle.in_dynamic_mode() and not paddle.is_grad_enabled() and x.place.is_cpu_place()
+    if not paddle.in_dynamic_mode() or paddle.is_grad_enabled() or not x.place.is_cpu_place():
+        return [x]
     channels, height, width = x.shape[1:]
-    rows = max(1, UNFOLDED_NUMBERS // (9 * channels * width)) if in_bands else height - 2
+    rows = max(1, UNFOLDED_NUMBERS // (9 * channels * width))
     return [x[:, :, top : top + rows + 2] for top in range(0, height - 2, rows)]
 
 
 def _reflect(x, axis):
     # Several times faster on CPU than F.pad(mode="reflect"), which also refuses an axis of one pixel.
-    size = x.shape[axis]
-    first, last = (1, size - 2) if size > 1 else (0, 0)
-    before = paddle.slice(x, [axis], [first], [first + 1])
-    after = paddle.slice(x, [axis], [last], [last + 1])
+    if x.shape[axis] == 1:
+        return paddle.concat([x, x, x], axis)
+    before = paddle.slice(x, [axis], [1], [2])
+    after = paddle.slice(x, [axis], [-2], [-1])
     return paddle.concat([before, x, after], axis)
+
+
+def shape_of(x):
+    """The shape of a tensor: a list of numbers, or a tensor while a program for any size is traced."""
+    return x.shape if paddle.in_dynamic_mode() else paddle.shape(x)
 
 
 def feature_size(size, level):

@@ -1,10 +1,12 @@
-"""Time and peak memory on the CPU, as Markdown: attention statistics, the whole network, a step of training.
+"""Time and peak memory on the CPU, as Markdown: attention statistics, the whole network, engines, a step of
+training.
 
 `python tools/benchmark.py` prints everything (about ten minutes on two cores); `--help` tells how to choose.
 Each row runs in a process of its own; ratios compare rows of one run.
 """
 
 import argparse
+import contextlib
 import functools
 import os
 import platform
@@ -14,14 +16,18 @@ import ppadaattn
 from ppadaattn import attention, losses, vgg
 from ppadaattn.attention import attention_statistics
 from ppadaattn.config import ImageSimilarity, Losses
+from ppadaattn.engine import PROGRAM_ENGINES, make_engine
+from ppadaattn.errors import InputError
 from ppadaattn.evaluation.timing import in_new_process, median_time, peak, reset_peak
 from ppadaattn.network import AdaAttNNetwork
 from ppadaattn.objectives import Stylization
+from ppadaattn.stylizer import Stylizer
 from ppadaattn.zoo import MODELS
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
+from PIL import Image
 
 # Level 3 of the paper's network: relu3_1 is a quarter of the picture's side.
 KEY_CHANNELS, VALUE_CHANNELS, STRIDE = 448, 256, 4
@@ -31,6 +37,9 @@ ATTENTION_SIZES = [(256, 256), (512, 512), (1024, 512), (2048, 2048)]
 NETWORK_SIZES = [256, 512, 1024, 2048]
 ENGINE_SIZES = [(256, 256), (512, 256), (512, 512), (1024, 1024)]
 STYLE_SIZE = 512
+
+# Networks with random weights, which cost the same: name -> attention.
+FULL_WIDTH = {"full width, softmax": "softmax", "full width, cosine": "cosine"}
 
 # The quadratic forms keep several N_c x N_s matrices; softmax needs as many exponentials. Rows beyond are not run.
 QUADRATIC_NUMBERS = 2**28
@@ -85,12 +94,71 @@ def measure_network(model, size, bands):
 
 
 def measure_engine(model, engine, width, height):
-    """Seconds for one content, uint8, in a prepared style, and the picture."""
-    stylizer = ppadaattn.load(model, device="cpu", engine=engine)
+    """Of one uint8 content: (seconds, the style prepared before; with it computed anew; for the first picture of the
+    process, with what the cache folder holds; peak bytes of the process; the picture).
+    """
+    paddle.seed(0)
+    if model in MODELS:
+        stylizer = ppadaattn.load(model, device="cpu", engine=engine)
+    else:
+        network = AdaAttNNetwork(attention=FULL_WIDTH[model])
+        stylizer = Stylizer(network, make_engine(engine, network))
     rng = np.random.RandomState(0)
-    content, style = (rng.randint(0, 256, (h, w, 3)).astype("uint8") for h, w in ((height, width), [STYLE_SIZE] * 2))
-    style = stylizer.prepare_style(style)
-    return median_time(lambda: stylizer(content, style)), stylizer(content, style)
+    content, picture = (rng.randint(0, 256, (h, w, 3)).astype("uint8") for h, w in ((height, width), [STYLE_SIZE] * 2))
+    style = stylizer.prepare_style(picture)
+    start = time.perf_counter()
+    stylized = stylizer(content, style)
+    first = time.perf_counter() - start
+    kept = median_time(lambda: stylizer(content, style), warm=True)
+    return kept, median_time(lambda: stylizer(content, picture), warm=True), first, peak(), stylized
+
+
+def measure_variant(engine, bands=True):
+    """Seconds for a 512 x 512 content in a prepared style with the small video model."""
+    vgg.UNFOLDED_NUMBERS = vgg.UNFOLDED_NUMBERS if bands else 2**60
+    return measure_engine("adaattn_lite_video", engine, 512, 512)[0]
+
+
+@paddle.no_grad()
+def measure_layout(layout):
+    """Seconds for 3x3 convolutions as the small network has them at 512 x 512, without padding, with ReLU."""
+    axes = [0, 3, 1, 2] if layout == "NCHW" else [0, 1, 2, 3]
+    maps = [paddle.rand([1, 512 // scale, 512 // scale, 16 * scale]).transpose(axes) for scale in (1, 2, 4, 8)]
+    kernels = [paddle.rand([x, x, 3, 3]) for x in (16, 32, 64, 128)]
+    counts = (3, 4, 7, 4)
+
+    def work():
+        for x, kernel, count in zip(maps, kernels, counts):
+            for _ in range(count):
+                F.relu(F.conv2d(x, kernel, data_format=layout))
+
+    return median_time(work)
+
+
+@paddle.no_grad()
+def measure_bfloat16(model):
+    """(what Paddle says to a convolution in bfloat16, dB of a picture whose weights and features are rounded to it)."""
+    try:
+        seconds = median_time(lambda: F.conv2d(*(paddle.rand([64, 64, 3, 3]).astype("bfloat16") for _ in range(2))))
+        answer = f"runs, {seconds * 1000:.1f} ms for a small convolution"
+    except Exception as error:
+        answer = next(line for line in reversed(str(error).splitlines()) if "rror" in line or "not" in line)
+    stylizer = ppadaattn.load(model, device="cpu", engine="eager")
+    rng = np.random.RandomState(0)
+    noise = [rng.randint(0, 256, (32, 32, 3)).astype("uint8") for _ in range(2)]
+    content, style = (np.asarray(Image.fromarray(x).resize((256, 256), Image.BICUBIC)) for x in noise)
+    expected = stylizer(content, style).astype(float)
+
+    def rounded(x):
+        return x.astype("bfloat16").astype("float32")
+
+    for layer in stylizer.network.sublayers():
+        if isinstance(layer, paddle.nn.Conv2D):
+            layer.weight.set_value(rounded(layer.weight))
+            layer.register_forward_post_hook(lambda layer, inputs, output: rounded(output))
+    stylizer = Stylizer(stylizer.network)
+    error = np.square(stylizer(content, style) - expected).mean()
+    return answer, 10 * np.log10(255**2 / error)
 
 
 def measure_training(form, batch, size):
@@ -174,17 +242,69 @@ def print_network(models, sizes, bands):
 
 
 def print_engines(models, sizes):
-    print(f"\n## Engines (prepared style of side {STYLE_SIZE})\n")
-    print("| model | content | eager | onnxruntime | to eager | frames a second | largest difference, of 255 |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    print(f"\n## Engines (style of side {STYLE_SIZE})\n")
+    print(
+        "| model | content | engine | style kept | to eager | frames a second | style anew | to eager | first picture "
+        "| peak memory | largest difference, of 255 |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for model in models:
         for width, height in sizes:
-            (eager, expected), (fast, picture) = (
-                in_new_process(measure_engine, model, engine, width, height) for engine in ("eager", "onnxruntime")
-            )
-            difference = np.abs(picture.astype(int) - expected).max()
-            row = f"| {model} | {width} x {height} | {eager:.3f} s | {fast:.3f} s | {fast / eager:.2f} |"
-            print(f"{row} {1 / fast:.1f} | {difference} |", flush=True)
+            row, eager = f"| {model} | {width} x {height} |", None
+            if FULL_WIDTH.get(model) == "softmax" and width * height > 512**2:
+                print(f"{row} not run: minutes a picture | | | | | | | | |", flush=True)
+                continue
+            for engine in ("eager", *PROGRAM_ENGINES):
+                try:
+                    found = in_new_process(measure_engine, model, engine, width, height)
+                except InputError as error:
+                    print(f"{row} {engine} | not run: {error} | | | | | | | |", flush=True)
+                    continue
+                kept, anew, first, peak, picture = found
+                eager = eager or found
+                difference = np.abs(picture.astype(int) - eager[-1]).max()
+                times = f"{kept:.3f} s | {kept / eager[0]:.2f} | {1 / kept:.1f} | {anew:.3f} s | {anew / eager[1]:.2f}"
+                print(f"{row} {engine} | {times} | {first:.2f} s | {peak / 2**20:.0f} MiB | {difference} |", flush=True)
+
+
+def print_variants():
+    print(f"\n## Threads and settings (adaattn_lite_video, 512 x 512, prepared style of side {STYLE_SIZE})\n")
+    print("| engine | threads | settings | time | to first row |")
+    print("|---|---|---|---|---|", flush=True)
+    cores, first = os.cpu_count(), None
+    rows = [(engine, threads, "ours", {}, True) for engine in ("eager", *PROGRAM_ENGINES) for threads in (cores, 1)]
+    plain = {"MKL_DEBUG_CPU_TYPE": "0"}  # MKL's own choice; Paddle sets OMP_NUM_THREADS to 1, which MKL follows
+    rows += [
+        ("eager", 1, "without those of runtime.py", plain, True),
+        ("eager", 1, "without those, whole maps: Paddle as it comes", plain, False),
+    ]
+    for engine, threads, settings, variables, bands in rows:
+        with environment(MKL_NUM_THREADS=str(threads), **variables):
+            seconds = in_new_process(measure_variant, engine, bands)
+        first = first or seconds
+        print(f"| {engine} | {threads} | {settings} | {seconds:.3f} s | {seconds / first:.2f} |", flush=True)
+    print("\n| eager convolutions of the small network | time | to first row |")
+    print("|---|---|---|", flush=True)
+    first = None
+    for layout in ("NCHW", "NHWC"):
+        seconds = in_new_process(measure_layout, layout)
+        first = first or seconds
+        print(f"| {layout} | {seconds:.3f} s | {seconds / first:.2f} |", flush=True)
+    print("\n| model | a convolution in bfloat16 on this CPU | picture with weights and features rounded to it |")
+    print("|---|---|---|", flush=True)
+    for model in MODELS:
+        answer, decibels = in_new_process(measure_bfloat16, model)
+        print(f"| {model} | {answer} | {decibels:.1f} dB |", flush=True)
+
+
+@contextlib.contextmanager
+def environment(**variables):
+    """With these environment variables, for the processes begun meanwhile."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def print_training(batches, forms, size):
@@ -224,9 +344,19 @@ def main(argv=None):
         type=_pair,
         default=ENGINE_SIZES,
         metavar="WIDTH,HEIGHT",
-        help="sizes for the table of engines (needs ONNX Runtime); none leaves it out "
+        help="sizes for the table of engines; none leaves it out "
         f"(default: {' '.join(f'{width},{height}' for width, height in ENGINE_SIZES)})",
     )
+    parser.add_argument(
+        "--full-width",
+        nargs="*",
+        choices=list(FULL_WIDTH.values()),
+        default=list(FULL_WIDTH.values()),
+        metavar="ATTENTION",
+        help="networks of the paper's width, with random weights, in the table of engines: softmax, cosine, or none "
+        "(default: both)",
+    )
+    parser.add_argument("--variants", action="store_true", help="threads, settings, layouts and bfloat16, too")
     parser.add_argument(
         "--training",
         nargs="*",
@@ -245,7 +375,10 @@ def main(argv=None):
     if args.network:
         print_network(args.models, args.network, not args.no_bands)
     if args.engines:
-        print_engines(args.models, args.engines)
+        full_width = [name for name, attention in FULL_WIDTH.items() if attention in args.full_width]
+        print_engines([*args.models, *full_width], args.engines)
+    if args.variants:
+        print_variants()
     if args.training:
         print_training(args.training, ["ours", "naive"], args.training_size)
 

@@ -1,4 +1,4 @@
-"""Write a model as ONNX programs: `python tools/export.py --model adaattn_lite_video --output exported/`."""
+"""Write a model as programs for other runtimes: `python tools/export.py --model adaattn_lite_video --output folder`."""
 
 import sys
 

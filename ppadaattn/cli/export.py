@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
-from ppadaattn import onnx_graph
+from ppadaattn import onnx_graph, paddle_graph
 from ppadaattn.cli.common import Parser, exit_status
-from ppadaattn.files import atomic_write, check_writable
+from ppadaattn.errors import InputError, nearest
+from ppadaattn.files import check_writable
+from ppadaattn.programs import PROGRAMS, signature
 from ppadaattn.stylizer import load
 from ppadaattn.zoo import DEFAULT_MODEL, MODELS
+
+FORMATS = {"inference": paddle_graph, "onnx": onnx_graph}
 
 
 def main(argv=None):
@@ -18,24 +22,32 @@ def parser():
     """The options of tools/export.py."""
     made = Parser(
         prog="export.py",
-        description="Write a model as two ONNX programs for pictures of any size from 17 pixels a side: style.onnx "
-        "gives the state of a style, which can be kept; content.onnx paints a content with a state.",
+        description="Write a model as three programs for pictures of any size from 17 pixels a side: `network` paints "
+        "a content in a style; `style` gives the state of a style, which can be kept; `content` paints a content with "
+        "a state.",
     )
     made.add_argument(
         "--model", default=DEFAULT_MODEL, help=f"{', '.join(MODELS)}, or a weights file (default: %(default)s)"
     )
-    made.add_argument("--output", required=True, metavar="FOLDER", help="for style.onnx and content.onnx")
+    made.add_argument(
+        "--format",
+        default="onnx",
+        help="onnx, or inference: that of Paddle's own inference runtime (default: %(default)s)",
+    )
+    made.add_argument("--output", required=True, metavar="FOLDER", help="for the files of the programs")
     return made
 
 
 def _export(args):
+    if args.format not in FORMATS:
+        raise InputError(
+            f"there is no format {args.format!r}{nearest(args.format, FORMATS)}; formats: {', '.join(FORMATS)}"
+        )
     folder = Path(args.output)
     check_writable(folder, folder=True)
     network = load(args.model, device="cpu", engine="eager").network
-    programs = {"style": onnx_graph.style_program(network), "content": onnx_graph.content_program(network)}
-    for name, program in programs.items():
-        with atomic_write(folder / f"{name}.onnx") as temporary:
-            temporary.write_bytes(program.SerializeToString())
-        tensors = [[value.name for value in values] for values in (program.graph.input, program.graph.output)]
-        print(f"{folder / name}.onnx: {', '.join(tensors[0])} -> {', '.join(tensors[1])}")
+    for program in PROGRAMS:
+        files = FORMATS[args.format].save_program(network, program, folder)
+        inputs, outputs = map(", ".join, signature(network, program))
+        print(f"{', '.join(map(str, files))}: {inputs} -> {outputs}")
     return 0

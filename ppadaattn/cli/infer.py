@@ -77,7 +77,8 @@ def _add_files(group):
         "--engine",
         choices=ENGINES,
         default="auto",
-        help="what runs the network: Paddle (eager), ONNX Runtime (faster on a CPU), or what is there (auto)",
+        help="what runs the network: Paddle layer by layer (eager), Paddle's inference runtime or ONNX Runtime with an "
+        "exported program (faster on a CPU), or ONNX Runtime where it is installed (auto)",
     )
     group.add_argument(
         "--grid",

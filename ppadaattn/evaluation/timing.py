@@ -11,15 +11,16 @@ import paddle
 
 
 @paddle.no_grad()
-def median_time(work, seconds=6.0, most=5, warmed=None):
+def median_time(work, seconds=6.0, most=5, warmed=None, warm=False):
     """Median time, in seconds, of up to `most` runs within about `seconds`, after a warm-up.
 
     Args:
         work: a function without arguments, which returns when all is computed.
         warmed: called with the time of the warm-up, when that is done.
+        warm: there is nothing to warm up any more.
     """
-    times = []
-    for run in range(1 + most):
+    times = [0.0] if warm else []
+    for run in range(len(times), 1 + most):
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)

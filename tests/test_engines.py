@@ -1,0 +1,240 @@
+"""Exported programs and the engines that run them, against Paddle layer by layer."""
+
+import os
+
+import ppadaattn
+from ppadaattn import engine, files, onnx_graph, paddle_graph, programs
+from ppadaattn.cli import export
+from ppadaattn.errors import InputError
+from ppadaattn.images import read_image
+from ppadaattn.network import AdaAttNNetwork, Style
+
+import numpy as np
+import paddle
+import pytest
+from paddle import inference
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PPADAATTN_HOME", str(tmp_path))
+
+
+@pytest.fixture(params=["inference", "onnxruntime"])
+def name(request):
+    """An engine that runs programs."""
+    if request.param == "onnxruntime":
+        pytest.importorskip("onnx")
+        pytest.importorskip("onnxruntime")
+    return request.param
+
+
+@pytest.fixture
+def run(name, tmp_path):
+    """run(network, program, {name: array}) -> {name: array}, with the files that are written for other runtimes."""
+    opened = {}
+
+    def run_with_onnx_runtime(path):
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        return lambda inputs: session.run(None, inputs)
+
+    def run_with_paddle(parameters, program):
+        config = inference.Config(str(program), str(parameters))
+        getattr(config, "disable_mkldnn", int)()  # plain kernels, which 2.6 begins with
+        config.disable_glog_info()
+        predictor = inference.create_predictor(config)
+
+        def run(inputs):
+            assert predictor.get_input_names() == list(inputs)
+            for name, array in inputs.items():
+                predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
+            predictor.run()
+            return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+
+        return run
+
+    graph, open_files = {
+        "inference": (paddle_graph, run_with_paddle),
+        "onnxruntime": (onnx_graph, run_with_onnx_runtime),
+    }[name]
+
+    def run(network, program, inputs):
+        if program not in opened:
+            opened[program] = open_files(*graph.save_program(network, program, tmp_path))
+        _, outputs = programs.signature(network, program)
+        return dict(zip(outputs, opened[program](inputs)))
+
+    return run
+
+
+def image(rng, *size):
+    return rng.rand(1, 3, *size).astype("float32")
+
+
+def small(**architecture):
+    paddle.seed(1)
+    network = AdaAttNNetwork(**{"width": 1 / 16, **architecture})
+    network.eval()
+    return network
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"attention": "softmax"},
+        {"attention": "cosine"},
+        {"attention": "cosine", "levels": (3,), "conventions": "release"},
+        {"attention": "softmax", "conventions": "release"},
+        {"attention": "softmax", "levels": (4,)},
+        {"attention": "softmax", "levels": (3, 4), "shallow_features": False},
+    ],
+)
+def test_programs_give_what_the_network_gives_at_any_size(rng, run, architecture, monkeypatch):
+    monkeypatch.setattr(paddle_graph, "TILE_NUMBERS", 2**14)  # several tiles in small pictures
+    network = small(**architecture)
+    for content_size, style_size in (((40, 56), (33, 47)), ((65, 99), (70, 24)), ((100, 130), (17, 19))):
+        content, style = image(rng, *content_size), image(rng, *style_size)
+        with paddle.no_grad():
+            prepared = network.prepare_style(paddle.to_tensor(style))
+            expected = network.stylize(paddle.to_tensor(content), prepared).clip(0, 1).numpy()
+        assert expected.std() > 0.01
+        state = run(network, "style", {"style": style})
+        for name, array in programs.state_arrays(network, prepared).items():
+            np.testing.assert_allclose(state[name], array, atol=2e-4 * max(1, np.abs(array).max()))
+        painted = run(network, "content", {"content": content, **state})["stylized"]
+        assert painted.shape == content.shape
+        np.testing.assert_allclose(painted, expected, atol=1e-4)
+        whole = run(network, "network", {"content": content, "style": style})["stylized"]
+        np.testing.assert_allclose(whole, painted, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["adaattn_lite_image", "adaattn_lite_video"])
+def test_the_engine_paints_as_paddle_does(rng, model, name):
+    content, style = (rng.randint(0, 256, (*size, 3)).astype("uint8") for size in ((37, 70), (40, 30)))
+    eager, fast = (ppadaattn.load(model, device="cpu", engine=engine) for engine in ("eager", name))
+    prepared = eager.prepare_style(style)
+    calls = []
+    stylize = fast.engine.stylize
+    fast.engine.stylize = lambda *inputs: calls.append(1) or stylize(*inputs)
+    assert np.abs(fast(content, prepared).astype(int) - eager(content, prepared)).max() <= 1
+    assert calls == [1]
+    batch = np.stack([content, 255 - content])
+    for picture, expected in zip(fast.paint(batch, prepared), eager.paint(batch, prepared)):
+        assert np.abs(picture.astype(int) - expected).max() <= 1
+    # What it does not know is left to Paddle.
+    both = Style.mix([prepared, eager.prepare_style(255 - style)])
+    for options in ({"strength": 0.5}, {}):
+        other = prepared if options else both
+        np.testing.assert_array_equal(fast(content, other, **options), eager(content, other, **options))
+    tiny = content[:16, :16]
+    np.testing.assert_array_equal(fast(tiny, prepared), eager(tiny, prepared))
+    assert calls == [1, 1]
+    with pytest.raises(InputError, match="prepared by another model"):
+        fast(content, Style(prepared.states, "another"))
+
+
+def test_a_clip_is_painted_with_the_engine(rng, tmp_path, picture, name):
+    for index in range(3):
+        picture(f"frames/{index}.png")
+    style = rng.randint(0, 256, (32, 32, 3)).astype("uint8")
+    for chosen in ("eager", name):
+        stylizer = ppadaattn.load("adaattn_lite_video", device="cpu", engine=chosen)
+        stylizer.stylize_video(tmp_path / "frames", style, tmp_path / chosen)
+    for index in range(3):
+        frames = [read_image(tmp_path / chosen / f"{index}.png").astype(int) for chosen in ("eager", name)]
+        assert np.abs(frames[0] - frames[1]).max() <= 1
+
+
+def test_the_program_is_kept_in_the_cache(tmp_path, rng, name):
+    network = small(attention="cosine")
+    content = image(rng, 32, 32)
+    with paddle.no_grad():
+        style = network.prepare_style(paddle.to_tensor(content))
+    expected = engine.make_engine(name, network).stylize(content, style)
+    (folder,) = (tmp_path / "programs").iterdir()
+    again = engine.make_engine(name, network)
+    again.save = None  # which would make it anew
+    np.testing.assert_array_equal(again.stylize(content, style), expected)
+    other = small(attention="cosine", levels=(3,))
+    with paddle.no_grad():
+        engine.make_engine(name, other).stylize(content, other.prepare_style(paddle.to_tensor(content)))
+    assert len(os.listdir(tmp_path / "programs")) == 2
+    for path in folder.iterdir():
+        path.write_bytes(b"damaged")
+    with pytest.raises(InputError, match="cannot run the program .* remove .*programs.*, or choose the engine eager"):
+        engine.make_engine(name, network).stylize(content, style)
+
+
+def test_a_folder_is_whole_or_not_there_and_the_first_process_wins(tmp_path):
+    path = tmp_path / "programs" / "one"
+    with pytest.raises(RuntimeError), files.atomic_folder(path) as temporary:
+        (temporary / "half").write_text("")
+        raise RuntimeError
+    assert os.listdir(tmp_path / "programs") == []
+    with files.atomic_folder(path) as temporary:
+        with files.atomic_folder(path) as sooner:
+            (sooner / "file").write_text("first")
+        (temporary / "file").write_text("second")
+    assert os.listdir(tmp_path / "programs") == ["one"]
+    assert (path / "file").read_text() == "first"
+
+
+def test_a_cache_that_cannot_be_written_is_no_hindrance(tmp_path, rng, monkeypatch, name):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PPADAATTN_HOME", str(tmp_path / "file"))
+    stylizer = ppadaattn.load("adaattn_lite_video", device="cpu", engine=name)
+    picture = rng.randint(0, 256, (32, 32, 3)).astype("uint8")
+    assert stylizer(picture, picture).shape == picture.shape
+
+
+def test_choosing_an_engine(monkeypatch, name):
+    network = small(attention="cosine")
+    found = engine.make_engine(name, network)
+    assert isinstance(found, engine.PROGRAM_ENGINES[name])
+    assert engine.make_engine("eager", network) is None
+    if name == "onnxruntime":
+        assert isinstance(engine.make_engine("auto", network), type(found))
+    with pytest.raises(InputError, match="there is no engine 'onnxruntme' .did you mean 'onnxruntime'"):
+        engine.make_engine("onnxruntme", network)
+    sanet = small(transform="sanet")
+    assert engine.make_engine("auto", sanet) is None
+    with pytest.raises(InputError, match=f"the engine {name} runs AdaAttN; this model is sanet"):
+        engine.make_engine(name, sanet)
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:0")
+    assert engine.make_engine("auto", network) is None
+    with pytest.raises(InputError, match=f"the engine {name} runs on the CPU; the device is gpu:0"):
+        engine.make_engine(name, network)
+
+
+def test_without_onnx_runtime_it_is_paddle_or_one_sentence(monkeypatch):
+    network = small(attention="cosine")
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    with pytest.raises(InputError, match="the engine onnxruntime need.* onnxruntime, which is not installed"):
+        engine.make_engine("onnxruntime", network)
+    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
+    assert engine.make_engine("auto", network) is None
+
+
+def test_the_tool_writes_programs_and_says_what_they_take(tmp_path, capsys, name):
+    form, suffixes = ("onnx", [".onnx"]) if name == "onnxruntime" else (name, paddle_graph.SUFFIXES)
+    folder = tmp_path / "out"
+    assert export.main(["--model", "adaattn_lite_video", "--output", str(folder), "--format", form]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    state = ", ".join(f"{tensor}{level}" for level in (3, 4, 5) for tensor in programs.STATES["cosine"])
+    for line, (program, takes, gives) in zip(
+        lines,
+        (
+            ("network", "content, style", "stylized"),
+            ("style", "style", state),
+            ("content", f"content, {state}", "stylized"),
+        ),
+    ):
+        assert line == ", ".join(f"{folder / program}{suffix}" for suffix in suffixes) + f": {takes} -> {gives}"
+    assert sorted(os.listdir(folder)) == sorted(p + suffix for p in programs.PROGRAMS for suffix in suffixes)
+    (tmp_path / "file").write_text("")
+    assert export.main(["--output", str(tmp_path / "file" / "out")]) == 2
+    assert "is not a folder" in capsys.readouterr().err
+    assert export.main(["--output", str(folder), "--format", "onxx"]) == 2
+    assert "there is no format 'onxx' (did you mean 'onnx'?); formats: inference, onnx" in capsys.readouterr().err
