@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import pickle
 
-from ppadaattn.attention import RegionState, state_from_dict
+from ppadaattn.attention import state_from_dict
 from ppadaattn.errors import InputError
 from ppadaattn.files import atomic_write
 from ppadaattn.network import AdaAttNNetwork, Style
@@ -207,7 +207,7 @@ def save_style(path, style):
     """
     if not str(path).lower().endswith(STYLE_SUFFIX):
         raise InputError(f"{path}: styles are kept in files named *{STYLE_SUFFIX}; give it such a name")
-    if any(isinstance(state, RegionState) for state in style.states.values()):
+    if not all(hasattr(state, "state_dict") for state in style.states.values()):
         raise InputError(f"{path}: a style in_regions of a content serves that content only; save it as it was before")
     _write(path, {"format": STYLE, **style_contents(style)})
 

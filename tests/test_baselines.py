@@ -452,6 +452,13 @@ def test_files_of_weights_and_of_styles(model, tmp_path, rng):
             np.testing.assert_array_equal(stylizer(pictures[0], again, **options), expected)
 
 
+def test_a_style_in_the_regions_of_one_content_is_not_saved(model, tmp_path, rng):
+    stylizer = ppadaattn.load(model, device="cpu")
+    style = stylizer.prepare_style(rng.randint(0, 256, (20, 20, 3)).astype("uint8"), mask=halves(20, 20))
+    with pytest.raises(InputError, match="in_regions of a content serves that content only"):
+        stylizer.save_style(tmp_path / "a.style", style.in_regions(halves(24, 33)))
+
+
 def test_painting_from_the_command_line(model, picture, tmp_path):
     picture("clip/0.png")
     picture("clip/1.png")
