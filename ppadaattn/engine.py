@@ -5,8 +5,10 @@ All give the same picture (to about 1e-4 of the range); BENCHMARKS.md tells how 
 prepared styles at full strength, and everything else is left to eager.
 """
 
+import hashlib
 import importlib.util
 import os
+import shutil
 import tempfile
 
 from ppadaattn import onnx_graph, paddle_graph
@@ -21,6 +23,9 @@ from ppadaattn.zoo import cache_folder
 import numpy as np
 import paddle
 from paddle import inference
+
+# Beside the files of a program in the cache.
+DIGEST = "sha256"
 
 
 def make_engine(name, network):
@@ -82,20 +87,16 @@ class ProgramEngine:
         name = f"{self.runtime}-{__version__}-{fingerprint(self.network)[:32]}"
         cached = cache_folder() / "programs" / name
         try:
-            if not cached.is_dir():
+            if not _is_whole(cached):
+                shutil.rmtree(cached, ignore_errors=True)
                 with atomic_folder(cached) as temporary:
                     self.save(temporary)
+                    (temporary / DIGEST).write_text(_digest(temporary))
         except InputError:  # a cache that cannot be written costs a second or two the next time
             with tempfile.TemporaryDirectory() as temporary:
                 self.save(temporary)
                 return self.open(temporary)
-        try:
-            return self.open(cached)
-        except Exception as error:  # the runtimes' errors are of no public kind; a damaged cache is one cause
-            reason = str(error).strip().splitlines()[-1]
-            raise InputError(
-                f"{self.runtime} cannot run the program ({reason}); remove {cached}, or choose the engine eager"
-            ) from None
+        return self.open(cached)
 
     def save(self, folder):
         """Write the content program into a folder."""
@@ -153,6 +154,22 @@ class OnnxEngine(ProgramEngine):
         path = os.path.join(folder, "content.onnx")
         session = self._onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         return lambda inputs: session.run(None, inputs)[0]
+
+
+def _is_whole(folder):
+    """Whether a program's files are as they were written: Paddle 2.6 crashes at damaged ones."""
+    try:
+        return (folder / DIGEST).read_text() == _digest(folder)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _digest(folder):
+    """SHA-256 (hex) of the program's files in a folder."""
+    sha = hashlib.sha256()
+    for path in sorted(folder.glob("content.*")):
+        sha.update(path.read_bytes())
+    return sha.hexdigest()
 
 
 def _threads():

@@ -161,10 +161,9 @@ def test_the_program_is_kept_in_the_cache(tmp_path, rng, name):
     with paddle.no_grad():
         engine.make_engine(name, other).stylize(content, other.prepare_style(paddle.to_tensor(content)))
     assert len(os.listdir(tmp_path / "programs")) == 2
-    for path in folder.iterdir():
+    for path in folder.iterdir():  # then it is made anew
         path.write_bytes(b"damaged")
-    with pytest.raises(InputError, match="cannot run the program .* remove .*programs.*, or choose the engine eager"):
-        engine.make_engine(name, network).stylize(content, style)
+    np.testing.assert_array_equal(engine.make_engine(name, network).stylize(content, style), expected)
 
 
 def test_a_folder_is_whole_or_not_there_and_the_first_process_wins(tmp_path):
