@@ -4,6 +4,7 @@ import importlib.util
 import re
 
 from ppadaattn.cli import infer, main
+from ppadaattn.engine import ENGINES
 from ppadaattn.images import find_images, read_image
 
 import numpy as np
@@ -70,11 +71,12 @@ def test_script_draws_the_committed_pictures(tmp_path):
 
 def test_benchmark_prints_its_tables():
     words = ["--attention", "64,64", "--network", "32", "--models", "adaattn_lite_video"]
-    words += ["--training", "1", "--training-size", "32"]
+    words += ["--engines", "48,32", "--full-width", "--training", "1", "--training-size", "32"]
     done = run_python(ROOT / "tools" / "benchmark.py", *words)
     rows = [line for line in done.stdout.splitlines() if line.startswith("| 64, 64 |")]
     assert [row.split(" | ")[2] for row in rows] == [
         "softmax, quadratic", "softmax, tiles (ours)", "cosine, quadratic", "cosine, linear (ours)",
     ]  # fmt: skip
     assert "| adaattn_lite_video | 32 |" in done.stdout
+    assert all(f"| adaattn_lite_video | 48 x 32 | {engine} |" in done.stdout for engine in ENGINES if engine != "auto")
     assert "| ours | 1 |" in done.stdout and "| naive | 1 |" in done.stdout
