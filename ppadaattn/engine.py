@@ -1,8 +1,8 @@
 """What runs a network on the CPU: Paddle layer by layer ("eager"), or one of its exported programs (`programs`) in
 Paddle's own inference runtime ("inference") or in ONNX Runtime ("onnxruntime").
 
-All give the same picture (to about 1e-4 of the range); BENCHMARKS.md tells how fast. Programs paint with single
-prepared styles at full strength, and everything else is left to eager.
+All give the same picture (to about 1e-4 of the range); BENCHMARKS.md tells how fast. Programs prepare styles of which
+all points are used, and paint with single ones at full strength; everything else is left to eager.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from ppadaattn.checkpoint import fingerprint
 from ppadaattn.errors import InputError, import_optional, nearest
 from ppadaattn.files import atomic_folder
 from ppadaattn.images import MIN_SIDE
-from ppadaattn.programs import state_arrays
+from ppadaattn.programs import signature, state_arrays, style_of_arrays, style_points
 from ppadaattn.version import __version__
 from ppadaattn.zoo import cache_folder
 
@@ -54,9 +54,9 @@ def make_engine(name, network):
 
 
 class ProgramEngine:
-    """Paints with a network's content program, for one thread at a time.
+    """Paints with a network's style and content programs, for one thread at a time.
 
-    The program is made once for given weights and kept in the cache folder.
+    A program is made once for given weights, when it is first needed, and kept in the cache folder.
 
     Args:
         network: an AdaAttNNetwork, as it is now; after training on, make a new engine.
@@ -66,7 +66,18 @@ class ProgramEngine:
 
     def __init__(self, network):
         self.network = network
-        self._run = None
+        self._opened = {}
+
+    def takes_style(self, height, width, mask=None):
+        """Whether it prepares a style of that size, in pixels."""
+        counts = style_points(self.network, (height, width))
+        most = {level: getattr(self.network, f"adaattn{level}").num_style_points for level in counts}
+        all_used = all(most[level] is None or count <= most[level] for level, count in counts.items())
+        return mask is None and all_used and min(height, width) > MIN_SIDE
+
+    def prepare_style(self, picture):
+        """As `AdaAttNNetwork.prepare_style`, with a float32 numpy array [1, 3, H, W]."""
+        return style_of_arrays(self.network, self._run("style", {"style": picture}), picture.shape[2:])
 
     def takes(self, contents, style, strength=1.0, content_statistics=None, features=None):
         """Whether it paints contents B x H x W x 3 in a Style with the options of `Stylizer.stylize_tensor`."""
@@ -78,32 +89,37 @@ class ProgramEngine:
 
     def stylize(self, contents, style):
         """As `AdaAttNNetwork.stylize`, with float32 numpy arrays [B, 3, H, W], clipped to [0, 1]."""
-        if self._run is None:
-            self._run = self._open_cached()
         state = state_arrays(self.network, style)
-        return np.concatenate([self._run({"content": content[None], **state}) for content in contents])
+        painted = [self._run("content", {"content": content[None], **state}) for content in contents]
+        return np.concatenate([outputs["stylized"] for outputs in painted])
 
-    def _open_cached(self):
-        name = f"{self.runtime}-{__version__}-{fingerprint(self.network)[:32]}"
+    def _run(self, program, inputs):
+        if program not in self._opened:
+            self._opened[program] = self._open_cached(program)
+        outputs = self._opened[program](inputs)
+        return dict(zip(signature(self.network, program)[1], outputs))
+
+    def _open_cached(self, program):
+        name = f"{program}-{self.runtime}-{__version__}-{fingerprint(self.network)[:32]}"
         cached = cache_folder() / "programs" / name
         try:
             if not _is_whole(cached):
                 shutil.rmtree(cached, ignore_errors=True)
                 with atomic_folder(cached) as temporary:
-                    self.save(temporary)
+                    self.save(program, temporary)
                     (temporary / DIGEST).write_text(_digest(temporary))
         except InputError:  # a cache that cannot be written costs a second or two the next time
             with tempfile.TemporaryDirectory() as temporary:
-                self.save(temporary)
-                return self.open(temporary)
-        return self.open(cached)
+                self.save(program, temporary)
+                return self.open(program, temporary)
+        return self.open(program, cached)
 
-    def save(self, folder):
-        """Write the content program into a folder."""
+    def save(self, program, folder):
+        """Write a program, one of `programs.PROGRAMS`, into a folder."""
         raise NotImplementedError
 
-    def open(self, folder):
-        """The function {name: array} -> picture of the content program in a folder."""
+    def open(self, program, folder):
+        """The function {name of an input: array} -> [arrays of the outputs in turn] of a program in a folder."""
         raise NotImplementedError
 
 
@@ -112,12 +128,12 @@ class InferenceEngine(ProgramEngine):
 
     runtime = f"paddle-{paddle.__version__}"
 
-    def save(self, folder):
-        paddle_graph.save_program(self.network, "content", folder)
+    def save(self, program, folder):
+        paddle_graph.save_program(self.network, program, folder)
 
-    def open(self, folder):
-        parameters, program = (os.path.join(folder, "content" + suffix) for suffix in paddle_graph.SUFFIXES)
-        config = inference.Config(program, parameters)
+    def open(self, program, folder):
+        parameters, operators = (os.path.join(folder, program + suffix) for suffix in paddle_graph.SUFFIXES)
+        config = inference.Config(operators, parameters)
         config.disable_glog_info()
         config.set_cpu_math_library_num_threads(_threads() or os.cpu_count())
         config.enable_mkldnn()
@@ -129,8 +145,7 @@ class InferenceEngine(ProgramEngine):
             for name, array in inputs.items():
                 predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
             predictor.run()
-            (name,) = predictor.get_output_names()
-            return predictor.get_output_handle(name).copy_to_cpu()
+            return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
 
         return run
 
@@ -144,16 +159,16 @@ class OnnxEngine(ProgramEngine):
         super().__init__(network)
         self._onnxruntime = import_optional("onnxruntime", "'ppadaattn[onnx]'", "the engine onnxruntime")
 
-    def save(self, folder):
-        onnx_graph.save_program(self.network, "content", folder)
+    def save(self, program, folder):
+        onnx_graph.save_program(self.network, program, folder)
 
-    def open(self, folder):
+    def open(self, program, folder):
         options = self._onnxruntime.SessionOptions()
         options.intra_op_num_threads = _threads()
         options.log_severity_level = 3
-        path = os.path.join(folder, "content.onnx")
+        path = os.path.join(folder, f"{program}.onnx")
         session = self._onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return lambda inputs: session.run(None, inputs)[0]
+        return lambda inputs: session.run(None, inputs)
 
 
 def _is_whole(folder):

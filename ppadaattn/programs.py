@@ -9,7 +9,10 @@ tensors are those of `StyleState.state_dict` with the level behind their names. 
 is no part of them: all points are used.
 """
 
+from ppadaattn.attention import state_from_dict
 from ppadaattn.errors import InputError
+from ppadaattn.network import Style
+from ppadaattn.vgg import feature_size
 
 PROGRAMS = ("network", "style", "content")
 STATES = {"softmax": ("key", "value", "centre"), "cosine": ("products", "sums", "centre")}
@@ -55,3 +58,18 @@ def state_arrays(network, style):
             raise InputError("mixtures and regions are not one style state; exported programs take a single one")
         arrays.update({f"{name}{level}": getattr(state, name).numpy() for name in STATES[kind]})
     return arrays
+
+
+def style_of_arrays(network, arrays, size):
+    """The Style whose `state_arrays` these are, of a picture of `size`, (height, width), in pixels."""
+    kind, states = network.architecture["attention"], {}
+    for level, count in style_points(network, size).items():
+        saved = {name: arrays[f"{name}{level}"] for name in STATES[kind]}
+        states[level] = state_from_dict({"kind": kind, **saved, "count": count, "eps": network.conventions.eps})
+    return Style(states)
+
+
+def style_points(network, size):
+    """{level: how many points a style of `size`, (height, width) in pixels, has there}."""
+    sizes = {level: feature_size(size, level) for level in network.levels}
+    return {level: height * width for level, (height, width) in sizes.items()}

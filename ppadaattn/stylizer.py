@@ -104,7 +104,10 @@ class Stylizer:
             return self.load_style(style)
         picture, own_size = _picture(style, "style", style_size, enlarge)
         mask = None if mask is None else mask_for(mask, picture.shape[:2], own_size)
-        prepared = self.network.prepare_style(_to_tensor(picture[None]), mask=mask)
+        if self.engine is not None and self.engine.takes_style(*picture.shape[:2], mask):
+            prepared = self.engine.prepare_style(_to_array(picture[None]))
+        else:
+            prepared = self.network.prepare_style(_to_tensor(picture[None]), mask=mask)
         regions = {colour: Style(part.states, self.fingerprint) for colour, part in prepared.regions.items()}
         return Style(prepared.states, self.fingerprint, regions)
 

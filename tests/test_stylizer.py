@@ -54,6 +54,7 @@ def test_files_are_reduced_arrays_are_not(stylizer, picture, rng, monkeypatch):
     assert stylizer(content, style, size=50).shape == (30, 50, 3)
     assert stylizer(content, style).shape == (60, 100, 3)
     sizes = []
+    monkeypatch.setattr(stylizer, "engine", None)
     encode = stylizer.network.prepare_style
     monkeypatch.setattr(
         stylizer.network, "prepare_style", lambda image, **_: sizes.append(image.shape[2:]) or encode(image)
@@ -126,9 +127,13 @@ def test_strength_goes_from_the_content_to_the_style(stylizer, rng):
     style = stylizer.prepare_style(style)
     np.testing.assert_array_equal(stylizer(content, style, strength=1), stylizer(content, style))
     own = stylizer.prepare_style(content)
-    np.testing.assert_array_equal(stylizer(content, style, strength=0), stylizer(content, own))
     half = stylizer(content, style, strength=0.5)
-    np.testing.assert_array_equal(half, stylizer(content, ppadaattn.Style.mix([style, own])))
+    # The content as its own style is prepared by Paddle, other styles by the engine: a value may be rounded otherwise.
+    for found, expected in (
+        (stylizer(content, style, strength=0), stylizer(content, own)),
+        (half, stylizer(content, ppadaattn.Style.mix([style, own]))),
+    ):
+        assert np.abs(found.astype(int) - expected).max() <= 1
     assert (half != stylizer(content, style)).any()
     for wrong in (-0.1, 1.1, float("nan")):
         with pytest.raises(InputError, match="strength is 0 .the content as its own style. to 1 .the style.; got"):
