@@ -83,7 +83,7 @@ def test_batches_and_single_frames_are_one(video, style, options):
     assert all(np.abs(a.astype(int) - b).max() <= 2 for a, b in zip(together, alone))
     np.testing.assert_array_equal(memory.content, last.content)
     plain, _ = FramePainter(video, style)(frames())
-    np.testing.assert_array_equal(plain[0], together[0])
+    assert np.abs(plain[0].astype(int) - together[0]).max() <= 1  # statistics that are given are left to Paddle
     assert np.abs(plain[3].astype(int) - together[3]).max() > 2
 
 
