@@ -326,12 +326,20 @@ def inside(port):
 
 
 def test_the_queue_is_bounded_and_first_come_is_first_served():
-    gate = Gate()
-    with running(Service({"gate": gate}, Limits(queue=3))) as port, ThreadPoolExecutor(4) as clients:
+    gate, arrived = Gate(), []
+    service = Service({"gate": gate}, Limits(queue=3))
+    in_turn = service._in_turn
+
+    def arrive(*request):  # whole: a request is inside from its first line on
+        arrived.append(request)
+        return in_turn(*request)
+
+    service._in_turn = arrive
+    with running(service) as port, ThreadPoolExecutor(4) as clients:
         answers = []
         for number in range(4):  # one that is painted, and three that wait
             answers.append(clients.submit(post, port, numbered(number), "gate"))
-            wait_for(lambda expected=number + 1: inside(port) == expected)
+            wait_for(lambda expected=number + 1: len(arrived) == inside(port) == expected)
         for _ in range(3):
             status, headers, body = ask(port, "POST", "/predict/gate", json.dumps(numbered(9)))
             assert status == 503 and int(headers["Retry-After"]) > 0
