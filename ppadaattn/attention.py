@@ -28,6 +28,12 @@ TILE_NUMBERS = 2**22
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+def points_of(feature, chosen=None):
+    """The points [B, C, N] of a feature [B, C, H, W]: all, or those at the flat positions `chosen`, an int tensor."""
+    points = feature.flatten(2)
+    return points if chosen is None else points.index_select(chosen, -1)
+
+
 def channel_statistics(feature, eps=1e-5):
     """Mean and standard deviation of each channel over its positions.
 
@@ -36,13 +42,20 @@ def channel_statistics(feature, eps=1e-5):
         eps: added to the variance. The paper has none; 1e-5 is the authors' release.
 
     Returns:
-        mean, std: each [B, C, 1, 1] or [B, C, 1]. The variance is unbiased (divided by n - 1), as in the release;
-        a single position has variance 0.
+        mean, std: each [B, C, 1, 1] or [B, C, 1].
+    """
+    mean, variance = channel_moments(feature)
+    return mean, (variance + eps).sqrt()
+
+
+def channel_moments(feature):
+    """As `channel_statistics`, the variance instead of its root.
+
+    It is unbiased (divided by n - 1), as in the authors' release; a single position has variance 0.
     """
     positions = list(range(2, feature.ndim))
     mean = feature.mean(positions, keepdim=True)
-    variance = (feature - mean).square().sum(positions, keepdim=True) / _others(feature)
-    return mean, (variance + eps).sqrt()
+    return mean, (feature - mean).square().sum(positions, keepdim=True) / _others(feature)
 
 
 def _others(feature):
@@ -95,7 +108,7 @@ def stacked_key(features, level, resize="bilinear", shallow_features=True):
 
 
 def unit_points(points, eps=0.0):
-    """Points [B, D, N] divided by their Euclidean norm plus `eps`; a zero vector stays one."""
+    """Points [B, D, N] or [B, D, H, W] divided by their Euclidean norm plus `eps`; a zero vector stays one."""
     return points / (points.square().sum(1, keepdim=True).clip(min=1e-30).sqrt() + eps)
 
 
@@ -543,9 +556,7 @@ class AdaAttN(nn.Layer):
 
         `points`, an int tensor of flat positions, restricts it to a region.
         """
-        key, value = self.g(style_key).flatten(2), self.h(style).flatten(2)
-        if points is not None:
-            key, value = key.index_select(points, -1), value.index_select(points, -1)
+        key, value = points_of(self.g(style_key), points), points_of(self.h(style), points)
         return style_state(key, value, self.attention, eps=self.eps, num_style_points=self.num_style_points, seed=seed)
 
     def begin_near_identity(self):

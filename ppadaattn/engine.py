@@ -67,6 +67,7 @@ class ProgramEngine:
     def __init__(self, network):
         self.network = network
         self._opened = {}
+        self._weights = fingerprint(network)[:32]
 
     def takes_style(self, height, width, mask=None):
         """Whether it prepares a style of that size, in pixels."""
@@ -100,7 +101,7 @@ class ProgramEngine:
         return dict(zip(signature(self.network, program)[1], outputs))
 
     def _open_cached(self, program):
-        name = f"{program}-{self.runtime}-{__version__}-{fingerprint(self.network)[:32]}"
+        name = f"{program}-{self.runtime}-{__version__}-{self._weights}"
         cached = cache_folder() / "programs" / name
         try:
             if not _is_whole(cached):
@@ -182,8 +183,9 @@ def _is_whole(folder):
 def _digest(folder):
     """SHA-256 (hex) of the program's files in a folder."""
     sha = hashlib.sha256()
-    for path in sorted(folder.glob("content.*")):
-        sha.update(path.read_bytes())
+    for path in sorted(folder.iterdir()):
+        if path.name != DIGEST:
+            sha.update(path.name.encode() + path.read_bytes())
     return sha.hexdigest()
 
 

@@ -139,12 +139,13 @@ def gram_style_loss(stylized, style, *, levels=(1, 2, 3, 4), shares=None):
 
     def term(name):
         actual, target = stylized[name].flatten(2), style[name].flatten(2)
-        return summed(_gram(actual), _gram(target)) + summed(actual.mean(-1), target.mean(-1))
+        return summed(gram(actual), gram(target)) + summed(actual.mean(-1), target.mean(-1))
 
     return _sum_over_levels(term, levels, shares)
 
 
-def _gram(points):
+def gram(points):
+    """Gram matrix [B, C, C] of points [B, C, N], divided by C * N."""
     return paddle.matmul(points, points, transpose_y=True) / (points.shape[1] * points.shape[2])
 
 

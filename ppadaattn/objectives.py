@@ -307,13 +307,18 @@ def build_objective(config, network, vgg):
     else:
         objective = Distillation(network, vgg)
     for prefix in config.model.freeze:
-        parameters = [parameter for name, parameter in network.named_parameters() if name.startswith(prefix)]
-        if not parameters:
-            layers = [name for name, _ in network.named_sublayers()]
-            raise InputError(f"model.freeze: no layer's name begins with {prefix!r}{nearest(prefix, layers)}")
-        for parameter in parameters:
-            parameter.stop_gradient = True
+        check_prefix(network, prefix, "model.freeze")
+        for name, parameter in network.named_parameters():
+            if name.startswith(prefix):
+                parameter.stop_gradient = True
     return objective
+
+
+def check_prefix(network, prefix, key):
+    """InputError, naming the key of the configuration, where no weight of a network begins with a prefix."""
+    if not any(name.startswith(prefix) for name in network.state_dict()):
+        layers = [name for name, _ in network.named_sublayers()]
+        raise InputError(f"{key}: no layer's name begins with {prefix!r}{nearest(prefix, layers)}")
 
 
 @paddle.no_grad()

@@ -10,10 +10,10 @@ from ppadaattn.config import to_yaml
 from ppadaattn.convert import vgg19
 from ppadaattn.data import Photos, Samples, batches, content_source, resize, to_network, to_tensors
 from ppadaattn.device import select_device
-from ppadaattn.errors import InputError, nearest
+from ppadaattn.errors import InputError
 from ppadaattn.files import atomic_write, check_writable
 from ppadaattn.logger import Logger
-from ppadaattn.objectives import build_objective, initialize, revive
+from ppadaattn.objectives import build_objective, check_prefix, initialize, revive
 from ppadaattn.trainer import Trainer, newest_checkpoint
 from ppadaattn.zoo import vgg19_file, weights_file
 
@@ -147,9 +147,7 @@ def _load(network, config):
         parts = [""] if same else ["encoder.", "decoder."]
     known = list(network.state_dict())
     for part in parts:
-        if not any(name.startswith(part) for name in known):
-            layers = [name for name, _ in network.named_sublayers()]
-            raise InputError(f"load_only: no layer's name begins with {part!r}{nearest(part, layers)}")
+        check_prefix(network, part, "load_only")
     weights = network_weights(source)
     if parts == [""]:
         set_weights(network, weights, path)

@@ -193,6 +193,21 @@ def test_the_program_is_kept_in_the_cache(tmp_path, rng, name):
     np.testing.assert_array_equal(engine.make_engine(name, network).stylize(content, style), expected)
 
 
+@pytest.mark.parametrize("program", ["style", "content"])
+def test_a_damaged_program_is_made_anew(tmp_path, rng, name, program):
+    network = small(attention="cosine")
+    picture = image(rng, 48, 48)
+    painter = engine.make_engine(name, network)
+    expected = painter.stylize(picture, painter.prepare_style(picture))
+    (folder,) = (tmp_path / "programs").glob(f"{program}-*")
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    for path in folder.glob(f"{program}.*"):
+        path.write_bytes(path.read_bytes()[:-100])
+    painter = engine.make_engine(name, network)
+    np.testing.assert_array_equal(painter.stylize(picture, painter.prepare_style(picture)), expected)
+    assert {path.name: path.stat().st_size for path in folder.iterdir()} == sizes
+
+
 def test_a_folder_is_whole_or_not_there_and_the_first_process_wins(tmp_path):
     path = tmp_path / "programs" / "one"
     with pytest.raises(RuntimeError), files.atomic_folder(path) as temporary:

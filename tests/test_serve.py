@@ -480,9 +480,9 @@ def test_the_command_refuses_what_it_cannot_do(capsys, tmp_path, stylizer):
         assert serve.main(["--port", "0", *words]) == 2
         assert re.search(sentence, capsys.readouterr().err), words
     for words, sentence in (
-        (["--queue", "-1"], "expected a whole number, 0 or more; got -1"),
+        (["--queue", "-1"], "expected a whole number, at least 0; got -1"),
         (["--port", "99999"], "expected a whole number, 0 to 65535; got 99999"),
-        (["--size", "10"], "expected a whole number, 16 or more; got 10"),
+        (["--size", "10"], "expected a number of pixels, at least 16; got 10"),
         (["--format", "gif"], "invalid choice"),
     ):
         with pytest.raises(SystemExit) as stopped:

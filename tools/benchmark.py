@@ -234,11 +234,11 @@ def print_network(models, sizes, bands):
     for model in models:
         first = None
         for size in sizes:
-            seconds, peak = in_new_process(measure_network, model, size, bands)
+            seconds, most = in_new_process(measure_network, model, size, bands)
             pixel = seconds / size**2 * 1e6
-            first = first or (pixel, peak)
+            first = first or (pixel, most)
             row = f"| {model} | {size} | {seconds:.2f} s | {pixel:.2f} | {pixel / first[0]:.2f} |"
-            print(f"{row} {peak / 2**20:.0f} MiB | {peak / first[1]:.2f} |", flush=True)
+            print(f"{row} {most / 2**20:.0f} MiB | {most / first[1]:.2f} |", flush=True)
 
 
 def print_engines(models, sizes):
@@ -260,11 +260,11 @@ def print_engines(models, sizes):
                 except InputError as error:
                     print(f"{row} {engine} | not run: {error} | | | | | | | |", flush=True)
                     continue
-                kept, anew, first, peak, picture = found
+                kept, anew, first, most, picture = found
                 eager = eager or found
                 difference = np.abs(picture.astype(int) - eager[-1]).max()
                 times = f"{kept:.3f} s | {kept / eager[0]:.2f} | {1 / kept:.1f} | {anew:.3f} s | {anew / eager[1]:.2f}"
-                print(f"{row} {engine} | {times} | {first:.2f} s | {peak / 2**20:.0f} MiB | {difference} |", flush=True)
+                print(f"{row} {engine} | {times} | {first:.2f} s | {most / 2**20:.0f} MiB | {difference} |", flush=True)
 
 
 def print_variants():

@@ -6,9 +6,7 @@ The authors' PyTorch checkpoints, for pictures or video:
 Named arrays: `python tools/convert_weights.py FILE.npz --attention softmax --output FILE.pdparams`
 """
 
-import sys
-
-from ppadaattn.cli.convert_weights import main
+from _launch import launch
 
 if __name__ == "__main__":
-    sys.exit(main())
+    launch("convert_weights")

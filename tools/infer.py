@@ -3,13 +3,7 @@
 Without an argument it paints the bundled example.
 """
 
-import signal
-import sys
+from _launch import launch
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while libraries load, an interrupt is a plain end
-    try:
-        from ppadaattn.cli.infer import main
-    except ImportError as error:
-        sys.exit(f"error: {error}; from the clone, pip install -e '.[cpu]' installs what is needed")
-    sys.exit(main())
+    launch("infer")

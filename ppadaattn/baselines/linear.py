@@ -9,6 +9,7 @@ Left open there, and taken from the authors' code: zero padding of these convolu
 number of points and not centred again, no ReLU after the last convolution, and 32 compressed channels on either level.
 """
 
+from ppadaattn.attention import points_of
 from ppadaattn.baselines.transform import FeatureTransform, Tensors
 
 import paddle
@@ -38,8 +39,7 @@ class Linear(FeatureTransform):
         self.uncompress.weight.set_value(orthogonal.reshape(self.uncompress.weight.shape))
 
     def prepare_style(self, style, style_key=None, seed=0, points=None):
-        flat = style.flatten(2) if points is None else style.flatten(2).index_select(points, -1)
-        mean = flat.mean(-1).reshape([*style.shape[:2], 1, 1])
+        mean = points_of(style, points).mean(-1, keepdim=True).unsqueeze(-1)
         return Tensors(mean=mean, matrix=self.style_matrix(style - mean, points))
 
     def transfer(self, content, state):
@@ -68,8 +68,6 @@ class Matrix(nn.Layer):
     def forward(self, feature, points=None):
         """`points`, flat positions, restricts the covariance to a region."""
         first, second, last = self.convolutions
-        feature = last(F.relu(second(F.relu(first(feature))))).flatten(2)
-        if points is not None:
-            feature = feature.index_select(points, -1)
+        feature = points_of(last(F.relu(second(F.relu(first(feature))))), points)
         covariance = paddle.matmul(feature, feature, transpose_y=True) / feature.shape[-1]
         return self.dense(covariance.reshape([-1, self.size**2, 1, 1])).reshape([-1, self.size, self.size])

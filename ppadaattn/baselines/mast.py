@@ -10,7 +10,8 @@ each with convolutions f, g, h and out of its own. Left open there, and taken fr
 normalized, the 1x1 convolution after each attention, and that nothing is divided in a softmax.
 """
 
-from ppadaattn.attention import near_identity, normalize, style_state
+from ppadaattn.attention import near_identity, normalize, points_of, style_state
+from ppadaattn.baselines.transform import check_content_statistics
 
 import paddle
 import paddle.nn.functional as F
@@ -44,8 +45,7 @@ class MAST(nn.Layer):
 
     def forward(self, content, content_key, state, content_statistics=None):
         """F_cs [B, C, H, W] of a content feature and a style's state. Raises ValueError for `content_statistics`."""
-        if content_statistics is not None:
-            raise ValueError("MAST does not normalize what it adds to: it has no use for content statistics")
+        check_content_statistics(self, content_statistics)
         adapted = self.adapt_content(content)
         return self.joint(adapted, state)
 
@@ -76,9 +76,7 @@ class Attention(nn.Layer):
 
     def state(self, feature, points=None, **options):
         """The StyleState of what is attended to."""
-        key, value = self.g(normalize(feature)).flatten(2), self.h(feature).flatten(2)
-        if points is not None:
-            key, value = key.index_select(points, -1), value.index_select(points, -1)
+        key, value = points_of(self.g(normalize(feature)), points), points_of(self.h(feature), points)
         return style_state(key, value, **options)
 
     def forward(self, feature, state):

@@ -11,7 +11,7 @@ values, which, as Norm has mean 0, is N_s times the bias of g: a division by a l
 divided by N_s alone, which differs from the code's by that factor.
 """
 
-from ppadaattn.attention import near_identity, normalize
+from ppadaattn.attention import near_identity, normalize, points_of
 from ppadaattn.baselines.transform import FeatureTransform, Tensors
 
 from paddle import nn
@@ -34,10 +34,8 @@ class MCCNet(FeatureTransform):
         nn.initializer.Normal(std=0.01)(self.out.weight)
 
     def prepare_style(self, style, style_key=None, seed=0, points=None):
-        flat = self.g(normalize(style)).flatten(2)
-        flat = flat if points is None else flat.index_select(points, -1)
-        energy = flat.square().mean(-1).reshape([*style.shape[:2], 1, 1])
-        return Tensors(weight=self.fc(energy))
+        energy = points_of(self.g(normalize(style)), points).square().mean(-1, keepdim=True)
+        return Tensors(weight=self.fc(energy.unsqueeze(-1)))
 
     def transfer(self, content, state):
         return content + self.out(self.f(normalize(content)) * state["weight"])

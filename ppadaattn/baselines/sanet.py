@@ -10,6 +10,7 @@ With `shallow_features` query and key are AdaAttN's stacked ones: the ablation o
 """
 
 from ppadaattn.attention import AdaAttN
+from ppadaattn.baselines.transform import check_content_statistics
 
 from paddle import nn
 
@@ -31,7 +32,6 @@ class SANet(AdaAttN):
 
     def forward(self, content, content_key, state, content_statistics=None):
         """F_cs [B, C, H, W]; as in AdaAttN. Raises ValueError for `content_statistics`."""
-        if content_statistics is not None:
-            raise ValueError("SANet does not normalize what it adds to: it has no use for content statistics")
+        check_content_statistics(self, content_statistics)
         mean, _ = state.statistics(self.f(content_key).flatten(2))
         return content + self.out(mean.reshape(content.shape))

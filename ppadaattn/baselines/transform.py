@@ -9,7 +9,7 @@ and `forward` makes mixtures and regions of it. A mixture is the weighted averag
 AdaAttN, whose F_cs is linear in M and S, that is the average of M and S.
 """
 
-from ppadaattn.attention import StyleState, state_from_dict
+from ppadaattn.attention import StyleState, channel_moments, points_of, state_from_dict
 from ppadaattn.errors import InputError
 
 import numpy as np
@@ -51,8 +51,7 @@ class FeatureTransform(nn.Layer):
         Raises ValueError for `content_statistics` where the method does not normalize the content, a state of another
         method, and a state whose batch is neither 1 nor the content's.
         """
-        if content_statistics is not None and not self.normalizes_content:
-            raise ValueError(f"{type(self).__name__} does not normalize contents: it has no use for content statistics")
+        check_content_statistics(self, content_statistics)
         if state.value_channels != self.channels or state.batch not in (1, content.shape[0]):
             raise ValueError(
                 f"the state is of {state.value_channels} channels and batch {state.batch}; expected {self.channels} "
@@ -60,6 +59,13 @@ class FeatureTransform(nn.Layer):
             )
         options = {} if content_statistics is None else {"content_statistics": content_statistics}
         return state.through(lambda plain: self.transfer(content, plain, **options))
+
+
+def check_content_statistics(transform, content_statistics):
+    """ValueError where they are given to a transform that does not normalize the content."""
+    if content_statistics is not None and not transform.normalizes_content:
+        name = type(transform).__name__
+        raise ValueError(f"{name} does not normalize contents: it has no use for content statistics")
 
 
 class FeatureState(StyleState):
@@ -119,11 +125,9 @@ class Statistics(Tensors, saved_as="statistics"):
     @classmethod
     def of(cls, feature, points=None):
         """Those of a feature [B, C, H, W], or of its flat positions `points`."""
-        feature = feature.flatten(2) if points is None else feature.flatten(2).index_select(points, -1)
-        count = feature.shape[-1]
-        mean = feature.mean(-1, keepdim=True)
-        variance = (feature - mean).square().sum(-1, keepdim=True) / max(count - 1, 1)
-        return cls(mean=mean.unsqueeze(-1), variance=variance.unsqueeze(-1), count=paddle.full([1, 1], float(count)))
+        own = points_of(feature, points)
+        mean, variance = (moment.unsqueeze(-1) for moment in channel_moments(own))
+        return cls(mean=mean, variance=variance, count=paddle.full([1, 1], float(own.shape[-1])))
 
     def _beside(self, other):
         first, second = self["count"].item(), other["count"].item()

@@ -11,6 +11,7 @@ import threading
 import warnings
 
 from ppadaattn.errors import InputError, InputNote
+from ppadaattn.images import MIN_SIDE
 
 import paddle
 from tqdm import tqdm
@@ -21,6 +22,24 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, f"error: {message}\n")
+
+
+def whole_number(least, most=None, what="whole number", zero=False):
+    """A type of arguments: an int of at least `least` and at most `most`; with `zero` 0 is taken as well."""
+    wanted = f"at least {least}" if most is None else f"{least} to {most}"
+
+    def number(text):
+        given = int(text) if text.isdecimal() else -1
+        if not (zero and given == 0) and not least <= given <= (given if most is None else most):
+            raise argparse.ArgumentTypeError(f"expected a {what}, {'0 or ' * zero}{wanted}; got {text}")
+        return given
+
+    return number
+
+
+def pixels(zero=False):
+    """A type of arguments: the side of a picture."""
+    return whole_number(MIN_SIDE, what="number of pixels", zero=zero)
 
 
 def exit_status(work, *arguments):

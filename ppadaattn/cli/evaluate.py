@@ -3,7 +3,7 @@
 import argparse
 import shlex
 
-from ppadaattn.cli.common import Parser, exit_status
+from ppadaattn.cli.common import Parser, exit_status, pixels, whole_number
 from ppadaattn.config import FlowError, Quality, Report, Speed, read_config
 from ppadaattn.device import select_device
 from ppadaattn.evaluation import measuring, tables
@@ -11,7 +11,7 @@ from ppadaattn.evaluation.methods import clips_by_name, load_method, named, pars
 from ppadaattn.evaluation.report import write_report
 from ppadaattn.evaluation.speed import parse_size
 from ppadaattn.evaluation.temporal import DEFINITION, FLOWS
-from ppadaattn.images import MIN_SIDE, find_images
+from ppadaattn.images import find_images
 from ppadaattn.stylizer import STYLE_SIZE
 
 
@@ -60,11 +60,15 @@ def _add_flow(commands):
     )
     defaults = FlowError()
     made.add_argument(
-        "--frames", type=_frames, default=defaults.frames, metavar="N", help="at most, of a clip (default: %(default)s)"
+        "--frames",
+        type=whole_number(2, what="number of frames"),
+        default=defaults.frames,
+        metavar="N",
+        help="at most, of a clip (default: %(default)s)",
     )
     made.add_argument(
         "--size",
-        type=_pixels_or_0,
+        type=pixels(zero=True),
         metavar="PIXELS",
         help=f"long side of frames; 0 leaves them as they are (default: {defaults.size}; with ground truth 0)",
     )
@@ -79,7 +83,7 @@ def _add_flow(commands):
 
 def _add_style_size(made):
     made.add_argument(
-        "--style-size", type=_pixels, default=STYLE_SIZE, metavar="PIXELS", help="long side (default: %(default)s)"
+        "--style-size", type=pixels(), default=STYLE_SIZE, metavar="PIXELS", help="long side (default: %(default)s)"
     )
 
 
@@ -90,7 +94,7 @@ def _add_quality(commands):
     made.add_argument("--styles", nargs="+", required=True, metavar="FILE", help="pictures, folders, globs")
     made.add_argument(
         "--size",
-        type=_pixels,
+        type=pixels(),
         default=Quality().size,
         metavar="PIXELS",
         help="long side of contents and styles (default: %(default)s)",
@@ -116,7 +120,11 @@ def _add_speed(commands):
         help=f"of content and style (default: {' '.join(defaults.sizes)})",
     )
     made.add_argument(
-        "--runs", type=_count, default=defaults.runs, metavar="N", help="median of so many (default: %(default)s)"
+        "--runs",
+        type=whole_number(1),
+        default=defaults.runs,
+        metavar="N",
+        help="median of so many (default: %(default)s)",
     )
     made.add_argument(
         "--limit",
@@ -189,28 +197,6 @@ def _methods(args):
     for method in methods:
         load_method(method, args.device, "eager")
     return methods
-
-
-def _pixels(text):
-    if not text.isdecimal() or int(text) < MIN_SIDE:
-        raise argparse.ArgumentTypeError(f"expected a number of pixels, at least {MIN_SIDE}; got {text}")
-    return int(text)
-
-
-def _pixels_or_0(text):
-    return 0 if text == "0" else _pixels(text)
-
-
-def _frames(text):
-    if not text.isdecimal() or int(text) < 2:
-        raise argparse.ArgumentTypeError(f"expected a number of frames, at least 2; got {text}")
-    return int(text)
-
-
-def _count(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number, at least 1; got {text}")
-    return int(text)
 
 
 def _seconds(text):

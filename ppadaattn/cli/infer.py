@@ -5,12 +5,12 @@ from pathlib import Path
 
 from ppadaattn.checkpoint import STYLE_SUFFIX
 from ppadaattn.cli import pictures, videos
-from ppadaattn.cli.common import Parser, exit_status
+from ppadaattn.cli.common import Parser, exit_status, pixels
 from ppadaattn.cli.styles import MODES, existing, looks, style_size
 from ppadaattn.engine import ENGINES
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
-from ppadaattn.images import FORMATS, MIN_SIDE
+from ppadaattn.images import FORMATS
 from ppadaattn.network import check_strength
 from ppadaattn.stylizer import STYLE_SIZE, load
 from ppadaattn.video import VIDEO_FORMATS
@@ -67,7 +67,7 @@ def _add_files(group):
     )
     group.add_argument(
         "--size",
-        type=_pixels,
+        type=pixels(zero=True),
         default=CONTENT_SIZE,
         metavar="PIXELS",
         help="reduce contents to this long side; 0 leaves them as they are (default: %(default)s)",
@@ -96,7 +96,7 @@ def _add_files(group):
 def _add_styles(group):
     group.add_argument(
         "--style-size",
-        type=_pixels,
+        type=pixels(zero=True),
         metavar="PIXELS",
         help=f"reduce styles to this long side; smaller gives finer strokes (default: {STYLE_SIZE})",
     )
@@ -164,12 +164,6 @@ def _add_video(group):
         metavar="SHARE",
         help="against flicker: the share of the frame before, moved along the optical flow (default: 0, off)",
     )
-
-
-def _pixels(text):
-    if not text.isdecimal() or 0 < int(text) < MIN_SIDE:
-        raise argparse.ArgumentTypeError(f"expected a number of pixels, 0 or at least {MIN_SIDE}; got {text}")
-    return int(text)
 
 
 def _positive(text):

@@ -1,11 +1,10 @@
 """The HTTP service: `ppadaattn serve` and tools/serve.py."""
 
-import argparse
 import contextlib
 import socket
 from pathlib import Path
 
-from ppadaattn.cli.common import Parser, exit_status
+from ppadaattn.cli.common import Parser, exit_status, pixels, whole_number
 from ppadaattn.errors import InputError, import_optional
 from ppadaattn.images import MIN_SIDE
 from ppadaattn.stylizer import load
@@ -37,41 +36,43 @@ def parser(**options):
         help="names of the zoo or weights files, whose NAME is theirs without suffix (default: all of the zoo)",
     )
     made.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all (default: %(default)s)")
-    made.add_argument("--port", type=_count(0, 65535), default=8866, help="0: any that is free (default: %(default)s)")
+    made.add_argument(
+        "--port", type=whole_number(0, 65535), default=8866, help="0: any that is free (default: %(default)s)"
+    )
     made.add_argument("--device", help="cpu, gpu or gpu:N (default: a GPU where one works, else the CPU)")
     made.add_argument("--format", choices=("jpg", "png"), default="jpg", help="of results (default: %(default)s)")
     limits = made.add_argument_group("limits")
     limits.add_argument(
         "--size",
-        type=_count(MIN_SIDE),
+        type=pixels(),
         default=1024,
         metavar="PIXELS",
         help="reduce contents to this long side (default: %(default)s)",
     )
     limits.add_argument(
         "--max-pixels",
-        type=_count(MIN_SIDE**2),
+        type=whole_number(MIN_SIDE**2),
         default=25_000_000,
         metavar="N",
         help="refuse pictures with more (default: %(default)s)",
     )
     limits.add_argument(
         "--max-pictures",
-        type=_count(2),
+        type=whole_number(2),
         default=16,
         metavar="N",
         help="of a request, contents and styles (default: %(default)s)",
     )
     limits.add_argument(
         "--max-body",
-        type=_count(1),
+        type=whole_number(1),
         default=16,
         metavar="MIB",
         help="of a request, in MiB (default: %(default)s)",
     )
     limits.add_argument(
         "--queue",
-        type=_count(0),
+        type=whole_number(0),
         default=16,
         metavar="N",
         help="requests that wait while one is painted; more are refused with 503 (default: %(default)s)",
@@ -82,17 +83,6 @@ def parser(**options):
         help="refuse styles that are .style files: strangers could make one that takes long to read",
     )
     return made
-
-
-def _count(least, most=None):
-    wanted = f"{least} or more" if most is None else f"{least} to {most}"
-
-    def number(text):
-        if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
-            raise argparse.ArgumentTypeError(f"expected a whole number, {wanted}; got {text}")
-        return int(text)
-
-    return number
 
 
 def serve(args):

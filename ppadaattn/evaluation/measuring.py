@@ -37,6 +37,13 @@ class Store:
         path = None if self.folder is None else self.folder / kind / f"{quote(name, safe=' ')}.json"
         return Grid(axes, path, {**settings, "version": __version__}, self.anew)
 
+    def grids(self, kind, methods, axes, settings):
+        """{name: Grid} of some Methods."""
+        return {
+            method.name: self.grid(kind, method.name, axes, {**settings, "method": method_stamp(method)})
+            for method in methods
+        }
+
 
 class Painter:
     """A method that is loaded when it is first needed, and the style that it prepared last."""
@@ -88,10 +95,7 @@ def measure_flow(methods, styles, clips, options, *, style_size, device=None, st
         return flow_error(frames, clip(name).flows)
 
     select_device(device)
-    grids = {}
-    for method in methods:
-        own = {**settings, "style_size": style_size, "method": method_stamp(method)}
-        grids[method.name] = store.grid("flow", method.name, axes, own)
+    grids = store.grids("flow", methods, axes, {**settings, "style_size": style_size})
     with _progress("flow", [inputs, *grids.values()]) as progress:
         inputs.fill(of_input, progress, failed and functools.partial(failed, "the input"))
         for method in methods:
@@ -135,10 +139,8 @@ def measure_quality(methods, contents, styles, *, size, encoder=None, device=Non
     def prepared(painter, path):
         return painter.style(path)
 
-    axes, grids = [_stamps(contents), _stamps(styles)], {}
-    for method in methods:
-        own = {"size": size, "features": [features, encoder and stamp(encoder)], "method": method_stamp(method)}
-        grids[method.name] = store.grid("quality", method.name, axes, own)
+    settings = {"size": size, "features": [features, encoder and stamp(encoder)]}
+    grids = store.grids("quality", methods, [_stamps(contents), _stamps(styles)], settings)
     with _progress("quality", grids.values()) as progress:
         for method in methods:
             compute = functools.partial(of_pair, Painter(method, device, size))
@@ -161,10 +163,8 @@ def measure_speed(methods, options, *, device=None, store=None, failed=None):
     sizes = sorted(options.sizes, key=lambda size: np.prod(speed.parse_size(size)))
     axes = [dict.fromkeys(speed.MODES), dict.fromkeys(sizes)]
     device = select_device(device)
-    grids = {}
-    for method in methods:
-        own = {"runs": options.runs, "limit": options.limit, "device": device, "method": method_stamp(method)}
-        grids[method.name] = store.grid("speed", method.name, axes, own)
+    settings = {"runs": options.runs, "limit": options.limit, "device": device}
+    grids = store.grids("speed", methods, axes, settings)
 
     def of_size(method, mode, size):
         less = [(mode, other) for other in sizes[: sizes.index(size)]] + [("new", size)] * (mode == "whole")

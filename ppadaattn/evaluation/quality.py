@@ -1,6 +1,7 @@
 """Quality of single pictures in figures: losses and distances, on the features of one network for all methods."""
 
 from ppadaattn import losses
+from ppadaattn.attention import points_of, unit_points
 from ppadaattn.checkpoint import load_network
 from ppadaattn.convert import vgg19
 from ppadaattn.errors import InputError, note
@@ -87,19 +88,14 @@ def _mean(distance, first, second, layers):
 
 def perceptual_distance(first, second):
     """Squared distance of feature vectors of unit length, mean over points; features [1, C, H, W] of one size."""
-    first, second = (feature / (feature.square().sum(1, keepdim=True).sqrt() + 1e-10) for feature in (first, second))
+    first, second = unit_points(first, 1e-10), unit_points(second, 1e-10)
     return (first - second).square().sum(1).mean()
 
 
 def gram_distance(first, second):
-    """||G_1 - G_2||^2 / ||G_2||^2 (Frobenius) of Gram matrices G = F F^T / N of features [1, C, H, W]."""
-    first, second = (_gram(feature) for feature in (first, second))
+    """||G_1 - G_2||^2 / ||G_2||^2 (Frobenius) of Gram matrices of features [1, C, H, W]."""
+    first, second = (losses.gram(points_of(feature)) for feature in (first, second))
     return (first - second).square().sum() / second.square().sum()
-
-
-def _gram(feature):
-    points = feature[0].flatten(1)
-    return paddle.matmul(points, points, transpose_y=True) / points.shape[1]
 
 
 def sliced_wasserstein(first, second):
