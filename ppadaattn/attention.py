@@ -279,6 +279,14 @@ class SoftmaxState(StyleState, saved_as="softmax"):
         centre = value.mean(-1, keepdim=True)
         return cls(key, value - centre, centre)
 
+    def sampled(self, num_style_points=None, seed=0):
+        """The state that `style_state` makes of the style with these arguments."""
+        chosen = sample_points(self.count, num_style_points, seed)
+        if chosen is None:
+            return self
+        value = self.value.index_select(chosen, -1) + self.centre
+        return SoftmaxState.from_points(self.key.index_select(chosen, -1), value)
+
     def _moments(self, query):
         differentiate = paddle.in_dynamic_mode() and paddle.is_grad_enabled()
         average = _SoftmaxAverage.apply if differentiate else _softmax_average

@@ -50,6 +50,9 @@ class Model:
     identity_attention: bool = False
     # Whether the network's encoder is trained too (distillation always trains it).
     train_encoder: bool = False
+    # On whose features the losses are: vgg19, or the network's own encoder, which is VGG-19 at width 1. A narrow one
+    # costs a fraction of that, and needs no download. Not with train_encoder or distillation: it has to stay as it is.
+    loss_network: str = _option("vgg19", choices=("vgg19", "encoder"))
     # Layers of the network, by the beginning of their names (such as encoder.conv1), that stay as they are.
     freeze: List[str] = _option([])
     # Channels of what is trained that the pictures of the first batches never activate begin anew: see `revive`.

@@ -1,8 +1,8 @@
 """What runs a network on the CPU: Paddle layer by layer ("eager"), or one of its exported programs (`programs`) in
 Paddle's own inference runtime ("inference") or in ONNX Runtime ("onnxruntime").
 
-All give the same picture (to about 1e-4 of the range); BENCHMARKS.md tells how fast. Programs prepare styles of which
-all points are used, and paint with single ones at full strength; everything else is left to eager.
+All give the same picture (to about 1e-4 of the range); BENCHMARKS.md tells how fast. Programs prepare styles without
+regions, and paint with single ones at full strength; everything else is left to eager.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from ppadaattn.checkpoint import fingerprint
 from ppadaattn.errors import InputError, import_optional, nearest
 from ppadaattn.files import atomic_folder
 from ppadaattn.images import MIN_SIDE
-from ppadaattn.programs import signature, state_arrays, style_of_arrays, style_points
+from ppadaattn.programs import signature, state_arrays, style_of_arrays
 from ppadaattn.version import __version__
 from ppadaattn.zoo import cache_folder
 
@@ -71,10 +71,7 @@ class ProgramEngine:
 
     def takes_style(self, height, width, mask=None):
         """Whether it prepares a style of that size, in pixels."""
-        counts = style_points(self.network, (height, width))
-        most = {level: getattr(self.network, f"adaattn{level}").num_style_points for level in counts}
-        all_used = all(most[level] is None or count <= most[level] for level, count in counts.items())
-        return mask is None and all_used and min(height, width) > MIN_SIDE
+        return mask is None and min(height, width) > MIN_SIDE
 
     def prepare_style(self, picture):
         """As `AdaAttNNetwork.prepare_style`, with a float32 numpy array [1, 3, H, W]."""

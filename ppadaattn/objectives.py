@@ -28,7 +28,8 @@ class Objective(nn.Layer):
 
     Args:
         network: the AdaAttNNetwork.
-        vgg: the frozen Encoder of VGG-19 whose features are the measure; not part of the layer's state.
+        vgg: the frozen Encoder whose features are the measure: of VGG-19, or the network's own; not part of the layer's
+            state.
 
     Attributes:
         weights: {name of a loss: its factor}.
@@ -45,6 +46,15 @@ class Objective(nn.Layer):
 
     def vgg(self, image):
         return self._vgg[0](image)
+
+    def check_levels(self, key, levels):
+        """InputError, naming the key of the configuration, where the features of a loss go deeper than they are."""
+        depth = self._vgg[0].depth
+        if max(levels, default=0) > depth:
+            raise InputError(
+                f"{key}: relu{max(levels)}_1 is not among the features of the network's own encoder, which ends at "
+                f"relu{depth}_1; set model.loss_network: vgg19, or levels up to {depth}"
+            )
 
     def train_only(self, *layers):
         """Freeze the whole network but `layers`."""
@@ -63,7 +73,7 @@ class Objective(nn.Layer):
 
 
 class Encoded(typing.NamedTuple):
-    """Pictures [B, 3, H, W], their features of VGG-19 (for the losses), and those of the network's own encoder."""
+    """Pictures [B, 3, H, W], their features for the losses, and those of the network's own encoder."""
 
     image: paddle.Tensor
     features: dict
@@ -98,6 +108,8 @@ class Stylization(Objective):
             name: {key: value for key, value in dataclasses.asdict(section).items() if key != "weight"}
             for name, section in sections.items()
         }
+        for name in self.weights:
+            self.check_levels(f"losses.{name}.levels", self.options[name].get("levels", ()))
         self.options["local_feature"].update(
             attention=network.architecture["attention"],
             resize=network.conventions.resize,
@@ -279,6 +291,8 @@ class Reconstruction(ImageObjective):
         weights = self.config.weight, self.config.perceptual, self.config.total_variation
         names = "reconstruction", "perceptual", "total_variation"
         self.weights = {name: weight for name, weight in zip(names, weights) if weight}
+        if "perceptual" in self.weights:
+            self.check_levels("reconstruction.perceptual_levels", self.config.perceptual_levels)
 
     def compare(self, image):
         with paddle.no_grad():

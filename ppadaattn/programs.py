@@ -6,7 +6,7 @@
 
 Pictures are RGB in [0, 1], float32 [1, 3, H, W] with sides from 17 pixels; what is stylized is clipped. A style state's
 tensors are those of `StyleState.state_dict` with the level behind their names. The release's sampling of style points
-is no part of them: all points are used.
+is no part of them: all points are used (`style_of_arrays` draws from what a style program gives).
 """
 
 from ppadaattn.attention import state_from_dict
@@ -61,15 +61,17 @@ def state_arrays(network, style):
 
 
 def style_of_arrays(network, arrays, size):
-    """The Style whose `state_arrays` these are, of a picture of `size`, (height, width), in pixels."""
+    """The Style of a picture of `size`, (height, width) in pixels, of which a style program gave these arrays.
+
+    It is that of `AdaAttNNetwork.prepare_style`: where the network draws style points, they are drawn.
+    """
     kind, states = network.architecture["attention"], {}
-    for level, count in style_points(network, size).items():
+    for level in network.levels:
+        height, width = feature_size(size, level)
         saved = {name: arrays[f"{name}{level}"] for name in STATES[kind]}
-        states[level] = state_from_dict({"kind": kind, **saved, "count": count, "eps": network.conventions.eps})
+        eps = network.conventions.eps
+        state = state_from_dict({"kind": kind, **saved, "count": height * width, "eps": eps})
+        if kind == "softmax":
+            state = state.sampled(getattr(network, f"adaattn{level}").num_style_points)
+        states[level] = state
     return Style(states)
-
-
-def style_points(network, size):
-    """{level: how many points a style of `size`, (height, width) in pixels, has there}."""
-    sizes = {level: feature_size(size, level) for level in network.levels}
-    return {level: height * width for level, (height, width) in sizes.items()}

@@ -110,14 +110,20 @@ def _prepare(objective, samples, config, logger):
 
 
 def _networks(config, goes_on=False):
-    """The network to train, with its first weights, the frozen VGG-19, and what was loaded, in words ('' for all).
+    """The network to train, with its first weights, the Encoder of the losses, and what was loaded, in words ('': all).
 
     A run that goes on has all weights in its checkpoint, and needs none to load.
     """
     model = config.model
     paddle.seed(config.seed)
     network = build_network("the configuration", architecture(model))
-    vgg = vgg19(vgg19_file(config.encoder_weights))
+    if model.loss_network == "encoder" and (model.train_encoder or model.name == "distillation"):
+        raise InputError(
+            "model.loss_network: encoder needs an encoder that stays as it is; with model.train_encoder, and for "
+            "distillation, it is vgg19"
+        )
+    own = model.loss_network == "encoder" and model.width != 1
+    vgg = network.encoder if own else vgg19(vgg19_file(config.encoder_weights))
     if model.width != 1 and model.name != "distillation" and not config.load and not goes_on:
         raise InputError(
             f"a network of width {model.width} needs trained weights of its encoder to begin with: --load a model of "

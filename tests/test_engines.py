@@ -136,12 +136,20 @@ def test_the_engine_paints_as_paddle_does(rng, model, name):
         fast(content, Style(prepared.states, "another"))
 
 
-@pytest.mark.parametrize("architecture", [{"attention": "cosine"}, {"attention": "softmax"}])
-def test_the_engine_prepares_styles_as_paddle_does(rng, architecture, name):
+@pytest.mark.parametrize(
+    ("architecture", "size"),
+    [
+        ({"attention": "cosine"}, (40, 53)),
+        ({"attention": "softmax"}, (40, 53)),
+        ({"attention": "softmax", "conventions": "release"}, (260, 256)),  # of 65 x 64 points it draws 4096
+    ],
+)
+def test_the_engine_prepares_styles_as_paddle_does(rng, architecture, size, name):
     network = small(**architecture)
     eager, fast = Stylizer(network), Stylizer(network, engine.make_engine(name, network))
-    style = rng.randint(0, 256, (40, 53, 3)).astype("uint8")
+    style = rng.randint(0, 256, (*size, 3)).astype("uint8")
     prepared, expected = fast.prepare_style(style), eager.prepare_style(style)
+    assert prepared.states[3].count == expected.states[3].count == min(4096, expected.states[3].count)
     assert prepared.fingerprint == expected.fingerprint and "style" in fast.engine._opened
     for level, state in expected.states.items():
         saved = prepared.states[level].state_dict()
@@ -150,16 +158,13 @@ def test_the_engine_prepares_styles_as_paddle_does(rng, architecture, name):
                 np.testing.assert_allclose(saved[part], value, atol=1e-3 * max(1, np.abs(value).max()))
             else:
                 assert saved[part] == value
-    # What it does not know is left to Paddle: regions, sides of a pixel or two, points that are drawn.
+    # What it does not know is left to Paddle: regions, sides of a pixel or two.
     mask = np.zeros_like(style)
     mask[:20] = 255
     for picture, options in ((style, {"mask": mask}), (style[:16, :16], {})):
         prepared, expected = (stylizer.prepare_style(picture, **options) for stylizer in (fast, eager))
         for level, state in expected.states.items():
             np.testing.assert_array_equal(prepared.states[level].centre.numpy(), state.centre.numpy())
-    release = small(attention="softmax", conventions="release")
-    chosen = engine.make_engine(name, release)
-    assert chosen.takes_style(256, 256) and not chosen.takes_style(256, 260)
 
 
 def test_a_clip_is_painted_with_the_engine(rng, tmp_path, picture, name):

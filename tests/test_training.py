@@ -1,5 +1,6 @@
 """Training: objectives, the loop, snapshots and what a run leaves behind. VGG-19 has random weights here."""
 
+import copy
 import errno
 import math
 import os
@@ -775,6 +776,48 @@ def test_encoder_and_decoder_serve_another_transform(configure, capsys):
 def test_weights_that_do_not_fit_are_refused(configure, options, sentence):
     with pytest.raises(InputError, match=sentence):
         train(configure(*options), "misfit")
+
+
+def test_losses_on_the_features_of_the_networks_own_encoder_need_no_vgg(rng, configure, tmp_path):
+    own = ("model.loss_network=encoder", f"encoder_weights={tmp_path / 'none.npz'}", "total_iters=2")
+    folder, _ = train(configure(*own, "snapshot_config.interval=1"), "own")
+    bundled = ppadaattn.load("adaattn_lite_image", device="cpu").network
+    for name, tensor in checkpoint.load_network(folder / "iter_2_weight.pdparams").state_dict().items():
+        same = np.array_equal(tensor.numpy(), bundled.state_dict()[name].numpy())
+        assert same == name.startswith("encoder"), name
+    with pytest.raises(InputError, match=r"none\.npz"):
+        train(configure(*own[1:]), "vgg")
+    again, _ = train(configure(*own, "total_iters=3"), "own", resume=folder / "iter_1_checkpoint.pdparams")
+    straight, _ = train(configure(*own, "total_iters=3"), "straight")
+    assert logged(again)[-1] == logged(straight)[-1]
+    encoder, data = copy.deepcopy(bundled.encoder), batch(rng)
+    expected = Stylization(bundled, encoder, Config().losses)(data)[0]
+    found = Stylization(bundled, bundled.encoder, Config().losses)(data)[0]
+    for name, loss in expected.items():
+        np.testing.assert_array_equal(found[name].numpy(), loss.numpy())
+    sum(found.values()).backward()
+    assert all(parameter.grad is None for parameter in bundled.encoder.parameters())
+    assert bundled.decoder.merge.weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["model.train_encoder=true"], "encoder needs an encoder that stays as it is; with model.train_encoder"),
+        (["model.name=distillation"], "encoder needs an encoder that stays as it is"),
+        (
+            ["model.transform=linear", "model.levels=[4]", "load_only=[encoder]"],
+            r"losses\.global_style\.levels: relu5_1",
+        ),
+        (
+            ["model.name=reconstruction", "model.levels=[3]", "load_only=[encoder]", "reconstruction.perceptual=1"],
+            "reconstruction.perceptual_levels: relu4_1 is not among .* which ends at relu3_1; set model.loss_network",
+        ),
+    ],
+)
+def test_losses_that_the_networks_own_encoder_cannot_give_are_refused(configure, options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        train(configure("model.loss_network=encoder", *options), "refused")
 
 
 def test_load_and_resume_do_not_go_together(capsys):
