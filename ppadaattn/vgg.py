@@ -47,8 +47,8 @@ class ReflectionConv2D(nn.Conv2D):
         if not paddle.in_dynamic_mode():
             return super().forward(x)
         x = F.conv2d(x, self.weight)
-        # On CPU Paddle adds [1, C, 1, 1] to a map several times more slowly than [C, 1] to points: a seventh of a training
-        # step of the small model.
+        # On CPU Paddle adds [1, C, 1, 1] to a map several times more slowly than [C, 1] to points: a seventh of
+        # a training step of the small model.
         return (x.flatten(2) + self.bias.unsqueeze(-1)).reshape(x.shape)
 
 
