@@ -474,7 +474,7 @@ def test_quality_table_has_means_and_standard_errors():
     grid.values = {key: dict.fromkeys(quality.MEASURES, value) for key, value in values.items()}
     mean, error = tables.quality_means({"m": grid})["m"]["L_gs"]
     assert mean == 3 and error == pytest.approx(np.std([1, 2, 6, 3], ddof=1) / 2)
-    assert "| m | 3 ± 1.08 |" in tables.quality_text({"m": grid}, "VGG-19", 64)
+    assert "| m | 3.0 ± 1.1 |" in tables.quality_text({"m": grid}, "VGG-19", 64)
 
 
 def test_without_matplotlib_one_sentence_says_what_to_install(monkeypatch):

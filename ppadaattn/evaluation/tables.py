@@ -77,8 +77,7 @@ def quality_text(grids, features, size):
     shared = shared_keys(grids)
     rows = []
     for method, means in quality_means(grids).items():
-        cells = [_four(mean) if error is None else f"{_four(mean)} ± {_four(error)}" for mean, error in means.values()]
-        rows.append([method, *cells])
+        rows.append([method, *(_with_error(mean, error) for mean, error in means.values())])
     contents, styles = next(iter(grids.values())).axes
     text = (
         f"Means over {len(shared)} pairs ({len(contents)} contents, {len(styles)} styles, long side {size}) ± the "
@@ -139,6 +138,14 @@ def _times_100(value):
 
 def _two(value):
     return NOTHING if value is None else f"{value:.2f}"
+
+
+def _with_error(mean, error):
+    """A mean to the second digit of its error."""
+    if not error:
+        return _four(mean)
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{mean:.{digits}f} ± {error:.{digits}f}"
 
 
 def _four(value):
