@@ -165,6 +165,15 @@ def load_network(path):
     return network
 
 
+def is_network(path):
+    """Whether a file is one that `save_weights` wrote."""
+    try:
+        _read(path, WEIGHTS)
+    except InputError:
+        return False
+    return True
+
+
 def build_network(source, architecture):
     """An AdaAttNNetwork of a dict of its arguments; InputError that names `source` where there is no such network."""
     try:

@@ -50,9 +50,6 @@ class Model:
     identity_attention: bool = False
     # Whether the network's encoder is trained too (distillation always trains it).
     train_encoder: bool = False
-    # On whose features the losses are: vgg19, or the network's own encoder, which is VGG-19 at width 1. A narrow one
-    # costs a fraction of that, and needs no download. Not with train_encoder or distillation: it has to stay as it is.
-    loss_network: str = _option("vgg19", choices=("vgg19", "encoder"))
     # Layers of the network, by the beginning of their names (such as encoder.conv1), that stay as they are.
     freeze: List[str] = _option([])
     # Channels of what is trained that the pictures of the first batches never activate begin anew: see `revive`.
@@ -315,8 +312,9 @@ class Config:
     # Layers of the network that are taken from there, by the beginning of their names (such as encoder); the others
     # begin anew. null: all of them; into a network with another transform, encoder and decoder.
     load_only: Optional[List[str]] = None
-    # VGG-19 for the losses (and for the encoder of a network of width 1): .npz or .pdparams. null: from the cache,
-    # where it is downloaded to.
+    # The encoder on whose features the losses are. VGG-19, with which a network of width 1 also begins: .npz, .pdparams
+    # or .pth; null: from the cache, where it is downloaded to. Or the encoder of a model of this project, a name of the
+    # zoo or a weights file: a narrow one costs a fraction of VGG-19.
     encoder_weights: Optional[str] = None
     # Everything random follows from it: first weights, order and crops of pictures, style points.
     seed: int = _option(0, least=0, below=2**32)

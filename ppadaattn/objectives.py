@@ -15,7 +15,7 @@ import typing
 from ppadaattn import losses
 from ppadaattn.config import Reconstruction as ReconstructionConfig
 from ppadaattn.errors import InputError, nearest
-from ppadaattn.vgg import ReflectionConv2D, scaled_channels
+from ppadaattn.vgg import ReflectionConv2D
 
 import numpy as np
 import paddle
@@ -28,8 +28,7 @@ class Objective(nn.Layer):
 
     Args:
         network: the AdaAttNNetwork.
-        vgg: the frozen Encoder whose features are the measure: of VGG-19, or the network's own; not part of the layer's
-            state.
+        vgg: the frozen Encoder whose features are the measure, VGG-19 or a smaller one; not part of the layer's state.
 
     Attributes:
         weights: {name of a loss: its factor}.
@@ -52,8 +51,8 @@ class Objective(nn.Layer):
         depth = self._vgg[0].depth
         if max(levels, default=0) > depth:
             raise InputError(
-                f"{key}: relu{max(levels)}_1 is not among the features of the network's own encoder, which ends at "
-                f"relu{depth}_1; set model.loss_network: vgg19, or levels up to {depth}"
+                f"{key}: relu{max(levels)}_1 is not among the features of encoder_weights, which end at relu{depth}_1; "
+                f"give levels up to {depth}, or another encoder"
             )
 
     def train_only(self, *layers):
@@ -243,7 +242,7 @@ class Distillation(ImageObjective):
     def __init__(self, network, vgg):
         super().__init__(network, vgg)
         self.train_only(network.encoder)
-        pairs = zip(network.encoder.channels.values(), scaled_channels(1).values())
+        pairs = zip(network.encoder.channels.values(), vgg.channels.values())
         pairs = list(pairs)[: network.encoder.depth]
         self.maps = nn.LayerList([nn.Conv2D(small, large, 1) for small, large in pairs])
         self.weights = {f"relu{level}_1": 1.0 for level in range(1, network.encoder.depth + 1)}

@@ -5,7 +5,7 @@ import itertools
 import time
 from pathlib import Path
 
-from ppadaattn.checkpoint import build_network, load_network, network_weights, set_weights
+from ppadaattn.checkpoint import build_network, is_network, load_network, network_weights, set_weights
 from ppadaattn.config import to_yaml
 from ppadaattn.convert import vgg19
 from ppadaattn.data import Photos, Samples, batches, content_source, resize, to_network, to_tensors
@@ -15,7 +15,8 @@ from ppadaattn.files import atomic_write, check_writable
 from ppadaattn.logger import Logger
 from ppadaattn.objectives import build_objective, check_prefix, initialize, revive
 from ppadaattn.trainer import Trainer, newest_checkpoint
-from ppadaattn.zoo import vgg19_file, weights_file
+from ppadaattn.vgg import scaled_channels
+from ppadaattn.zoo import MODELS, vgg19_file, weights_file
 
 import numpy as np
 import paddle
@@ -117,13 +118,7 @@ def _networks(config, goes_on=False):
     model = config.model
     paddle.seed(config.seed)
     network = build_network("the configuration", architecture(model))
-    if model.loss_network == "encoder" and (model.train_encoder or model.name == "distillation"):
-        raise InputError(
-            "model.loss_network: encoder needs an encoder that stays as it is; with model.train_encoder, and for "
-            "distillation, it is vgg19"
-        )
-    own = model.loss_network == "encoder" and model.width != 1
-    vgg = network.encoder if own else vgg19(vgg19_file(config.encoder_weights))
+    vgg = _loss_encoder(config.encoder_weights)
     if model.width != 1 and model.name != "distillation" and not config.load and not goes_on:
         raise InputError(
             f"a network of width {model.width} needs trained weights of its encoder to begin with: --load a model of "
@@ -135,8 +130,23 @@ def _networks(config, goes_on=False):
         return network, vgg, _load(network, config)
     initialize(network, model.init, model.identity_attention)
     if model.width == 1 and model.name != "distillation":
+        if vgg.channels != scaled_channels(1):
+            raise InputError(
+                f"a network of width 1 begins with VGG-19, and encoder_weights is {config.encoder_weights}; give "
+                "VGG-19 there, or --load a model"
+            )
         network.encoder.set_state_dict({name: vgg.state_dict()[name] for name in network.encoder.state_dict()})
     return network, vgg, ""
+
+
+def _loss_encoder(path):
+    """The frozen Encoder that `encoder_weights` names."""
+    if path in MODELS or (path and is_network(path)):
+        encoder = load_network(weights_file(path)).encoder
+        for parameter in encoder.parameters():
+            parameter.stop_gradient = True
+        return encoder
+    return vgg19(vgg19_file(path))
 
 
 def _load(network, config):

@@ -1,6 +1,5 @@
 """Training: objectives, the loop, snapshots and what a run leaves behind. VGG-19 has random weights here."""
 
-import copy
 import errno
 import math
 import os
@@ -12,7 +11,7 @@ import time
 import types
 
 import ppadaattn
-from ppadaattn import checkpoint, losses, objectives
+from ppadaattn import checkpoint, losses, objectives, training, zoo
 from ppadaattn import config as config_module
 from ppadaattn.attention import attention_statistics, normalize
 from ppadaattn.cli.main import main
@@ -778,46 +777,44 @@ def test_weights_that_do_not_fit_are_refused(configure, options, sentence):
         train(configure(*options), "misfit")
 
 
-def test_losses_on_the_features_of_the_networks_own_encoder_need_no_vgg(rng, configure, tmp_path):
-    own = ("model.loss_network=encoder", f"encoder_weights={tmp_path / 'none.npz'}", "total_iters=2")
-    folder, _ = train(configure(*own, "snapshot_config.interval=1"), "own")
+def test_losses_on_the_features_of_a_small_encoder_need_no_vgg(rng, configure, monkeypatch):
+    monkeypatch.setattr(training, "vgg19", None)
+    small = ("encoder_weights=adaattn_lite_image", "total_iters=2")
+    folder, _ = train(configure(*small), "small")
     bundled = ppadaattn.load("adaattn_lite_image", device="cpu").network
     for name, tensor in checkpoint.load_network(folder / "iter_2_weight.pdparams").state_dict().items():
         same = np.array_equal(tensor.numpy(), bundled.state_dict()[name].numpy())
         assert same == name.startswith("encoder"), name
-    with pytest.raises(InputError, match=r"none\.npz"):
-        train(configure(*own[1:]), "vgg")
-    again, _ = train(configure(*own, "total_iters=3"), "own", resume=folder / "iter_1_checkpoint.pdparams")
-    straight, _ = train(configure(*own, "total_iters=3"), "straight")
-    assert logged(again)[-1] == logged(straight)[-1]
-    encoder, data = copy.deepcopy(bundled.encoder), batch(rng)
-    expected = Stylization(bundled, encoder, Config().losses)(data)[0]
-    found = Stylization(bundled, bundled.encoder, Config().losses)(data)[0]
-    for name, loss in expected.items():
-        np.testing.assert_array_equal(found[name].numpy(), loss.numpy())
+    by_file, _ = train(configure(*small, f"encoder_weights={zoo.weights_file('adaattn_lite_image')}"), "by_file")
+    assert logged(by_file) == logged(folder)
+    encoder, data = training._loss_encoder("adaattn_lite_image"), batch(rng)
+    objective = Stylization(bundled, encoder, Config().losses)
+    found, pictures = objective(data)
+    with paddle.no_grad():
+        features = {name: bundled.encoder(picture) for name, picture in pictures.items()}
+    expected = losses.global_style_loss(features["stylized"], features["style"])
+    np.testing.assert_allclose(float(found["global_style"]), float(expected), rtol=1e-5)
     sum(found.values()).backward()
-    assert all(parameter.grad is None for parameter in bundled.encoder.parameters())
+    assert objective.shares_encoder and all(parameter.grad is None for parameter in encoder.parameters())
     assert bundled.decoder.merge.weight.grad is not None
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["model.train_encoder=true"], "encoder needs an encoder that stays as it is; with model.train_encoder"),
-        (["model.name=distillation"], "encoder needs an encoder that stays as it is"),
+        ([], r"losses\.global_style\.levels: relu5_1 is not among"),
         (
-            ["model.transform=linear", "model.levels=[4]", "load_only=[encoder]"],
-            r"losses\.global_style\.levels: relu5_1",
+            ["model.name=reconstruction", "reconstruction.perceptual=1", "reconstruction.perceptual_levels=[4]"],
+            r"reconstruction\.perceptual_levels: relu4_1 is not among .*, which end at relu3_1; give levels up to 3",
         ),
-        (
-            ["model.name=reconstruction", "model.levels=[3]", "load_only=[encoder]", "reconstruction.perceptual=1"],
-            "reconstruction.perceptual_levels: relu4_1 is not among .* which ends at relu3_1; set model.loss_network",
-        ),
+        (["model.width=1", "load=null"], "a network of width 1 begins with VGG-19, and encoder_weights is "),
     ],
 )
-def test_losses_that_the_networks_own_encoder_cannot_give_are_refused(configure, options, sentence):
+def test_losses_that_a_small_encoder_cannot_give_are_refused(configure, tmp_path, options, sentence):
+    path = tmp_path / "shallow.pdparams"
+    checkpoint.save_weights(path, AdaAttNNetwork(width=0.25, levels=[3]))
     with pytest.raises(InputError, match=sentence):
-        train(configure("model.loss_network=encoder", *options), "refused")
+        train(configure(f"encoder_weights={path}", *options), "refused")
 
 
 def test_load_and_resume_do_not_go_together(capsys):
