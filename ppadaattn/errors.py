@@ -1,7 +1,9 @@
 """What is said to users: the one exception for what they can put right, and notes on what was done with their input."""
 
+import contextlib
 import difflib
 import importlib
+import threading
 import warnings
 
 
@@ -33,3 +35,14 @@ def import_optional(module, package, purpose):
         return importlib.import_module(module)
     except ModuleNotFoundError:
         raise InputError(f"{purpose} need {module}, which is not installed: pip install {package}") from None
+
+
+_FILTERS = threading.RLock()
+
+
+@contextlib.contextmanager
+def without_warnings():
+    """No warnings in this block. Their filters belong to the process, so that only one thread at a time is inside."""
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -8,7 +8,7 @@ import os
 import warnings
 from pathlib import Path
 
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, without_warnings
 from ppadaattn.files import atomic_write
 
 import numpy as np
@@ -105,8 +105,7 @@ def image_size(path):
 def _decode(path):
     kinds = sorted({kind for kind, _ in FORMATS.values()})
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata; whatever matters raises
+        with without_warnings():  # of odd metadata; whatever matters raises
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=kinds) as image:
                 return _to_rgb(ImageOps.exif_transpose(image), path, image.format)

@@ -5,10 +5,10 @@ What the programs take and give is told in `programs`. The layers are traced as 
 """
 
 import tempfile
-import warnings
 from pathlib import Path
 
 from ppadaattn.attention import TILE_NUMBERS, CosineState, SoftmaxState
+from ppadaattn.errors import without_warnings
 from ppadaattn.files import atomic_write
 from ppadaattn.network import Style
 from ppadaattn.programs import STATES, signature
@@ -38,8 +38,7 @@ def save_program(network, program, folder):
     if program == "content":
         specs = [specs[0], specs[1:]]
     paths = [Path(folder, program + suffix) for suffix in SUFFIXES]
-    with tempfile.TemporaryDirectory() as work, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what a program cannot do in place
+    with tempfile.TemporaryDirectory() as work, without_warnings():  # of what a program cannot do in place
         traced = LAYERS[program](network)
         traced.eval()
         paddle.jit.save(traced, str(Path(work, program)), input_spec=specs)

@@ -2,7 +2,9 @@
 
 import os
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 from ppadaattn import images
 from ppadaattn.errors import InputError
@@ -212,3 +214,10 @@ def test_nothing_is_half_written(tmp_path, monkeypatch):
             write_image(path, wrong)
     with pytest.raises(InputError, match="pictures are written as .jpg"):
         write_image(tmp_path / "a.gif", np.zeros((20, 20, 3), "uint8"))
+
+
+def test_threads_that_read_leave_the_filters_of_warnings_as_they_were(picture):
+    path, before = picture("a.png"), list(warnings.filters)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(read_image, [path] * 400))
+    assert warnings.filters == before
