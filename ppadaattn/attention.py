@@ -568,9 +568,12 @@ class AdaAttN(nn.Layer):
         return style_state(key, value, self.attention, eps=self.eps, num_style_points=self.num_style_points, seed=seed)
 
     def begin_near_identity(self):
-        """f, g and h near the identity, where AdaAttN is nearly the parameter-free AdaAttN* of eq. 11."""
-        for layer in (self.f, self.g, self.h):
-            near_identity(layer)
+        """f, g and h near the identity, where AdaAttN is nearly the parameter-free AdaAttN* of eq. 11, but softer.
+
+        See `tempered_identity`.
+        """
+        tempered_identity(self.f, self.g)
+        near_identity(self.h)
 
     def forward(self, content, content_key, state, content_statistics=None):
         """F_cs [B, C, H, W] (eq. 8) of a content feature, its stacked key [B, D, H, W] and a style's state.
@@ -581,9 +584,20 @@ class AdaAttN(nn.Layer):
         return modulate(content, mean, std, content_statistics)
 
 
+def tempered_identity(f, g):
+    """f and g begin near the identity, over the fourth root of their channels.
+
+    A softmax has then the temperature of scaled dot-product attention (Vaswani et al. 2017). At that of eq. 5, which
+    has none, nearly every point attends to a single other one from the start: its weighted variance is 0, and f and g
+    have no gradient. Cosine attention sees no difference.
+    """
+    for layer in (f, g):
+        near_identity(layer, layer.weight.shape[0] ** -0.25)
+
+
 @paddle.no_grad()
-def near_identity(layer):
-    """A 1x1 convolution begins as the identity and a little noise."""
+def near_identity(layer, scale=1.0):
+    """A 1x1 convolution begins as the identity and a little noise, times `scale`."""
     nn.initializer.Normal(std=0.01)(layer.weight)
     identity = paddle.eye(*layer.weight.shape[:2]).reshape(layer.weight.shape)
-    layer.weight.set_value(layer.weight + identity)
+    layer.weight.set_value(scale * (layer.weight + identity))

@@ -45,8 +45,8 @@ class Model:
     shallow_features: bool = True
     # How a network begins that is not loaded. kaiming: normal, for ReLU (He et al. 2015). release: normal, std 0.02.
     init: str = _option("kaiming", choices=("kaiming", "release"))
-    # f, g and h near the identity, where AdaAttN begins as the parameter-free AdaAttN* of eq. 11; other transforms
-    # likewise as nearly nothing but their formula.
+    # f, g and h near the identity, where AdaAttN begins as a softer form of the parameter-free AdaAttN* of eq. 11;
+    # other transforms likewise as nearly nothing but their formula.
     identity_attention: bool = False
     # Whether the network's encoder is trained too (distillation always trains it).
     train_encoder: bool = False

@@ -340,7 +340,7 @@ def initialize(network, init="kaiming", identity_attention=False):
 
     Args:
         init: 'kaiming' (normal, He et al. 2015), or 'release' (normal with std 0.02, the authors' default).
-        identity_attention: f, g and h near the identity, where AdaAttN begins as the AdaAttN* of eq. 11; other
+        identity_attention: f, g and h near the identity, where AdaAttN begins as a softer AdaAttN* (eq. 11); other
             transforms likewise as nearly nothing but their formula (`begin_near_identity`).
     """
     release, transforms = nn.initializer.Normal(std=0.02), []
