@@ -568,12 +568,8 @@ class AdaAttN(nn.Layer):
         return style_state(key, value, self.attention, eps=self.eps, num_style_points=self.num_style_points, seed=seed)
 
     def begin_near_identity(self):
-        """f, g and h near the identity, where AdaAttN is nearly the parameter-free AdaAttN* of eq. 11, but softer.
-
-        See `tempered_identity`.
-        """
-        tempered_identity(self.f, self.g)
-        near_identity(self.h)
+        """f, g and h near the identity, where AdaAttN is nearly the parameter-free AdaAttN* of eq. 11, but softer."""
+        near_identity_attention(self.f, self.g, self.h)
 
     def forward(self, content, content_key, state, content_statistics=None):
         """F_cs [B, C, H, W] (eq. 8) of a content feature, its stacked key [B, D, H, W] and a style's state.
@@ -584,8 +580,8 @@ class AdaAttN(nn.Layer):
         return modulate(content, mean, std, content_statistics)
 
 
-def tempered_identity(f, g):
-    """f and g begin near the identity, over the fourth root of their channels.
+def near_identity_attention(f, g, h):
+    """f, g and h of an attention begin near the identity, f and g over the fourth root of their channels.
 
     A softmax has then the temperature of scaled dot-product attention (Vaswani et al. 2017). At that of eq. 5, which
     has none, nearly every point attends to a single other one from the start: its weighted variance is 0, and f and g
@@ -593,6 +589,7 @@ def tempered_identity(f, g):
     """
     for layer in (f, g):
         near_identity(layer, layer.weight.shape[0] ** -0.25)
+    near_identity(h)
 
 
 @paddle.no_grad()

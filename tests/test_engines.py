@@ -210,8 +210,8 @@ def test_a_damaged_program_is_made_anew(tmp_path, rng, name, program):
         (folder / file).write_bytes(data)
     painter = engine.make_engine(name, network)
     np.testing.assert_array_equal(painter.stylize(picture, painter.prepare_style(picture)), expected)
-    assert damaged
-    for file, data in damaged.items():
+    assert damaged and {path.name for path in folder.iterdir()} == {*damaged, engine.DIGEST}
+    for file, data in damaged.items():  # sizes differ: Paddle 2.6 counts on in the names that it gives
         assert (folder / file).read_bytes() != data
 
 

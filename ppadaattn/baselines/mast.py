@@ -10,7 +10,7 @@ each with convolutions f, g, h and out of its own. Left open there, and taken fr
 normalized, the 1x1 convolution after each attention, and that nothing is divided in a softmax.
 """
 
-from ppadaattn.attention import near_identity, normalize, points_of, style_state, tempered_identity
+from ppadaattn.attention import near_identity_attention, normalize, points_of, style_state
 from ppadaattn.baselines.transform import check_content_statistics
 
 import paddle
@@ -70,8 +70,7 @@ class Attention(nn.Layer):
         self.f, self.g, self.h, self.out = (nn.Conv2D(channels, channels, 1) for _ in range(4))
 
     def begin_near_identity(self):
-        tempered_identity(self.f, self.g)
-        near_identity(self.h)
+        near_identity_attention(self.f, self.g, self.h)
         nn.initializer.Normal(std=0.01)(self.out.weight)
 
     def state(self, feature, points=None, **options):
