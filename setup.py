@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = {}
@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.8",
     # The bundled weights stand beside the package in a clone, inside it in a wheel.
-    packages=["ppadaattn", "ppadaattn.baselines", "ppadaattn.cli", "ppadaattn.evaluation", "ppadaattn.pretrained"],
+    packages=[*find_packages(include=["ppadaattn*"]), "ppadaattn.pretrained"],
     package_dir={"ppadaattn.pretrained": "pretrained"},
     package_data={"ppadaattn.pretrained": ["*.pdparams", "README.md"]},
     install_requires=[

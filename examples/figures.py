@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 
 import ppadaattn
-from ppadaattn.images import read_image, scale_to, sheet, write_image
-from ppadaattn.network import Style
-from ppadaattn.regions import fill_polygon, paint_mask, show_regions
+from ppadaattn.media.drawing import fill_polygon, paint_mask, show_regions
+from ppadaattn.media.images import read_image, scale_to, sheet, write_image
+from ppadaattn.model.style import Style
 
 import numpy as np
 from PIL import Image

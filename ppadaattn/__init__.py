@@ -15,8 +15,9 @@ runtime.import_paddle()
 
 from ppadaattn import hub  # noqa: E402
 from ppadaattn.errors import InputError  # noqa: E402
-from ppadaattn.network import AdaAttNNetwork, Style  # noqa: E402
-from ppadaattn.stylizer import Stylizer, load  # noqa: E402
+from ppadaattn.infer.stylizer import Stylizer, load  # noqa: E402
+from ppadaattn.model.network import AdaAttNNetwork  # noqa: E402
+from ppadaattn.model.style import Style  # noqa: E402
 from ppadaattn.version import __version__  # noqa: E402
 
 __all__ = ["AdaAttNNetwork", "InputError", "Style", "Stylizer", "__version__", "hub", "load"]

@@ -52,18 +52,18 @@ class Model:
     train_encoder: bool = False
     # Layers of the network, by the beginning of their names (such as encoder.conv1), that stay as they are.
     freeze: List[str] = _option([])
-    # Channels of what is trained that the pictures of the first batches never activate begin anew: see `revive`.
-    revive: bool = False
+    # Give new weights to channels of the trained layers that the pictures of the first batches never activate.
+    reinit_dead_channels: bool = False
 
 
 @dataclass
 class GlobalStyle:
-    """L_gs, eq. 10. `weight` 0 leaves a loss out; `shares` are factors on levels, 1 where none is given."""
+    """L_gs, eq. 10. `weight` 0 leaves a loss out; `level_weights` are factors on levels, 1 where none is given."""
 
     weight: float = _option(10.0, least=0)
     levels: List[int] = _option([2, 3, 4, 5])
     distance: str = _option("mse", choices=("mse", "l2"))
-    shares: Dict[int, float] = _option({})
+    level_weights: Dict[int, float] = _option({})
 
 
 @dataclass
@@ -73,7 +73,7 @@ class LocalFeature:
     weight: float = _option(3.0, least=0)
     levels: List[int] = _option([3, 4, 5])
     distance: str = _option("mse", choices=("mse", "l2"))
-    shares: Dict[int, float] = _option({})
+    level_weights: Dict[int, float] = _option({})
     num_style_points: Optional[int] = _option(None, least=1)
 
 
@@ -83,8 +83,8 @@ class ImageSimilarity:
 
     weight: float = _option(0.0, least=0)
     levels: List[int] = _option([2, 3, 4])
-    reading: str = _option("printed", choices=("printed", "size_independent"))
-    shares: Dict[int, float] = _option({})
+    normalization: str = _option("printed", choices=("printed", "size_independent"))
+    level_weights: Dict[int, float] = _option({})
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Content:
     weight: float = _option(0.0, least=0)
     levels: List[int] = _option([3, 4, 5])
     distance: str = _option("mse", choices=("mse", "l2"))
-    shares: Dict[int, float] = _option({})
+    level_weights: Dict[int, float] = _option({})
     # Compare Norm(F) instead of F, as SANet, MAST and MCCNet do.
     normalized: bool = False
 
@@ -106,7 +106,7 @@ class AdaINContent:
     weight: float = _option(0.0, least=0)
     levels: List[int] = _option([4])
     distance: str = _option("mse", choices=("mse", "l2"))
-    shares: Dict[int, float] = _option({})
+    level_weights: Dict[int, float] = _option({})
 
 
 @dataclass
@@ -115,7 +115,7 @@ class GramStyle:
 
     weight: float = _option(0.0, least=0)
     levels: List[int] = _option([1, 2, 3, 4])
-    shares: Dict[int, float] = _option({})
+    level_weights: Dict[int, float] = _option({})
 
 
 @dataclass
@@ -131,7 +131,7 @@ class IdentityFeatures:
 
     weight: float = _option(0.0, least=0)
     levels: List[int] = _option([1, 2, 3, 4, 5])
-    shares: Dict[int, float] = _option({})
+    level_weights: Dict[int, float] = _option({})
 
 
 @dataclass
@@ -150,7 +150,7 @@ class DisentangledContent:
 
     weight: float = _option(0.0, least=0)
     levels: List[int] = _option([4, 5])
-    shares: Dict[int, float] = _option({})
+    level_weights: Dict[int, float] = _option({})
 
 
 @dataclass
@@ -159,7 +159,7 @@ class DisentangledStyle:
 
     weight: float = _option(0.0, least=0)
     levels: List[int] = _option([1, 2, 3, 4, 5])
-    shares: Dict[int, float] = _option({})
+    level_weights: Dict[int, float] = _option({})
 
 
 @dataclass
@@ -485,7 +485,7 @@ def _read(path, kind, children=()):
 
 
 def _merge(below, above, kind):
-    """`above` over `below`, section by section; values, such as the mapping of `shares`, are replaced whole."""
+    """`above` over `below`, section by section; values, such as the mapping of `level_weights`, are replaced whole."""
     merged, types = dict(below), typing.get_type_hints(kind)
     for key, value in above.items():
         if dataclasses.is_dataclass(types.get(key)) and isinstance(merged.get(key), dict):

@@ -103,3 +103,8 @@ def _try_lock(file):
             raise
         return False
     return True
+
+
+def cache_folder():
+    """Where downloads are kept: $PPADAATTN_HOME, or ~/.cache/ppadaattn."""
+    return Path(os.environ.get("PPADAATTN_HOME") or "~/.cache/ppadaattn").expanduser()

@@ -1,7 +1,8 @@
 """Attention statistics against the naive formulas, then their invariants."""
 
-from ppadaattn import attention
-from ppadaattn.attention import AdaAttN, attention_statistics, mix, state_from_dict, style_state
+from ppadaattn.model import attention
+from ppadaattn.model.attention import attention_statistics, mix, state_from_dict, style_state
+from ppadaattn.model.transforms.adaattn import AdaAttN
 
 import numpy as np
 import paddle

@@ -6,11 +6,11 @@ import sys
 import zipfile
 
 import ppadaattn
-from ppadaattn.checkpoint import load_network, network_weights
 from ppadaattn.cli import convert_weights
-from ppadaattn.convert import vgg19
 from ppadaattn.errors import InputError
-from ppadaattn.pytorch import LEGACY, read_tensors
+from ppadaattn.weights.checkpoint import load_network, network_weights
+from ppadaattn.weights.convert import vgg19
+from ppadaattn.weights.pytorch import LEGACY, read_tensors
 
 import numpy as np
 import paddle

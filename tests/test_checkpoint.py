@@ -4,7 +4,10 @@ import os
 import pickle
 import zipfile
 
-from ppadaattn.checkpoint import (
+from ppadaattn.errors import InputError
+from ppadaattn.model.network import AdaAttNNetwork
+from ppadaattn.model.style import Style
+from ppadaattn.weights.checkpoint import (
     digest,
     fingerprint,
     load_network,
@@ -13,9 +16,7 @@ from ppadaattn.checkpoint import (
     save_style,
     save_weights,
 )
-from ppadaattn.convert import network_from_arrays, read_arrays
-from ppadaattn.errors import InputError
-from ppadaattn.network import AdaAttNNetwork, Style
+from ppadaattn.weights.convert import network_from_arrays, read_arrays
 
 import numpy as np
 import paddle

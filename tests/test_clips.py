@@ -8,10 +8,12 @@ import time
 from fractions import Fraction
 
 import ppadaattn
-from ppadaattn import clips, video
-from ppadaattn.clips import paint_clip
 from ppadaattn.errors import InputError, InputNote
-from ppadaattn.images import read_image
+from ppadaattn.infer import clips
+from ppadaattn.infer.clips import paint_clip
+from ppadaattn.media import video_formats
+from ppadaattn.media.images import read_image
+from ppadaattn.media.video_read import open_clip
 
 import numpy as np
 import pytest
@@ -58,7 +60,10 @@ def make(
             track.layout = "stereo"
         for number in range(count):
             frame = av.VideoFrame.from_ndarray(scene(number, size), format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=video.COLORSPACES[space], src_color_range=2, dst_color_range=range_
+                format="yuv420p",
+                dst_colorspace=video_formats.COLORSPACES[space],
+                src_color_range=2,
+                dst_color_range=range_,
             )
             frame.pts = times[number] if times else number
             frame.time_base = context.time_base
@@ -118,7 +123,7 @@ def paint(content, output, **options):
 
 
 def images(path, **options):
-    return [frame.image.astype(int) for frame in video.open_clip(path, **options).frames()]
+    return [frame.image.astype(int) for frame in open_clip(path, **options).frames()]
 
 
 @pytest.fixture(autouse=True)

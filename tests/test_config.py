@@ -44,7 +44,7 @@ def test_the_papers_numbers():
         losses = config.losses
         weights = [x.weight for x in (losses.global_style, losses.local_feature, losses.image_similarity)]
         assert weights == [10, 3, similarity] and losses.content.weight == losses.range.weight == 0
-        assert losses.local_feature.levels == [3, 4, 5] and not losses.local_feature.shares
+        assert losses.local_feature.levels == [3, 4, 5] and not losses.local_feature.level_weights
         model = config.model
         assert (model.attention, model.conventions, model.width) == (attention, "paper", 1.0)
         assert not model.identity_attention and config.ema_decay is None and config.load is None
@@ -54,18 +54,20 @@ def test_bases_then_the_file_then_overrides(write):
     write("total_iters: 1\nseed: 1\nmodel: {width: 0.5, levels: [3]}", "first.yaml")
     write("seed: 2", "second.yaml")
     path = write("_base_: [first.yaml, second.yaml]\nmodel: {width: 0.25}")
-    config = load_config(path, ["model.attention=cosine", "losses.global_style.shares={2: 0.5}", "total_iters=7"])
+    config = load_config(
+        path, ["model.attention=cosine", "losses.global_style.level_weights={2: 0.5}", "total_iters=7"]
+    )
     assert (config.total_iters, config.seed, config.model.levels, config.model.width) == (7, 2, [3], 0.25)
-    assert config.model.attention == "cosine" and config.losses.global_style.shares == {2: 0.5}
+    assert config.model.attention == "cosine" and config.losses.global_style.level_weights == {2: 0.5}
 
 
 def test_sections_are_merged_and_values_replaced(write):
-    write("model: {width: 0.5}\nlosses: {content: {weight: 2, shares: {3: 0.1, 4: 0.2}}}", "base.yaml")
-    path = write("_base_: base.yaml\nmodel:\nlosses: {content: {shares: {5: 0.3}}}")
+    write("model: {width: 0.5}\nlosses: {content: {weight: 2, level_weights: {3: 0.1, 4: 0.2}}}", "base.yaml")
+    path = write("_base_: base.yaml\nmodel:\nlosses: {content: {level_weights: {5: 0.3}}}")
     config = load_config(path)
     assert config.model.width == 0.5 and config.losses.content.weight == 2
-    assert config.losses.content.shares == {5: 0.3}
-    assert load_config(path, ["losses.content.shares={}"]).losses.content.shares == {}
+    assert config.losses.content.level_weights == {5: 0.3}
+    assert load_config(path, ["losses.content.level_weights={}"]).losses.content.level_weights == {}
 
 
 def test_the_written_file_is_the_configuration(write):
@@ -93,7 +95,7 @@ def test_the_written_file_is_the_configuration(write):
         ("optimizer.beta1=1", "optimizer.beta1 must be below 1; got 1"),
         ("model.attention=soft", "model.attention must be one of softmax, cosine; got 'soft'"),
         ("model.levels=3", "model.levels must be a list of whole numbers, such as [3, 4, 5]; got 3"),
-        ("losses.content.shares={a: 1}", "losses.content.shares must be a mapping of levels to numbers"),
+        ("losses.content.level_weights={a: 1}", "losses.content.level_weights must be a mapping of levels to numbers"),
         ("enable_visualdl=1", "enable_visualdl must be true or false; got 1"),
         ("model=5", "model must be a mapping of keys to values; got 5"),
         ("dataset.train.load_size=100", "dataset.train.load_size is 100, smaller than dataset.train.crop_size 256"),

@@ -4,8 +4,8 @@ import os
 import shutil
 
 from ppadaattn.config import TrainData
-from ppadaattn.data import Clips, Cropper, Photos, Samples, batches, find_files, resize
 from ppadaattn.errors import InputError
+from ppadaattn.train.data import Clips, Cropper, Photos, Samples, batches, find_files, resize
 
 import numpy as np
 import pytest

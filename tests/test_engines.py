@@ -3,12 +3,14 @@
 import os
 
 import ppadaattn
-from ppadaattn import engine, files, onnx_graph, paddle_graph, programs
+from ppadaattn import files
 from ppadaattn.cli import export
 from ppadaattn.errors import InputError
-from ppadaattn.images import read_image
-from ppadaattn.network import AdaAttNNetwork, Style
-from ppadaattn.stylizer import Stylizer
+from ppadaattn.infer import engine, export_onnx, export_paddle, programs
+from ppadaattn.infer.stylizer import Stylizer
+from ppadaattn.media.images import read_image
+from ppadaattn.model.network import AdaAttNNetwork
+from ppadaattn.model.style import Style
 
 import numpy as np
 import paddle
@@ -57,8 +59,8 @@ def run(name, tmp_path):
         return run
 
     graph, open_files = {
-        "inference": (paddle_graph, run_with_paddle),
-        "onnxruntime": (onnx_graph, run_with_onnx_runtime),
+        "inference": (export_paddle, run_with_paddle),
+        "onnxruntime": (export_onnx, run_with_onnx_runtime),
     }[name]
 
     def run(network, program, inputs):
@@ -93,7 +95,7 @@ def small(**architecture):
     ],
 )
 def test_programs_give_what_the_network_gives_at_any_size(rng, run, architecture, monkeypatch):
-    monkeypatch.setattr(paddle_graph, "TILE_NUMBERS", 2**14)  # several tiles in small pictures
+    monkeypatch.setattr(export_paddle, "TILE_NUMBERS", 2**14)  # several tiles in small pictures
     network = small(**architecture)
     for content_size, style_size in (((40, 56), (33, 47)), ((65, 99), (70, 24)), ((100, 130), (17, 19))):
         content, style = image(rng, *content_size), image(rng, *style_size)
@@ -266,7 +268,7 @@ def test_without_onnx_runtime_it_is_paddle_or_one_sentence(monkeypatch):
 
 
 def test_the_tool_writes_programs_and_says_what_they_take(tmp_path, capsys, name):
-    form, suffixes = ("onnx", [".onnx"]) if name == "onnxruntime" else (name, paddle_graph.SUFFIXES)
+    form, suffixes = ("onnx", [".onnx"]) if name == "onnxruntime" else (name, export_paddle.SUFFIXES)
     folder = tmp_path / "out"
     assert export.main(["--model", "adaattn_lite_video", "--output", str(folder), "--format", form]) == 0
     lines = capsys.readouterr().out.splitlines()

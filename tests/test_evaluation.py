@@ -6,17 +6,17 @@ import sys
 from pathlib import Path
 
 import ppadaattn
-from ppadaattn import flow
-from ppadaattn.checkpoint import save_weights
 from ppadaattn.cli.evaluate import main
 from ppadaattn.config import FlowError, Method, Report, Speed, read_config, to_yaml
 from ppadaattn.errors import InputError, InputNote
 from ppadaattn.evaluation import charts, measuring, quality, speed, tables, temporal
 from ppadaattn.evaluation.grid import Grid
 from ppadaattn.evaluation.methods import clips_by_name, named, parse_method, pictures_by_name
-from ppadaattn.network import AdaAttNNetwork
-from ppadaattn.objectives import initialize
-from ppadaattn.vgg import Encoder
+from ppadaattn.media import flow
+from ppadaattn.model.init import initialize
+from ppadaattn.model.network import AdaAttNNetwork
+from ppadaattn.model.vgg import Encoder
+from ppadaattn.weights.checkpoint import save_weights
 
 import cv2
 import numpy as np
@@ -127,7 +127,7 @@ def test_a_flow_comes_home_by_the_usual_bound(rng):
                 home = np.square([u, v] + back).sum() < 0.01 * (u * u + v * v + np.square(back).sum()) + 0.5
                 expected[y, x] = home
     assert 0.1 < expected.mean() < 0.9
-    np.testing.assert_array_equal(flow.comes_home(forward, backward), expected)
+    np.testing.assert_array_equal(flow.is_flow_consistent(forward, backward), expected)
 
 
 def test_error_with_ground_truth_is_that_of_a_slow_loop(walk):
@@ -264,14 +264,14 @@ def test_sliced_wasserstein_distance(rng):
 
 def test_judge_measures_what_it_says(rng):
     paddle.seed(1)
-    judge = quality.Judge(Encoder(width=0.0625))
+    metrics = quality.Metrics(Encoder(width=0.0625))
     content, style, other = (rng.rand(1, 3, *size).astype("float32") for size in ((32, 40), (36, 24), (32, 40)))
-    content, style, other = map(judge.encode, (content, style, other))
-    found = judge.measure(other, content, style)
+    content, style, other = map(metrics.encode, (content, style, other))
+    found = metrics.measure(other, content, style)
     assert found.keys() == quality.MEASURES.keys() and all(0 < value < np.inf for value in found.values())
     grams = [float(quality.gram_distance(other[layer], style[layer])) for layer in quality.STYLE_LAYERS]
     assert found["gram"] == pytest.approx(np.mean(grams))
-    same = judge.measure(content, content, content)
+    same = metrics.measure(content, content, content)
     assert max(same[name] for name in ("L_gs", "content", "perceptual", "gram", "wasserstein")) < 1e-8
 
 
@@ -390,7 +390,7 @@ def calls(monkeypatch):
         return counted
 
     monkeypatch.setattr(measuring, "flow_error", count("flow", temporal.flow_error))
-    monkeypatch.setattr(quality.Judge, "measure", count("quality", quality.Judge.measure))
+    monkeypatch.setattr(quality.Metrics, "measure", count("quality", quality.Metrics.measure))
     monkeypatch.setattr(speed, "measure", count("speed", lambda *_, **__: {"seconds": 0.5, "peak_bytes": 2**24}))
     monkeypatch.setattr(ppadaattn.Stylizer, "paint_array", count("painted", ppadaattn.Stylizer.paint_array))
     return counts

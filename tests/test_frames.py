@@ -1,9 +1,9 @@
 """Frames in turn: optical flow, smoothed statistics, blended frames."""
 
 import ppadaattn
-from ppadaattn import flow
 from ppadaattn.errors import InputError
-from ppadaattn.frames import FramePainter, Memory, is_cut
+from ppadaattn.infer.frames import FramePainter, Memory, is_cut
+from ppadaattn.media import flow
 
 import numpy as np
 import paddle

@@ -1,6 +1,7 @@
 """The repository as paddle.hub sees it."""
 
-from ppadaattn import Stylizer, zoo
+from ppadaattn import Stylizer
+from ppadaattn.weights import zoo
 
 import paddle
 import pytest

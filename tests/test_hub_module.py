@@ -10,10 +10,11 @@ import sys
 import types
 
 import ppadaattn
-from ppadaattn import Style, Stylizer, zoo
+from ppadaattn import Style, Stylizer
 from ppadaattn.errors import InputError
-from ppadaattn.hub import Module
-from ppadaattn.images import read_image, write_image
+from ppadaattn.media.images import read_image, write_image
+from ppadaattn.serve.hub import Module
+from ppadaattn.weights import zoo
 
 import numpy as np
 import paddle

@@ -6,9 +6,9 @@ import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
-from ppadaattn import images
 from ppadaattn.errors import InputError
-from ppadaattn.images import contact_sheet, find_images, flatten, read_image, write_image
+from ppadaattn.media import images
+from ppadaattn.media.images import contact_sheet, find_images, flatten, read_image, write_image
 
 import numpy as np
 import pytest

@@ -4,12 +4,13 @@ import errno
 import os
 import signal
 
-from ppadaattn.checkpoint import load_network, network_weights
 from ppadaattn.cli import convert_weights, infer, pictures
 from ppadaattn.errors import InputError
-from ppadaattn.images import read_image
-from ppadaattn.network import AdaAttNNetwork, Style
-from ppadaattn.stylizer import Stylizer
+from ppadaattn.infer.stylizer import Stylizer
+from ppadaattn.media.images import read_image
+from ppadaattn.model.network import AdaAttNNetwork
+from ppadaattn.model.style import Style
+from ppadaattn.weights.checkpoint import load_network, network_weights
 
 import numpy as np
 import paddle

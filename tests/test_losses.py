@@ -2,9 +2,9 @@
 
 import json
 
-from ppadaattn import losses
-from ppadaattn.losses import content_loss, global_style_loss, image_similarity_loss, local_feature_loss
-from ppadaattn.vgg import Encoder
+from ppadaattn.model.vgg import Encoder
+from ppadaattn.train import losses
+from ppadaattn.train.losses import content_loss, global_style_loss, image_similarity_loss, local_feature_loss
 
 import numpy as np
 import paddle
@@ -98,8 +98,8 @@ def naive_similarity(contents, stylized, levels=(2, 3, 4), printed=True):
 
 
 @pytest.mark.parametrize("tile_numbers", [2**22, 200])
-@pytest.mark.parametrize("reading", losses.SIMILARITY_READINGS)
-def test_image_similarity_loss_and_its_gradient(monkeypatch, tile_numbers, reading):
+@pytest.mark.parametrize("normalization", losses.SIMILARITY_NORMALIZATIONS)
+def test_image_similarity_loss_and_its_gradient(monkeypatch, tile_numbers, normalization):
     monkeypatch.setattr(losses, "TILE_NUMBERS", tile_numbers)
     smaller = {x: (h, w - 1) for x, (h, w) in SIZES.items()}  # the frames may differ in size
 
@@ -109,8 +109,8 @@ def test_image_similarity_loss_and_its_gradient(monkeypatch, tile_numbers, readi
 
     contents, results = frames(0, gradient=False), []
     for function in (
-        lambda stylized: image_similarity_loss(contents, stylized, reading=reading),
-        lambda stylized: naive_similarity(contents, stylized, printed=reading == "printed"),
+        lambda stylized: image_similarity_loss(contents, stylized, normalization=normalization),
+        lambda stylized: naive_similarity(contents, stylized, printed=normalization == "printed"),
     ):
         stylized = frames(1, gradient=True)
         loss = function(stylized)
@@ -168,7 +168,7 @@ def test_levels_and_shares(rng, function):
     first, second = features(rng), features(rng)
     single = [float(function(first, second, levels=[x])) for x in (3, 4)]
     np.testing.assert_allclose(float(function(first, second, levels=[3, 4])), sum(single), rtol=1e-12)
-    weighted = float(function(first, second, levels=[3, 4], shares={4: 0.25}))
+    weighted = float(function(first, second, levels=[3, 4], level_weights={4: 0.25}))
     np.testing.assert_allclose(weighted, single[0] + 0.25 * single[1], rtol=1e-12)
 
 
@@ -192,7 +192,7 @@ def test_unknown_options_are_refused(rng):
     with pytest.raises(ValueError, match="mse, l2; got 'l1'"):
         content_loss(first, first, distance="l1")
     with pytest.raises(ValueError, match="printed, size_independent; got 'x'"):
-        image_similarity_loss((first, first), (first, first), reading="x")
+        image_similarity_loss((first, first), (first, first), normalization="x")
 
 
 @pytest.mark.parametrize("kind", ["image", "video"])
@@ -214,7 +214,9 @@ def test_reference_values_on_vgg19(shared, kind):
         "L_gs": global_style_loss(cs, s),
         "L_lf": local_feature_loss(cs, c, s, attention={"image": "softmax", "video": "cosine"}[kind]),
         "L_is_printed": image_similarity_loss((c, mirrored_c), (cs, mirrored_cs)),
-        "L_is_size_independent": image_similarity_loss((c, mirrored_c), (cs, mirrored_cs), reading="size_independent"),
+        "L_is_size_independent": image_similarity_loss(
+            (c, mirrored_c), (cs, mirrored_cs), normalization="size_independent"
+        ),
     }
     for name, loss in actual.items():
         np.testing.assert_allclose(float(loss), expected[name], rtol=1e-3, err_msg=name)

@@ -1,8 +1,9 @@
 """Encoder, decoder and the whole network against float64 numpy, then sizes and conventions."""
 
-from ppadaattn import vgg
-from ppadaattn.network import AdaAttNNetwork, Style
-from ppadaattn.vgg import Encoder, ReflectionConv2D
+from ppadaattn.model import vgg
+from ppadaattn.model.network import AdaAttNNetwork
+from ppadaattn.model.style import Style
+from ppadaattn.model.vgg import Encoder, ReflectionConv2D
 
 import numpy as np
 import paddle

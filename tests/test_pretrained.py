@@ -1,8 +1,8 @@
 """The bundled models: their outputs as PyTorch computes them."""
 
 import ppadaattn
-from ppadaattn import zoo
-from ppadaattn.convert import network_from_arrays, read_arrays
+from ppadaattn.weights import zoo
+from ppadaattn.weights.convert import network_from_arrays, read_arrays
 
 import numpy as np
 import paddle

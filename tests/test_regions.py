@@ -1,21 +1,13 @@
 """Regions: attention within them, masks, regions made by hand."""
 
 import ppadaattn
-from ppadaattn.attention import RegionState, attention_statistics, style_state
 from ppadaattn.errors import InputError, InputNote
-from ppadaattn.network import AdaAttNNetwork, Style
-from ppadaattn.regions import (
-    fill_outlines,
-    fill_polygon,
-    grow_region,
-    level_labels,
-    mask_for,
-    paint_mask,
-    partner,
-    read_mask,
-    show_regions,
-    split_mask,
-)
+from ppadaattn.media.drawing import fill_outlines, fill_polygon, grow_region, paint_mask, show_regions
+from ppadaattn.media.masks import mask_for, read_mask
+from ppadaattn.model.attention import RegionState, attention_statistics, style_state
+from ppadaattn.model.network import AdaAttNNetwork
+from ppadaattn.model.regions import level_labels, partner, split_mask
+from ppadaattn.model.style import Style
 
 import numpy as np
 import paddle

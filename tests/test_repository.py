@@ -4,8 +4,8 @@ import importlib.util
 import re
 
 from ppadaattn.cli import infer, main
-from ppadaattn.engine import ENGINES
-from ppadaattn.images import find_images, read_image
+from ppadaattn.infer.engine import ENGINES
+from ppadaattn.media.images import find_images, read_image
 
 import numpy as np
 import pytest

@@ -19,8 +19,8 @@ import ppadaattn
 from ppadaattn import errors
 from ppadaattn.cli import serve
 from ppadaattn.errors import InputError
-from ppadaattn.images import write_image
-from ppadaattn.network import Style
+from ppadaattn.media.images import write_image
+from ppadaattn.model.style import Style
 
 import numpy as np
 import pytest
@@ -31,8 +31,8 @@ pytest.importorskip("starlette")
 pytest.importorskip("prometheus_client")
 uvicorn = pytest.importorskip("uvicorn")
 
-from ppadaattn import service  # noqa: E402 - after the check that its libraries are here
-from ppadaattn.service import Limits, Service  # noqa: E402
+from ppadaattn.serve import service  # noqa: E402 - after the check that its libraries are here
+from ppadaattn.serve.service import Limits, Service  # noqa: E402
 
 NAME = "adaattn_lite_image"
 PATIENCE = 60  # seconds until a test that hangs fails

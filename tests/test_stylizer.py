@@ -2,7 +2,7 @@
 
 import ppadaattn
 from ppadaattn.errors import InputError
-from ppadaattn.images import flatten, read_image
+from ppadaattn.media.images import flatten, read_image
 
 import numpy as np
 import paddle

@@ -11,21 +11,24 @@ import time
 import types
 
 import ppadaattn
-from ppadaattn import checkpoint, losses, objectives, training, zoo
 from ppadaattn import config as config_module
-from ppadaattn.attention import attention_statistics, normalize
 from ppadaattn.cli.main import main
 from ppadaattn.config import Config, LogConfig, Schedule, TrainData, load_config
-from ppadaattn.convert import vgg19
-from ppadaattn.data import Samples
 from ppadaattn.errors import InputError
-from ppadaattn.images import read_image
-from ppadaattn.logger import Logger
-from ppadaattn.network import AdaAttNNetwork
-from ppadaattn.objectives import Distillation, Reconstruction, Stylization, build_objective, initialize
-from ppadaattn.trainer import MovingAverage, Trainer, learning_rate, newest_checkpoint, snapshots
-from ppadaattn.training import architecture, train
-from ppadaattn.vgg import Encoder
+from ppadaattn.media.images import read_image
+from ppadaattn.model.attention import attention_statistics
+from ppadaattn.model.features import normalize
+from ppadaattn.model.init import initialize
+from ppadaattn.model.network import AdaAttNNetwork
+from ppadaattn.model.vgg import Encoder
+from ppadaattn.train import dead_channels, losses, objectives, run
+from ppadaattn.train.data import Samples
+from ppadaattn.train.logger import Logger
+from ppadaattn.train.objectives import Distillation, Reconstruction, Stylization, build_objective
+from ppadaattn.train.run import architecture, train
+from ppadaattn.train.trainer import MovingAverage, Trainer, learning_rate, newest_checkpoint, snapshots
+from ppadaattn.weights import checkpoint, zoo
+from ppadaattn.weights.convert import vgg19
 
 import numpy as np
 import paddle
@@ -86,7 +89,7 @@ def words(tmp_path, pictures, vgg_file):
         "log_config.visual_interval=0",
         "validate.interval=0",
         "total_iters=4",
-        "model.revive=false",
+        "model.reinit_dead_channels=false",
         "device=cpu",
     ]
 
@@ -124,7 +127,7 @@ def test_stylization_takes_the_papers_losses_on_vgg_features(rng, vgg):
     network = ppadaattn.load("adaattn_lite_video", device="cpu").network
     config = Config().losses
     config.image_similarity.weight, config.content.weight, config.range.weight = 100, 1, 1
-    config.local_feature.shares = {5: 0.5}
+    config.local_feature.level_weights = {5: 0.5}
     objective, data = Stylization(network, vgg, config), batch(rng, frames=2)
     found, pictures = objective(data)
     assert objective.weights == {
@@ -137,7 +140,7 @@ def test_stylization_takes_the_papers_losses_on_vgg_features(rng, vgg):
         frames = [tuple({n: x[half] for n, x in f.items()} for half in (slice(0, 2), slice(2, 4))) for f in (c, cs)]
         expected = {
             "global_style": losses.global_style_loss(cs, s),
-            "local_feature": losses.local_feature_loss(cs, c, s, attention="cosine", shares={5: 0.5}),
+            "local_feature": losses.local_feature_loss(cs, c, s, attention="cosine", level_weights={5: 0.5}),
             "image_similarity": losses.image_similarity_loss(*frames),
             "content": losses.content_loss(cs, c),
             "range": losses.range_loss(image),
@@ -308,7 +311,7 @@ def test_dead_channels_begin_anew_and_nothing_else_changes(rng, vgg):
     with paddle.no_grad():
         before = [objective(data)[1]["stylized"].numpy() for data in batches]
     encoder = {name: tensor.numpy() for name, tensor in network.encoder.state_dict().items()}
-    revived = objectives.revive(objective, batches)
+    revived = dead_channels.reinit_dead_channels(objective, batches)
     assert {name: revived[name][0] >= count for name, count in killed.items()} == dict.fromkeys(killed, True)
     assert revived["decoder.stage4"] == (64, 64)
     found, pictures = objective(batches[0])
@@ -317,11 +320,11 @@ def test_dead_channels_begin_anew_and_nothing_else_changes(rng, vgg):
     assert float(layers["decoder.stage3.0"].weight.grad[:, :64].abs().max()) > 0  # which was cut off before
     assert all((encoder[name] == tensor.numpy()).all() for name, tensor in network.encoder.state_dict().items())
     # On maps of 4 x 4 points some of the new ones are dead by chance.
-    assert objectives.revive(objective, batches).get("decoder.stage4", (0, 64))[0] < 32
+    assert dead_channels.reinit_dead_channels(objective, batches).get("decoder.stage4", (0, 64))[0] < 32
 
 
 def test_frozen_layers_stay(configure, words):
-    options = ["model.revive=true", "total_iters=2", "lr_scheduler.warmup_iters=0"]
+    options = ["model.reinit_dead_channels=true", "total_iters=2", "lr_scheduler.warmup_iters=0"]
     config = configure("model.freeze=[decoder.stage1, adaattn3]", *options)
     folder, _ = train(config, "name")
     before = ppadaattn.load("adaattn_lite_image", device="cpu").network.state_dict()
@@ -742,7 +745,13 @@ def test_what_a_run_needs_is_asked_for_in_one_sentence(configure):
 
 def test_encoder_and_decoder_serve_another_transform(configure, capsys):
     """A decoder for level 4 on the bundled encoder, then AdaIN and Linear on both."""
-    once = ("model.width=0.25", "model.levels=[4]", "model.revive=false", "total_iters=1", "ema_decay=null")
+    once = (
+        "model.width=0.25",
+        "model.levels=[4]",
+        "model.reinit_dead_channels=false",
+        "total_iters=1",
+        "ema_decay=null",
+    )
     first, _ = train(configure(*once, "model.name=reconstruction", "load_only=[encoder]"), "first")
     text = (first / "log.txt").read_text()
     assert "adaattn_lite_image: taken: encoder; begins anew: adaattn4, decoder" in text
@@ -779,7 +788,7 @@ def test_weights_that_do_not_fit_are_refused(configure, options, sentence):
 
 
 def test_losses_on_the_features_of_a_small_encoder_need_no_vgg(rng, configure, monkeypatch):
-    monkeypatch.setattr(training, "vgg19", None)
+    monkeypatch.setattr(run, "vgg19", None)
     small = ("encoder_weights=adaattn_lite_image", "total_iters=2")
     folder, _ = train(configure(*small), "small")
     bundled = ppadaattn.load("adaattn_lite_image", device="cpu").network
@@ -788,7 +797,7 @@ def test_losses_on_the_features_of_a_small_encoder_need_no_vgg(rng, configure, m
         assert same == name.startswith("encoder"), name
     by_file, _ = train(configure(*small, f"encoder_weights={zoo.weights_file('adaattn_lite_image')}"), "by_file")
     assert logged(by_file) == logged(folder)
-    encoder, data = training._loss_encoder("adaattn_lite_image"), batch(rng)
+    encoder, data = run._loss_encoder("adaattn_lite_image"), batch(rng)
     objective = Stylization(bundled, encoder, Config().losses)
     found, pictures = objective(data)
     with paddle.no_grad():

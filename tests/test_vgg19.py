@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from ppadaattn import download, zoo
-from ppadaattn.convert import vgg19
 from ppadaattn.errors import InputError
-from ppadaattn.zoo import vgg19_file
+from ppadaattn.weights import download, zoo
+from ppadaattn.weights.convert import vgg19
+from ppadaattn.weights.zoo import vgg19_file
 
 import numpy as np
 import paddle

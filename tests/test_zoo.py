@@ -12,11 +12,12 @@ import time
 from dataclasses import replace
 
 import ppadaattn
-from ppadaattn import download as download_module
-from ppadaattn import files, zoo
+from ppadaattn import files
 from ppadaattn.cli.download import main
 from ppadaattn.errors import InputError, InputNote
-from ppadaattn.zoo import Row
+from ppadaattn.weights import download as download_module
+from ppadaattn.weights import zoo
+from ppadaattn.weights.zoo import Row
 
 import numpy as np
 import paddle
@@ -494,7 +495,7 @@ def test_the_cache_is_in_the_home_folder_unless_told(monkeypatch, tmp_path):
 FETCH = """
 import sys
 from pathlib import Path
-from ppadaattn import zoo
+from ppadaattn.weights import zoo
 name, file, url, size, sha256 = sys.argv[1:]
 zoo.ROWS[name] = zoo.Row(name=name, file=file, size=int(size), sha256=sha256, urls=(url,), description="", encoder="",
                          trained="", licence="")

@@ -13,16 +13,17 @@ import platform
 import time
 
 import ppadaattn
-from ppadaattn import attention, losses, vgg
-from ppadaattn.attention import attention_statistics
 from ppadaattn.config import ImageSimilarity, Losses
-from ppadaattn.engine import PROGRAM_ENGINES, make_engine
 from ppadaattn.errors import InputError
 from ppadaattn.evaluation.timing import in_new_process, median_time, peak, reset_peak
-from ppadaattn.network import AdaAttNNetwork
-from ppadaattn.objectives import Stylization
-from ppadaattn.stylizer import Stylizer
-from ppadaattn.zoo import MODELS
+from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine
+from ppadaattn.infer.stylizer import Stylizer
+from ppadaattn.model import attention, vgg
+from ppadaattn.model.attention import attention_statistics
+from ppadaattn.model.network import AdaAttNNetwork
+from ppadaattn.train import losses
+from ppadaattn.train.objectives import Stylization
+from ppadaattn.weights.zoo import MODELS
 
 import numpy as np
 import paddle

@@ -18,9 +18,9 @@ from ppadaattn.device import peak_memory
 from ppadaattn.errors import InputError
 from ppadaattn.evaluation.temporal import difference, read_clip
 from ppadaattn.evaluation.timing import in_new_process
-from ppadaattn.frames import FramePainter
-from ppadaattn.video import open_clip
-from ppadaattn.zoo import MODELS
+from ppadaattn.infer.frames import FramePainter
+from ppadaattn.media.video_read import open_clip
+from ppadaattn.weights.zoo import MODELS
 
 import av
 import numpy as np

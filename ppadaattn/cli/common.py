@@ -11,7 +11,7 @@ import threading
 import warnings
 
 from ppadaattn.errors import InputError, InputNote
-from ppadaattn.images import MIN_SIDE
+from ppadaattn.media.images import MIN_SIDE
 
 import paddle
 from tqdm import tqdm

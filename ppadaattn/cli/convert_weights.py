@@ -3,14 +3,14 @@
 import os
 from pathlib import Path
 
-from ppadaattn.attention import KINDS
-from ppadaattn.checkpoint import save_weights
 from ppadaattn.cli.common import Parser, exit_status
-from ppadaattn.convert import ENCODER_FILE, network_from_arrays, network_from_release, read_arrays
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
-from ppadaattn.network import CONVENTIONS
-from ppadaattn.zoo import vgg19_file
+from ppadaattn.model.attention import KINDS
+from ppadaattn.model.network import CONVENTIONS
+from ppadaattn.weights.checkpoint import save_weights
+from ppadaattn.weights.convert import ENCODER_FILE, network_from_arrays, network_from_release, read_arrays
+from ppadaattn.weights.zoo import vgg19_file
 
 
 def main(argv=None):

@@ -4,7 +4,7 @@ import sys
 
 from ppadaattn.cli.common import Parser, exit_status
 from ppadaattn.errors import InputError, nearest
-from ppadaattn.zoo import ROWS, look_up, obtain
+from ppadaattn.weights.zoo import ROWS, look_up, obtain
 
 
 def main(argv=None):

@@ -11,8 +11,8 @@ from ppadaattn.evaluation.methods import clips_by_name, load_method, named, pars
 from ppadaattn.evaluation.report import write_report
 from ppadaattn.evaluation.speed import parse_size
 from ppadaattn.evaluation.temporal import DEFINITION, FLOWS
-from ppadaattn.images import find_images
-from ppadaattn.stylizer import STYLE_SIZE
+from ppadaattn.infer.stylizer import STYLE_SIZE
+from ppadaattn.media.images import find_images
 
 
 def main(argv=None):

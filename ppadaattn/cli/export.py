@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from ppadaattn import onnx_graph, paddle_graph
 from ppadaattn.cli.common import Parser, exit_status
 from ppadaattn.errors import InputError, nearest
 from ppadaattn.files import check_writable
-from ppadaattn.programs import PROGRAMS, signature
-from ppadaattn.stylizer import load
-from ppadaattn.zoo import DEFAULT_MODEL, MODELS
+from ppadaattn.infer import export_onnx, export_paddle
+from ppadaattn.infer.programs import PROGRAMS, signature
+from ppadaattn.infer.stylizer import load
+from ppadaattn.weights.zoo import DEFAULT_MODEL, MODELS
 
-FORMATS = {"inference": paddle_graph, "onnx": onnx_graph}
+FORMATS = {"inference": export_paddle, "onnx": export_onnx}
 
 
 def main(argv=None):

@@ -3,18 +3,18 @@
 import argparse
 from pathlib import Path
 
-from ppadaattn.checkpoint import STYLE_SUFFIX
 from ppadaattn.cli import pictures, videos
 from ppadaattn.cli.common import Parser, exit_status, pixels
 from ppadaattn.cli.styles import MODES, existing, looks, style_size
-from ppadaattn.engine import ENGINES
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
-from ppadaattn.images import FORMATS
-from ppadaattn.network import check_strength
-from ppadaattn.stylizer import STYLE_SIZE, load
-from ppadaattn.video import VIDEO_FORMATS
-from ppadaattn.zoo import DEFAULT_MODEL, MODELS
+from ppadaattn.infer.engine import ENGINES
+from ppadaattn.infer.stylizer import STYLE_SIZE, load
+from ppadaattn.media.images import FORMATS
+from ppadaattn.media.video_formats import VIDEO_FORMATS
+from ppadaattn.model.style import check_strength
+from ppadaattn.weights.checkpoint import STYLE_SUFFIX
+from ppadaattn.weights.zoo import DEFAULT_MODEL, MODELS
 
 CONTENT_SIZE = 1024
 GRID_SIDE = 5

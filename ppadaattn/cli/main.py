@@ -8,7 +8,7 @@ from pathlib import Path
 from ppadaattn.cli.common import Parser, exit_status
 from ppadaattn.config import load_config
 from ppadaattn.errors import InputError
-from ppadaattn.training import train
+from ppadaattn.train.run import train
 
 
 def main(argv=None):

@@ -12,7 +12,8 @@ from typing import NamedTuple, Optional
 from ppadaattn.cli.styles import sources, style_size
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
-from ppadaattn.images import (
+from ppadaattn.infer.stylizer import is_style_file
+from ppadaattn.media.images import (
     check_suffix,
     contact_sheet,
     find_images,
@@ -23,9 +24,8 @@ from ppadaattn.images import (
     thumbnail,
     write_image,
 )
-from ppadaattn.network import Style
-from ppadaattn.regions import mask_for
-from ppadaattn.stylizer import is_style_file
+from ppadaattn.media.masks import mask_for
+from ppadaattn.model.style import Style
 
 import numpy as np
 from tqdm import tqdm

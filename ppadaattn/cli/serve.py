@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ppadaattn.cli.common import Parser, exit_status, pixels, whole_number
 from ppadaattn.errors import InputError, import_optional
-from ppadaattn.images import MIN_SIDE
-from ppadaattn.stylizer import load
-from ppadaattn.zoo import MODELS
+from ppadaattn.infer.stylizer import load
+from ppadaattn.media.images import MIN_SIDE
+from ppadaattn.weights.zoo import MODELS
 
 from PIL import Image
 
@@ -89,7 +89,7 @@ def serve(args):
     """Serve as the options say. Returns the exit status."""
     for library in LIBRARIES:
         import_optional(library, EXTRA, "HTTP services")
-    from ppadaattn.service import Limits, Service
+    from ppadaattn.serve.service import Limits, Service
 
     import uvicorn
 

@@ -4,12 +4,12 @@ import functools
 import os
 from pathlib import Path
 
-from ppadaattn.checkpoint import STYLE_SUFFIX
 from ppadaattn.errors import InputError, note
-from ppadaattn.images import MIN_SIDE, find_images, read_image
-from ppadaattn.network import Style
-from ppadaattn.regions import FREE, partner
-from ppadaattn.stylizer import STYLE_SIZE, is_style_file
+from ppadaattn.infer.stylizer import STYLE_SIZE, is_style_file
+from ppadaattn.media.images import MIN_SIDE, find_images, read_image
+from ppadaattn.model.regions import FREE, partner
+from ppadaattn.model.style import Style
+from ppadaattn.weights.checkpoint import STYLE_SUFFIX
 
 import numpy as np
 from PIL import Image, ImageColor

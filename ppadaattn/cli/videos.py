@@ -10,11 +10,12 @@ from pathlib import Path
 
 from ppadaattn.cli.pictures import check_outputs
 from ppadaattn.cli.styles import sources, style_size
-from ppadaattn.clips import paint_clip, parts_folder
 from ppadaattn.errors import InputError, note
 from ppadaattn.files import check_writable
-from ppadaattn.images import find_images
-from ppadaattn.video import VIDEO_FORMATS, VIDEOS, is_video, open_clip
+from ppadaattn.infer.clips import paint_clip, parts_folder
+from ppadaattn.media.images import find_images
+from ppadaattn.media.video_formats import VIDEO_FORMATS, VIDEOS, is_video
+from ppadaattn.media.video_read import open_clip
 
 from tqdm import tqdm
 

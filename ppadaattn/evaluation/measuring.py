@@ -16,10 +16,10 @@ from ppadaattn.errors import InputError
 from ppadaattn.evaluation import speed
 from ppadaattn.evaluation.grid import Grid
 from ppadaattn.evaluation.methods import load_method, method_stamp, stamp
-from ppadaattn.evaluation.quality import Judge, loss_network
+from ppadaattn.evaluation.quality import Metrics, loss_network
 from ppadaattn.evaluation.temporal import flow_error, painted, read_clip
-from ppadaattn.images import flatten, read_image
-from ppadaattn.stylizer import is_style_file
+from ppadaattn.infer.stylizer import is_style_file
+from ppadaattn.media.images import flatten, read_image
 from ppadaattn.version import __version__
 
 import numpy as np
@@ -121,11 +121,11 @@ def measure_quality(methods, contents, styles, *, size, encoder=None, device=Non
         raise InputError(f"{path} is a style file: quality is measured against a style's picture; give that")
     select_device(device)
     network, features = loss_network(encoder)
-    judge = Judge(network)
+    metrics = Metrics(network)
 
     def encoded(path):
         picture = flatten(read_image(path, size))
-        return judge.encode(picture.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+        return metrics.encode(picture.transpose(2, 0, 1)[None].astype(np.float32) / 255)
 
     encoded_style = functools.lru_cache(None)(encoded)
     encoded_content = functools.lru_cache(1)(encoded)
@@ -133,7 +133,9 @@ def measure_quality(methods, contents, styles, *, size, encoder=None, device=Non
     def of_pair(painter, content, style):
         picture = flatten(read_image(contents[content], size))
         painted = painter.stylizer.paint_array(picture[None], prepared(painter, styles[style]))
-        return judge.measure(judge.encode(painted), encoded_content(contents[content]), encoded_style(styles[style]))
+        return metrics.measure(
+            metrics.encode(painted), encoded_content(contents[content]), encoded_style(styles[style])
+        )
 
     @functools.lru_cache(None)
     def prepared(painter, path):

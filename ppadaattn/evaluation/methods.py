@@ -3,15 +3,15 @@
 import os
 from pathlib import Path
 
-from ppadaattn.checkpoint import build_network
 from ppadaattn.config import Method
 from ppadaattn.device import select_device
-from ppadaattn.engine import make_engine
 from ppadaattn.errors import InputError
 from ppadaattn.evaluation.temporal import clip_name
-from ppadaattn.objectives import initialize
-from ppadaattn.stylizer import Stylizer, load
-from ppadaattn.zoo import MODELS, weights_file
+from ppadaattn.infer.engine import make_engine
+from ppadaattn.infer.stylizer import Stylizer, load
+from ppadaattn.model.init import initialize
+from ppadaattn.weights.checkpoint import build_network
+from ppadaattn.weights.zoo import MODELS, weights_file
 
 import paddle
 import yaml

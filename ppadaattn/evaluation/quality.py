@@ -1,11 +1,11 @@
 """Quality of single pictures in figures: losses and distances, on the features of one network for all methods."""
 
-from ppadaattn import losses
-from ppadaattn.attention import points_of, unit_points
-from ppadaattn.checkpoint import load_network
-from ppadaattn.convert import vgg19
 from ppadaattn.errors import InputError, note
-from ppadaattn.zoo import DEFAULT_MODEL, vgg19_file, weights_file
+from ppadaattn.model.features import points_of, unit_points
+from ppadaattn.train import losses
+from ppadaattn.weights.checkpoint import load_network
+from ppadaattn.weights.convert import vgg19
+from ppadaattn.weights.zoo import DEFAULT_MODEL, vgg19_file, weights_file
 
 import numpy as np
 import paddle
@@ -53,7 +53,7 @@ def loss_network(path=None):
         return network.encoder, f"the encoder of {DEFAULT_MODEL}, since VGG-19 is not here"
 
 
-class Judge:
+class Metrics:
     """Measures stylized pictures.
 
     Args:

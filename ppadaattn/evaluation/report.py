@@ -16,8 +16,8 @@ from ppadaattn.evaluation import charts, measuring, sheets, tables
 from ppadaattn.evaluation.methods import clips_by_name, load_for_speed, named, pictures_by_name
 from ppadaattn.evaluation.temporal import read_clip
 from ppadaattn.files import atomic_write, check_writable
-from ppadaattn.images import find_images
-from ppadaattn.stylizer import is_style_file
+from ppadaattn.infer.stylizer import is_style_file
+from ppadaattn.media.images import find_images
 from ppadaattn.version import __version__
 
 import numpy as np

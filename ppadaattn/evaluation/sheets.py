@@ -6,8 +6,8 @@ from urllib.parse import quote
 from ppadaattn.evaluation.measuring import Painter
 from ppadaattn.evaluation.methods import method_stamp, stamp
 from ppadaattn.evaluation.temporal import difference, painted, read_clip
-from ppadaattn.images import read_image, sheet, thumbnail, write_image
-from ppadaattn.stylizer import is_style_file
+from ppadaattn.infer.stylizer import is_style_file
+from ppadaattn.media.images import read_image, sheet, thumbnail, write_image
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont

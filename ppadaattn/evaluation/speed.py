@@ -6,7 +6,7 @@ import re
 from ppadaattn.errors import InputError
 from ppadaattn.evaluation.methods import load_for_speed
 from ppadaattn.evaluation.timing import median_time, peak
-from ppadaattn.images import MIN_SIDE
+from ppadaattn.media.images import MIN_SIDE
 
 import numpy as np
 import paddle

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import List, Tuple
 
 from ppadaattn.errors import InputError
-from ppadaattn.flow import UNKNOWN, read_flo, reliable_flow, warp
-from ppadaattn.images import flatten, read_image
-from ppadaattn.video import open_clip
+from ppadaattn.media.flow import UNKNOWN, read_flo, reliable_flow, warp
+from ppadaattn.media.images import flatten, read_image
+from ppadaattn.media.video_read import open_clip
 
 import numpy as np
 

@@ -1,0 +1,1 @@
+"""Painting: the Stylizer, the engines that run its network, frames and clips, exported programs."""

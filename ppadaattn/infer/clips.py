@@ -1,0 +1,371 @@
+"""A clip painted from file to file: frames are read, painted and encoded at the same time, a part after the other.
+
+A part is a stretch of PART frames. While a clip is painted, its finished parts are in the folder OUTPUT.parts, with
+what the next frame needs of the last one; from there an interrupted run goes on. Memory does not grow with the length.
+"""
+
+import contextlib
+import json
+import math
+import os
+import queue
+import shutil
+import threading
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from ppadaattn.errors import InputError
+from ppadaattn.files import atomic_write, check_writable
+from ppadaattn.infer.frames import FramePainter, Memory
+from ppadaattn.media.images import write_image
+from ppadaattn.media.masks import mask_for
+from ppadaattn.media.video_formats import is_video, video_format
+from ppadaattn.media.video_read import open_clip
+from ppadaattn.media.video_write import join_parts, part_writer
+from ppadaattn.signals import stop_when_asked
+from ppadaattn.weights.checkpoint import digest, style_contents
+
+import numpy as np
+
+# Frames in a part: what a process that is killed loses at most.
+PART = 100
+
+# In the folder of the parts: what they were made of.
+JOB = "job.json"
+
+# Frames that are read ahead, beside those of the batch that is being painted.
+AHEAD = 8
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `paint_clip` did.
+
+    Attributes:
+        frames: how many frames are in the output, those of earlier runs included.
+        seconds: how much of the clip they are.
+        size: (width, height) of what was painted; a format that wants even sides adds a row or column.
+        stopped_by: the signal that stopped it, or None.
+        problem: where the source was damaged or cut short, in a sentence; None if it was not.
+        times: seconds that this run spent in {'decode', 'network', 'encode'}, which overlap.
+    """
+
+    frames: int
+    seconds: float
+    size: tuple
+    stopped_by: Optional[int]
+    problem: Optional[str]
+    times: dict
+
+
+def paint_clip(
+    stylizer,
+    content,
+    style,
+    output,
+    *,
+    size=0,
+    start=None,
+    end=None,
+    fps=None,
+    crf=None,
+    batch_size=1,
+    mask=None,
+    preview=False,
+    resume=False,
+    progress=None,
+    **options,
+):
+    """Paint a clip into a file or folder.
+
+    Args:
+        stylizer: a Stylizer.
+        content: path of a video file or of a folder of numbered frames.
+        style: a Style that the stylizer prepared.
+        output: path of a video file, whose suffix says the format, or of a folder for frames as PNG.
+        size, start, end, fps: as in `ppadaattn.media.video_read.open_clip`.
+        crf: quality of the video, 0 (best) to 63, for H.264 to 51; default: that of the format.
+        batch_size: frames painted at once.
+        mask: regions of every frame, a path or an array; needs a style with regions.
+        preview: source and painted frame side by side.
+        resume: go on from what an interrupted run with the same arguments finished.
+        progress: called with (frames done, about how many there are) after each batch.
+        options: those of `ppadaattn.frames.FramePainter`.
+
+    Returns:
+        a Result. When it was interrupted the output holds what was finished.
+
+    Raises:
+        InputError: as in `open_clip` and `FramePainter`; an output that cannot be written or is the source; nothing
+            to resume from, or parts made with other arguments.
+    """
+    output, batch_size = Path(output), int(batch_size)
+    output = output if output.name else output.absolute()  # the folder "."
+    if batch_size < 1:
+        raise InputError(f"batch_size is a number of frames, 1 or more; got {batch_size}")
+    clip = open_clip(content, size=size, start=start, end=end, fps=fps)
+    _check_output(clip, output, crf)
+    if is_video(output) and video_format(output).regular:
+        # MPEG-4 has 16 bits for each part of the rate.
+        rate = clip.rate.limit_denominator(max(1, min(500, 65535 // math.ceil(clip.rate))))
+        clip = open_clip(content, size=size, start=start, end=end, fps=rate)
+    mask = None if mask is None else mask_for(mask, (clip.height, clip.width), clip.own_size)
+    painter = FramePainter(stylizer, style if mask is None else style.in_regions(mask), **options)
+    job = {
+        "content": [str(clip.path.resolve()), os.path.getmtime(clip.path)],
+        "arguments": [size, start, end, fps, crf, bool(preview), sorted(options.items()), mask],
+        "style": style_contents(style),
+    }
+    journal = _Journal(parts_folder(output), digest(job))
+    if not (resume and journal.read()):
+        if resume and output.is_file():
+            raise InputError(f"{output} is finished, or was not made here: there is nothing to go on with")
+        journal.begin()
+    sink = _VideoSink(journal, clip, output, crf) if is_video(output) else _FolderSink(output)
+    work = _Work(painter, sink, journal, batch_size, preview, progress, clip.frame_count)
+    with stop_when_asked() as asked, contextlib.closing(_Ahead(clip.frames(journal.last_pts))) as source:
+        while not asked and source.wait_next():
+            work.paint_part(source, asked)
+        whole = not source.wait_next()
+    sink.finish(whole)
+    if whole:
+        journal.remove()
+    return Result(
+        frames=journal.frames,
+        seconds=float(journal.end * clip.time_base),
+        size=(clip.width * (2 if preview else 1), clip.height),
+        stopped_by=None if whole else asked[0],
+        problem=clip.problem,
+        times={"decode": source.seconds, **work.times},
+    )
+
+
+def parts_folder(output):
+    """The folder where the parts of an output wait until it is whole."""
+    return Path(output).with_name(f"{Path(output).name}.parts")
+
+
+def _check_output(clip, output, crf):
+    source = os.path.realpath(clip.path)
+    if os.path.realpath(output) == source:
+        raise InputError(f"{output} is the clip to read; choose another output")
+    if is_video(output) or (output.suffix and not output.is_dir()):
+        kind = video_format(output)
+        if output.is_dir():
+            raise InputError(f"{output} is a folder where a video is to be written; choose another output")
+        most = 63 if "vpx" in kind.codec else 51
+        if crf is not None and (kind.crf is None or not 0 <= crf <= most):
+            held = f"0 to {most} in {output.suffix}" if kind.crf is not None else f"not for {output.suffix}"
+            raise InputError(f"crf, the quality of the video, is {held}; got {crf}")
+        check_writable(output)
+    else:
+        if crf is not None:
+            raise InputError(f"crf is for video files, and {output} is a folder of frames")
+        check_writable(output, folder=True)
+
+
+class _Ahead:
+    """Reads frames in a thread while others are painted."""
+
+    def __init__(self, frames):
+        self.seconds, self._next, self._ended = 0.0, None, False
+        self._queue, self._stop = queue.Queue(AHEAD), False
+        self._thread = threading.Thread(target=self._read, args=(frames,), daemon=True)
+        self._thread.start()
+
+    def _read(self, frames):
+        begun, last = time.perf_counter(), None
+        try:
+            for frame in frames:
+                self.seconds += time.perf_counter() - begun
+                self._put(frame)
+                if self._stop:
+                    return
+                begun = time.perf_counter()
+        except Exception as error:  # raised where the frames are taken
+            last = error
+        finally:
+            frames.close()
+        self._put(last)
+
+    def _put(self, item):
+        while not self._stop:
+            with contextlib.suppress(queue.Full):
+                self._queue.put(item, timeout=0.1)
+                return
+
+    def wait_next(self):
+        """Whether there is another frame; waits for it."""
+        if self._next is None and not self._ended:
+            self._next = self._queue.get()
+            if isinstance(self._next, Exception):
+                raise self._next
+            self._ended = self._next is None
+        return not self._ended
+
+    def take(self, count):
+        """The next frames, `count` unless the clip ends before."""
+        batch = []
+        while len(batch) < count and self.wait_next():
+            batch.append(self._next)
+            self._next = None
+        return batch
+
+    def close(self):
+        self._stop = True
+        self._thread.join()
+
+
+class _Work:
+    """Paints one part after the other; the thread `_encoder` writes a batch while the next one is painted."""
+
+    def __init__(self, painter, sink, journal, batch_size, preview, progress, expected):
+        self.painter, self.sink, self.journal = painter, sink, journal
+        self.batch_size, self.preview, self.progress, self.expected = batch_size, preview, progress, expected
+        self.times = {"network": 0.0, "encode": 0.0}
+
+    def paint_part(self, source, asked):
+        """Paint and record PART frames, or as many as there are or as it is given time for."""
+        journal, memory, count, encoding = self.journal, self.journal.memory, 0, None
+        with self.sink.part(journal.frames) as writer, ThreadPoolExecutor(1) as encoder:
+            while count < PART and not asked and source.wait_next():
+                batch = source.take(min(self.batch_size, PART - count))
+                pictures, memory = self._paint(batch, memory)
+                if encoding is not None:
+                    encoding.result()
+                encoding = encoder.submit(self._encode, writer, batch, pictures)
+                count += len(batch)
+                if self.progress:
+                    done = journal.frames + count
+                    self.progress(done, max(done, self.expected))
+            if encoding is not None:
+                encoding.result()
+                encoder.submit(self._encode, writer, (), ()).result()
+        if count:
+            journal.record(count, batch[-1].pts, batch[-1].pts + batch[-1].duration, memory)
+
+    def _paint(self, batch, memory):
+        begun = time.perf_counter()
+        pictures, memory = self.painter([frame.image for frame in batch], memory)
+        self.times["network"] += time.perf_counter() - begun
+        if self.preview:
+            pictures = [np.hstack([frame.image, picture]) for frame, picture in zip(batch, pictures)]
+        return pictures, memory
+
+    def _encode(self, writer, batch, pictures):
+        """Write a batch, or, where there is none, finish the part."""
+        begun = time.perf_counter()
+        for frame, picture in zip(batch, pictures):
+            writer.write(picture, frame.pts, frame.name)
+        if not batch:
+            writer.finish()
+        self.times["encode"] += time.perf_counter() - begun
+
+
+class _Journal:
+    """What an interrupted run needs to go on, in a folder: one file of arrays for each finished part.
+
+    Attributes:
+        frames: how many are finished.
+        last_pts, end: of the last one, when it is shown and until when, in the clip's time base; None and 0 before.
+        memory: what the next frame needs of it: a Memory, or None.
+        parts: the number of the first frame of each part.
+    """
+
+    def __init__(self, folder, job):
+        self.folder, self.job = folder, job
+        self.frames, self.last_pts, self.end, self.memory, self.parts = 0, None, 0, None, []
+
+    def begin(self):
+        """Begin anew. InputError where the folder is somebody else's."""
+        if self.folder.exists() and not (self.folder / JOB).is_file() and any(self.folder.iterdir()):
+            raise InputError(
+                f"{self.folder} is needed for the parts of the clip, and holds something else; move it away"
+            )
+        self.remove()
+        with atomic_write(self.folder / JOB) as temporary:
+            temporary.write_text(json.dumps(self.job))
+
+    def read(self):
+        """Take what an earlier run finished. False where there is none; InputError where it was another job."""
+        job = self.folder / JOB
+        if not job.exists():
+            return False
+        if json.loads(job.read_text()) != self.job:
+            raise InputError(
+                f"{self.folder} was begun with another clip, style or other options: give the same to go on, or begin "
+                "anew without --resume"
+            )
+        for file in sorted(self.folder.glob("[0-9]*.npz")):  # not the temporary files of a run that was killed
+            try:
+                with np.load(file) as arrays:
+                    arrays = dict(arrays)
+            except (OSError, ValueError, zipfile.BadZipFile) as error:
+                raise InputError(f"{file} cannot be read ({error}): begin anew without --resume") from None
+            self.parts.append(self.frames)
+            self.frames, self.last_pts, self.end = (int(arrays.pop(name)) for name in ("frames", "last_pts", "end"))
+            self.memory = Memory.from_arrays(arrays)
+        return True
+
+    def record(self, count, last_pts, end, memory):
+        """Note that a part of `count` frames is finished."""
+        state = {"frames": self.frames + count, "last_pts": last_pts, "end": end, **memory.to_arrays()}
+        with atomic_write(self.folder / f"{self.frames:08d}.npz") as temporary:
+            np.savez(temporary, **state)
+        self.parts.append(self.frames)
+        self.frames, self.last_pts, self.end, self.memory = self.frames + count, last_pts, end, memory
+
+    def remove(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class _VideoSink:
+    """Frames into the parts of a video, and these into the video."""
+
+    def __init__(self, journal, clip, output, crf):
+        self.journal, self.clip, self.output, self.crf = journal, clip, output, crf
+        self.kind = video_format(output)
+
+    def _file(self, first_frame):
+        return self.journal.folder / f"{first_frame:08d}.nut"
+
+    def part(self, first_frame):
+        return part_writer(self._file(first_frame), self.kind, self.clip, self.crf)
+
+    def finish(self, whole):
+        clip, journal = self.clip, self.journal
+        if journal.parts:
+            until = None if whole and clip.end is None else (clip.start or 0) + float(journal.end * clip.time_base)
+            join_parts([self._file(first) for first in journal.parts], journal.end, self.output, clip, until)
+
+
+class _FolderSink:
+    """Frames into pictures of their own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def part(self, first_frame):
+        return contextlib.nullcontext(_FrameWriter(self.folder, first_frame + 1))
+
+    def finish(self, whole):
+        pass
+
+
+class _FrameWriter:
+    """Writes frames as pictures, as a PartWriter does into a video; those without a name are numbered."""
+
+    def __init__(self, folder, number):
+        self.folder, self.number = folder, number
+
+    def write(self, picture, pts, name):
+        name = name or f"frame_{self.number:06d}"
+        write_image(self.folder / f"{name}.png", picture)
+        self.number += 1
+
+    def finish(self):
+        pass

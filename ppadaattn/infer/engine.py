@@ -1,0 +1,194 @@
+"""What runs a network on the CPU: Paddle layer by layer ("eager"), or one of its exported programs (`programs`) in
+Paddle's own inference runtime ("inference") or in ONNX Runtime ("onnxruntime").
+
+All give the same picture (to about 1e-4 of the range); BENCHMARKS.md tells how fast. Programs prepare styles without
+regions, and paint with single ones at full strength; everything else is left to eager.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import tempfile
+
+from ppadaattn.errors import InputError, import_optional, nearest
+from ppadaattn.files import atomic_folder, cache_folder
+from ppadaattn.infer import export_onnx, export_paddle
+from ppadaattn.infer.programs import signature, state_arrays, style_of_arrays
+from ppadaattn.media.images import MIN_SIDE
+from ppadaattn.version import __version__
+from ppadaattn.weights.checkpoint import fingerprint
+
+import numpy as np
+import paddle
+from paddle import inference
+
+# Beside the files of a program in the cache.
+DIGEST = "sha256"
+
+
+def make_engine(name, network):
+    """The ProgramEngine for a network, or None where Paddle is to run it layer by layer.
+
+    Args:
+        name: 'eager', 'inference', 'onnxruntime', or 'auto': ONNX Runtime on a CPU where it and `onnx` are installed.
+
+    Raises:
+        InputError: an unknown name, an engine on a GPU or where it is not installed, a network it cannot run.
+    """
+    if name not in ENGINES:
+        raise InputError(f"there is no engine {name!r}{nearest(name, ENGINES)}; engines: {', '.join(ENGINES)}")
+    on_cpu = paddle.device.get_device() == "cpu"
+    exported = network.architecture["transform"] == "adaattn"
+    if name == "auto":
+        installed = all(importlib.util.find_spec(module) for module in ("onnx", "onnxruntime"))
+        name = "onnxruntime" if on_cpu and installed and exported else "eager"
+    if name == "eager":
+        return None
+    if not on_cpu:
+        raise InputError(f"the engine {name} runs on the CPU; the device is {paddle.device.get_device()}")
+    if not exported:
+        raise InputError(f"the engine {name} runs AdaAttN; this model is {network.architecture['transform']}")
+    return PROGRAM_ENGINES[name](network)
+
+
+class ProgramEngine:
+    """Paints with a network's style and content programs, for one thread at a time.
+
+    A program is made once for given weights, when it is first needed, and kept in the cache folder.
+
+    Args:
+        network: an AdaAttNNetwork, as it is now; after training on, make a new engine.
+    """
+
+    runtime = None  # its name and version: a part of the program's name in the cache
+
+    def __init__(self, network):
+        self.network = network
+        self._opened = {}
+        self._weights = fingerprint(network)[:32]
+
+    def takes_style(self, height, width, mask=None):
+        """Whether it prepares a style of that size, in pixels."""
+        return mask is None and min(height, width) > MIN_SIDE
+
+    def prepare_style(self, picture):
+        """As `AdaAttNNetwork.prepare_style`, with a float32 numpy array [1, 3, H, W]."""
+        return style_of_arrays(self.network, self._run("style", {"style": picture}), picture.shape[2:])
+
+    def takes(self, contents, style, strength=1.0, content_statistics=None, features=None):
+        """Whether it paints contents B x H x W x 3 in a Style with the options of `Stylizer.stylize_tensor`."""
+        if strength != 1 or content_statistics is not None or features is not None:
+            return False
+        kind = self.network.architecture["attention"]
+        plain = all(state.kind == kind and state.batch == 1 for state in style.states.values())
+        return plain and min(contents.shape[1:3]) > MIN_SIDE  # reflection needs two pixels, in relu5_1 too
+
+    def stylize(self, contents, style):
+        """As `AdaAttNNetwork.stylize`, with float32 numpy arrays [B, 3, H, W], clipped to [0, 1]."""
+        state = state_arrays(self.network, style)
+        painted = [self._run("content", {"content": content[None], **state}) for content in contents]
+        return np.concatenate([outputs["stylized"] for outputs in painted])
+
+    def _run(self, program, inputs):
+        if program not in self._opened:
+            self._opened[program] = self._open_cached(program)
+        outputs = self._opened[program](inputs)
+        return dict(zip(signature(self.network, program)[1], outputs))
+
+    def _open_cached(self, program):
+        name = f"{program}-{self.runtime}-{__version__}-{self._weights}"
+        cached = cache_folder() / "programs" / name
+        try:
+            if not _is_whole(cached):
+                shutil.rmtree(cached, ignore_errors=True)
+                with atomic_folder(cached) as temporary:
+                    self.save(program, temporary)
+                    (temporary / DIGEST).write_text(_digest(temporary))
+        except InputError:  # a cache that cannot be written costs a second or two the next time
+            with tempfile.TemporaryDirectory() as temporary:
+                self.save(program, temporary)
+                return self.open(program, temporary)
+        return self.open(program, cached)
+
+    def save(self, program, folder):
+        """Write a program, one of `programs.PROGRAMS`, into a folder."""
+        raise NotImplementedError
+
+    def open(self, program, folder):
+        """The function {name of an input: array} -> [arrays of the outputs in turn] of a program in a folder."""
+        raise NotImplementedError
+
+
+class InferenceEngine(ProgramEngine):
+    """Paints with Paddle's inference runtime and oneDNN."""
+
+    runtime = f"paddle-{paddle.__version__}"
+
+    def save(self, program, folder):
+        export_paddle.save_program(self.network, program, folder)
+
+    def open(self, program, folder):
+        parameters, operators = (os.path.join(folder, program + suffix) for suffix in export_paddle.SUFFIXES)
+        config = inference.Config(operators, parameters)
+        config.disable_glog_info()
+        config.set_cpu_math_library_num_threads(_threads() or os.cpu_count())
+        config.enable_mkldnn()
+        # Convolutions alone: Paddle 3.3 fails at resizing with oneDNN, and is not faster with the rest.
+        config.delete_pass("onednn_placement_pass")
+        predictor = inference.create_predictor(config)
+
+        def run(inputs):
+            for name, array in inputs.items():
+                predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
+            predictor.run()
+            return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+
+        return run
+
+
+class OnnxEngine(ProgramEngine):
+    """Paints with ONNX Runtime."""
+
+    runtime = "onnxruntime"
+
+    def __init__(self, network):
+        super().__init__(network)
+        self._onnxruntime = import_optional("onnxruntime", "'ppadaattn[onnx]'", "the engine onnxruntime")
+
+    def save(self, program, folder):
+        export_onnx.save_program(self.network, program, folder)
+
+    def open(self, program, folder):
+        options = self._onnxruntime.SessionOptions()
+        options.intra_op_num_threads = _threads()
+        options.log_severity_level = 3
+        path = os.path.join(folder, f"{program}.onnx")
+        session = self._onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return lambda inputs: session.run(None, inputs)
+
+
+def _is_whole(folder):
+    """Whether a program's files are as they were written: Paddle 2.6 crashes at damaged ones."""
+    try:
+        return (folder / DIGEST).read_text() == _digest(folder)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _digest(folder):
+    """SHA-256 (hex) of the program's files in a folder."""
+    sha = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.name != DIGEST:
+            sha.update(path.name.encode() + path.read_bytes())
+    return sha.hexdigest()
+
+
+def _threads():
+    """As many as Paddle's matrix products use; 0: one a core."""
+    return int(os.environ.get("MKL_NUM_THREADS", 0))
+
+
+PROGRAM_ENGINES = {"inference": InferenceEngine, "onnxruntime": OnnxEngine}
+ENGINES = ("auto", "eager", *PROGRAM_ENGINES)

@@ -1,0 +1,300 @@
+"""A network as ONNX graphs of any picture size, written layer by layer from its weights; nothing is traced.
+
+What the programs take and give is told in `programs`.
+"""
+
+from pathlib import Path
+
+from ppadaattn.errors import import_optional
+from ppadaattn.files import atomic_write
+from ppadaattn.infer.programs import signature
+from ppadaattn.weights.checkpoint import network_weights
+
+import numpy as np
+
+OPSET = 18
+IR_VERSION = 9  # what ONNX Runtime 1.16 reads too
+
+# Queries that softmax attention works on at once: the matrix of weights is never whole, as in `attention`.
+TILE = 512
+
+
+def save_program(network, program, folder):
+    """Write a program of a network, one of `programs.PROGRAMS`, into a folder.
+
+    Returns:
+        a list with the path of its file.
+
+    Raises:
+        InputError: a file that cannot be written, a network with another transform than AdaAttN, no `onnx`.
+    """
+    path, model = Path(folder, f"{program}.onnx"), make_program(network, program)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    return [path]
+
+
+def make_program(network, program):
+    """The onnx.ModelProto of a program of a network; errors as for `save_program`."""
+    inputs, outputs = signature(network, program)
+    graph = _Network(network, {name: name for name in inputs})
+    if program != "content":
+        graph.prepare_style("style")
+    tensors = graph.state if program == "style" else {"stylized": graph.paint("content")}
+    return graph.model(program, inputs, {name: (tensors[name], shape) for name, shape in outputs.items()})
+
+
+class _Graph:
+    """Collects the nodes and constants of an ONNX graph; tensors are known by their names."""
+
+    def __init__(self):
+        self.onnx = import_optional("onnx", "onnx", "exported programs")
+        self.nodes, self.constants, self._count, self._known = [], [], 0, {}
+
+    def node(self, kind, *inputs, outputs=1, **attributes):
+        """Add an operator; the name of its output, or a list of names."""
+        self._count += 1
+        names = [f"{kind}_{self._count}" + (f"_{index}" if outputs > 1 else "") for index in range(outputs)]
+        self.nodes.append(self.onnx.helper.make_node(kind, list(inputs), names, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def constant(self, array):
+        """The name of a constant; equal ones are kept once."""
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._known:
+            self._known[key] = f"constant_{len(self._known)}"
+            self.constants.append(self.onnx.numpy_helper.from_array(array, self._known[key]))
+        return self._known[key]
+
+    def integers(self, *values):
+        return self.constant(np.array(values, np.int64))
+
+    def number(self, value):
+        return self.constant(np.array(value, np.float32))
+
+    def size(self, tensor):
+        """[height, width] of a feature map."""
+        return self.node("Shape", tensor, start=2, end=4)
+
+    def flat(self, tensor):
+        """[B, C, H, W] -> [B, C, H * W]."""
+        return self.node("Reshape", tensor, self.integers(0, 0, -1))
+
+    def transposed(self, tensor):
+        return self.node("Transpose", tensor, perm=[0, 2, 1])
+
+    def square(self, tensor):
+        return self.node("Mul", tensor, tensor)
+
+    def crop(self, tensor, like):
+        return self.node("Slice", tensor, self.integers(0, 0), self.size(like), self.integers(2, 3))
+
+    def clip(self, tensor):
+        return self.node("Clip", tensor, self.number(0), self.number(1))
+
+    def model(self, name, inputs, outputs):
+        """The onnx.ModelProto of {name: shape} inputs and {name: (tensor, shape)} outputs, checked."""
+        helper, float32 = self.onnx.helper, self.onnx.TensorProto.FLOAT
+        for output, (tensor, _) in outputs.items():
+            self.nodes.append(helper.make_node("Identity", [tensor], [output]))
+        graph = helper.make_graph(
+            self.nodes,
+            name,
+            [helper.make_tensor_value_info(name, float32, shape) for name, shape in inputs.items()],
+            [helper.make_tensor_value_info(name, float32, shape) for name, (_, shape) in outputs.items()],
+            self.constants,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="ppadaattn")
+        model.ir_version = IR_VERSION
+        self.onnx.checker.check_model(model)
+        return model
+
+
+class _Network(_Graph):
+    """The layers of an AdaAttNNetwork, in the order and with the names of `network`, `vgg` and `attention`."""
+
+    def __init__(self, network, state):
+        """`state` gives the names of a style state's tensors; `prepare_style` replaces them."""
+        super().__init__()
+        self.network, self.weights, self.state = network, network_weights(network), state
+        self.attention, self.conventions = network.architecture["attention"], network.conventions
+
+    def prepare_style(self, picture):
+        features = self.encode(picture)
+        self.state = {}
+        for level in self.network.levels:
+            self.state.update(self.style_state(features, level))
+
+    def paint(self, content):
+        features = self.encode(content)
+        embedded = {level: self.embed(features, level) for level in self.network.levels}
+        return self.clip(self.crop(self.decode(embedded), content))
+
+    # Layers
+
+    def convolution(self, name, x, relu=True):
+        weight, bias = (self.constant(self.weights[f"{name}.{part}"]) for part in ("weight", "bias"))
+        side = self.weights[f"{name}.weight"].shape[2]
+        if side > 1:
+            x = self.node("Pad", x, self.integers(0, 0, 1, 1, 0, 0, 1, 1), mode="reflect")
+        x = self.node("Conv", x, weight, bias, kernel_shape=[side, side])
+        return self.node("Relu", x) if relu else x
+
+    def encode(self, x):
+        features = {}
+        for block, index in self.network.encoder.convolutions():
+            if block > 1 and index == 1:
+                x = self.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+            x = self.convolution(f"encoder.conv{block}_{index}", x)
+            if index == 1:
+                features[block] = x
+        return features
+
+    def normalize(self, x):
+        difference = self.node("Sub", x, self.node("ReduceMean", x, self.integers(2, 3)))
+        squares = self.node("ReduceSumSquare", difference, self.integers(2, 3))
+        count = self.node("Cast", self.node("ReduceProd", self.size(x), keepdims=0), to=self.onnx.TensorProto.FLOAT)
+        others = self.node("Max", self.node("Sub", count, self.number(1)), self.number(1))
+        variance = self.node("Add", self.node("Div", squares, others), self.number(1e-5))
+        return self.node("Div", difference, self.node("Sqrt", variance))
+
+    def stacked_key(self, features, level):
+        resize = self.bilinear if self.conventions.resize == "bilinear" else self.nearest
+        shallow = range(1, level) if self.network.shallow_features else ()
+        parts = [resize(features[x], features[level]) for x in shallow]
+        stack = self.node("Concat", *parts, features[level], axis=1) if parts else features[level]
+        return self.normalize(stack)
+
+    def bilinear(self, x, like):
+        size = self.node("Concat", self.node("Shape", x, start=0, end=2), self.size(like), axis=0)
+        how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        return self.node("Resize", x, "", "", size, **how)
+
+    def nearest(self, x, like):
+        """Row i of h is row floor(i H / h) of H: in integers, since Resize divides by a rounded h / H."""
+        for axis in (2, 3):
+            before, after = (self.node("Shape", tensor, start=axis, end=axis + 1) for tensor in (x, like))
+            count = self.node("Reshape", after, self.constant(np.zeros(0, np.int64)))
+            places = self.node("Range", self.constant(np.array(0)), count, self.constant(np.array(1)))
+            x = self.node("Gather", x, self.node("Div", self.node("Mul", places, before), after), axis=axis)
+        return x
+
+    def unit(self, points, level):
+        # A product with ones, since ONNX Runtime is slow to sum over channels.
+        ones = self.constant(np.ones((1, 1, self.weights[f"adaattn{level}.f.weight"].shape[0]), np.float32))
+        squares = self.node("MatMul", ones, self.square(points))
+        length = self.node("Sqrt", self.node("Max", squares, self.number(1e-30)))
+        if self.conventions.eps:
+            length = self.node("Add", length, self.number(self.conventions.eps))
+        return self.node("Div", points, length)
+
+    # Attention
+
+    def values(self, level):
+        """Channels of the values."""
+        return self.weights[f"adaattn{level}.h.weight"].shape[0]
+
+    def style_state(self, features, level):
+        key = self.flat(self.convolution(f"adaattn{level}.g", self.stacked_key(features, level), relu=False))
+        value = self.flat(self.convolution(f"adaattn{level}.h", features[level], relu=False))
+        centre = self.node("ReduceMean", value, self.integers(2))
+        value = self.node("Sub", value, centre)
+        if self.attention == "softmax":
+            return {f"key{level}": key, f"value{level}": value, f"centre{level}": centre}
+        ones = self.node("Add", self.node("Mul", self.first_row(value), self.number(0)), self.number(1))
+        rows = self.node("Concat", value, self.square(value), ones, axis=1)
+        products = self.node("MatMul", rows, self.transposed(self.unit(key, level)))
+        sums = self.node("ReduceSum", rows, self.integers(2))
+        return {f"products{level}": products, f"sums{level}": sums, f"centre{level}": centre}
+
+    def first_row(self, points):
+        return self.node("Slice", points, self.integers(0), self.integers(1), self.integers(1))
+
+    def statistics(self, query, level):
+        value = self.values(level)
+        moments = (self.softmax_moments if self.attention == "softmax" else self.cosine_moments)(query, level)
+        first, second = self.node("Split", moments, self.integers(value, value), outputs=2, axis=1)
+        variance = self.node("Sub", second, self.square(first))
+        certain = self.node("Greater", variance, self.node("Mul", second, self.number(np.finfo(np.float32).eps)))
+        variance = self.node("Where", certain, variance, self.number(0))
+        return self.node("Add", first, self.state[f"centre{level}"]), self.node("Sqrt", variance)
+
+    def cosine_moments(self, query, level):
+        products = self.node("MatMul", self.state[f"products{level}"], self.unit(query, level))
+        weighted = self.node("Add", products, self.state[f"sums{level}"])
+        rows = self.integers(2 * self.values(level), 1)
+        values, scores = self.node("Split", weighted, rows, outputs=2, axis=1)
+        # The layer's floor is 8 eps N_s; the programs do not know N_s, whose like the sum is unless all keys oppose it.
+        return self.node("Div", values, self.node("Max", scores, self.number(1e-6)))
+
+    def softmax_moments(self, query, level):
+        """Tile by tile of queries: an ONNX Loop over what is padded to whole tiles, and cut again."""
+        helper, types = self.onnx.helper, self.onnx.TensorProto
+        key, value = self.state[f"key{level}"], self.state[f"value{level}"]
+        both = self.transposed(self.node("Concat", value, self.square(value), axis=1))  # [1, N_s, 2C]
+        points = self.node("Shape", query, start=2, end=3)
+        tiles = self.node("Div", self.node("Add", points, self.integers(TILE - 1)), self.integers(TILE))
+        missing = self.node("Sub", self.node("Mul", tiles, self.integers(TILE)), points)
+        pads = self.node("Concat", self.integers(0, 0, 0, 0, 0), missing, axis=0)
+        padded = self.transposed(self.node("Pad", query, pads))  # [1, tiles * TILE, D]
+        inner = type(self).__new__(type(self))
+        _Graph.__init__(inner)
+        inner._count = self._count + 10_000  # names of a body must differ from those around it
+        begin = inner.node("Mul", f"tile{level}", self.integers(TILE))
+        stop = inner.node("Add", begin, self.integers(TILE))
+        begin, stop = (inner.node("Reshape", number, self.integers(1)) for number in (begin, stop))
+        tile = inner.node("Slice", padded, begin, stop, self.integers(1))
+        scores = inner.node("MatMul", tile, key)
+        moments = inner.node("MatMul", inner.node("Softmax", scores, axis=-1), both)
+        going_on = inner.node("Identity", f"go{level}")
+        body = helper.make_graph(
+            inner.nodes,
+            f"tile_of_level{level}",
+            [
+                helper.make_tensor_value_info(f"tile{level}", types.INT64, []),
+                helper.make_tensor_value_info(f"go{level}", types.BOOL, []),
+            ],
+            [
+                helper.make_tensor_value_info(going_on, types.BOOL, []),
+                helper.make_tensor_value_info(moments, types.FLOAT, [1, TILE, 2 * self.values(level)]),
+            ],
+        )
+        count = self.node("Reshape", tiles, self.constant(np.zeros(0, np.int64)))
+        stacked = self.node("Loop", count, "", body=body)  # [tiles, 1, TILE, 2C]
+        moments = self.node("Reshape", stacked, self.integers(1, -1, 2 * self.values(level)))
+        return self.transposed(self.node("Slice", moments, self.integers(0), points, self.integers(1)))
+
+    def embed(self, features, level):
+        key = self.stacked_key(features, level)
+        query = self.convolution(f"adaattn{level}.f", key, relu=False)
+        shape = self.node("Shape", features[level])
+        mean, std = (self.node("Reshape", x, shape) for x in self.statistics(self.flat(query), level))
+        # Norm(F_c) is the end of the key, which is normalized channel by channel.
+        start, stop = -self.values(level), np.iinfo(np.int64).max
+        content = self.node("Slice", key, self.integers(start), self.integers(stop), self.integers(1))
+        return self.node("Add", self.node("Mul", std, content), mean)
+
+    # Decoder
+
+    def upsample(self, x, like=None):
+        scale = self.constant(np.array([1, 1, 2, 2], np.float32))
+        how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        x = self.node("Resize", x, "", scale, **how)
+        return x if like is None else self.crop(x, like)
+
+    def decode(self, embedded):
+        x = embedded[max(embedded)]
+        if 5 in embedded:
+            x = self.node("Add", self.upsample(x, embedded[4]), embedded[4])
+            x = self.convolution("decoder.merge", x, relu=self.conventions.merge_relu)
+        if max(embedded) > 3:
+            x = self.convolution("decoder.stage4", x)
+            x = self.upsample(x, embedded.get(3))
+            x = self.node("Concat", x, embedded[3], axis=1) if 3 in embedded else x
+        for index in range(4):
+            x = self.convolution(f"decoder.stage3.{index}", x)
+        x = self.upsample(x)
+        for index in range(2):
+            x = self.convolution(f"decoder.stage2.{index}", x)
+        x = self.convolution("decoder.stage1.0", self.upsample(x))
+        return self.convolution("decoder.stage1.1", x, relu=False)

@@ -1,0 +1,1 @@
+"""Pictures, masks, optical flow and clips in files: read, converted, written."""

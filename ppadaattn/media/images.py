@@ -1,0 +1,265 @@
+"""Pictures in files: found, read, resized, written, put on a contact sheet.
+
+A picture is a uint8 array H x W x 3 (RGB) or H x W x 4 (RGBA), values 0 to 255.
+"""
+
+import glob
+import os
+import warnings
+from pathlib import Path
+
+from ppadaattn.errors import InputError, without_warnings
+from ppadaattn.files import atomic_write
+
+import numpy as np
+from PIL import Image, ImageOps
+
+# Suffixes of the formats that are read and written, with Pillow's arguments for writing each.
+FORMATS = {
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".png": ("PNG", {}),
+    ".webp": ("WEBP", {"quality": 95, "method": 6}),
+    ".tif": ("TIFF", {"compression": "tiff_deflate"}),
+    ".tiff": ("TIFF", {"compression": "tiff_deflate"}),
+    ".bmp": ("BMP", {}),
+}
+WITHOUT_ALPHA = ("JPEG", "BMP")
+
+# The network halves a picture four times.
+MIN_SIDE = 16
+
+
+def find_images(patterns, suffixes=FORMATS, kind="pictures"):
+    """Picture files named by files, folders (their pictures, not those of folders in them) and globs.
+
+    Args:
+        patterns: list of str or Path.
+        suffixes, kind: of other files, and what to call them.
+
+    Returns:
+        list of Path in the order given, each folder and glob sorted by name, none twice.
+
+    Raises:
+        InputError: a file that is not there, a folder or glob without pictures.
+    """
+    found = {}  # real path -> path as given: none twice
+    for pattern in map(str, patterns):
+        if not pattern:
+            raise InputError("a file name is empty; give files, folders or globs")
+        nothing = f"no {kind} match {pattern}"
+        if os.path.isdir(pattern):
+            if not os.access(pattern, os.R_OK | os.X_OK):
+                raise InputError(f"the folder {pattern} cannot be read: permission denied")
+            nothing = f"the folder {pattern} holds no {kind}"
+            matches = _files(suffixes, os.path.join(glob.escape(pattern), "*"))
+        elif os.path.exists(pattern):
+            matches = [Path(pattern)]
+        elif glob.has_magic(pattern):
+            # Brackets in the name of a folder that is there are no glob.
+            folder = next((parent for parent in Path(pattern).parents if os.path.isdir(parent)), Path())
+            matches = _files(suffixes, os.path.join(glob.escape(str(folder)), Path(pattern).relative_to(folder)))
+        else:
+            raise InputError(f"there is no file or folder {pattern}")
+        if not matches:
+            raise InputError(f"{nothing} that can be read ({', '.join(suffixes)})")
+        for path in matches:
+            found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
+
+
+def _files(suffixes, pattern):
+    """The files of some suffixes that match a glob, sorted; not the hidden ones, such as macOS's ._photo.jpg."""
+    paths = sorted(map(Path, glob.glob(pattern, recursive=True)))
+    return [p for p in paths if p.suffix.lower() in suffixes and not p.name.startswith(".") and os.path.isfile(p)]
+
+
+def read_image(path, long_side=0):
+    """A picture as it is meant to be seen: EXIF orientation applied, grey and palettes as RGB, 16-bit as 8-bit.
+
+    Args:
+        path: JPEG, PNG, WebP, TIFF (its first page) or BMP; or such a file, open, whose `str` is for messages.
+        long_side: reduce the picture to this long side, in pixels; 0 leaves it as it is. Nothing is enlarged.
+
+    Returns:
+        uint8 H x W x 3, or H x W x 4 where the file has an alpha channel.
+
+    Raises:
+        InputError: missing, damaged, not a picture, smaller than 16 pixels, or larger than Pillow's limit against
+            decompression bombs (PIL.Image.MAX_IMAGE_PIXELS, which the caller may raise).
+    """
+    if not isinstance(long_side, (int, np.integer)) or long_side < 0:
+        raise InputError(f"a size is a number of pixels, or 0 to leave pictures as they are; got {long_side!r}")
+    image = _decode(path)
+    check_size(image.size, path)
+    reduced = _reduce(image, long_side)
+    check_size(reduced.size, f"{path}, reduced to a long side of {long_side},")
+    return np.asarray(reduced)
+
+
+def image_size(path):
+    """(height, width) of a picture as it is meant to be seen; InputError as in `read_image`."""
+    return read_image(path).shape[:2]
+
+
+def _decode(path):
+    kinds = sorted({kind for kind, _ in FORMATS.values()})
+    try:
+        with without_warnings():  # of odd metadata; whatever matters raises
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=kinds) as image:
+                return _to_rgb(ImageOps.exif_transpose(image), path, image.format)
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise InputError(
+            f"{path} has more pixels than the {Image.MAX_IMAGE_PIXELS} that are read; make it smaller first"
+        ) from None
+    except Image.UnidentifiedImageError:
+        raise InputError(f"{path} is not a picture that can be read; expected {', '.join(kinds)}") from None
+    except InputError:
+        raise
+    except (PermissionError, IsADirectoryError) as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        raise InputError(f"{path} cannot be read, it may be damaged or cut short: {error}") from None
+
+
+def _to_rgb(image, path, kind):
+    if image.mode == "I" and kind != "PNG":  # older Pillow reads 16-bit PNG so; 32-bit TIFF has no fixed white
+        raise InputError(f"{path} holds 32-bit numbers, whose white is not known; save it with 8 or 16 bits")
+    if image.mode == "F":
+        raise InputError(f"{path} holds floating-point numbers, whose white is not known; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):  # 16 bits a pixel, grey: the high byte, as Pillow itself does for 16-bit colour
+        image = Image.fromarray((np.asarray(image).astype(np.uint32).clip(0, 65535) >> 8).astype(np.uint8))
+    has_alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    return image.convert("RGBA" if has_alpha else "RGB")
+
+
+def _reduce(image, long_side):
+    return _resize(image, long_side) if long_side < max(image.size) else image
+
+
+def _resize(image, long_side):
+    if long_side == 0:
+        return image
+    scale = long_side / max(image.size)
+    return image.resize([max(1, round(side * scale)) for side in image.size], Image.LANCZOS)
+
+
+def scale_to(image, long_side):
+    """The picture, uint8 H x W x 3, at a long side in pixels, reduced or enlarged (Lanczos); 0 leaves it as it is."""
+    return np.asarray(_resize(Image.fromarray(image), long_side))
+
+
+def reduce_to(image, long_side):
+    """As `scale_to`, but never enlarged."""
+    return np.asarray(_reduce(Image.fromarray(image), long_side))
+
+
+def check_size(size, name):
+    """Raise InputError, with `name`, unless both sides of `size`, (width, height), are at least 16 pixels."""
+    if min(size) < MIN_SIDE:
+        raise InputError(f"{name} is {size[0]} x {size[1]} pixels; each side must be at least {MIN_SIDE}")
+
+
+def flatten(image):
+    """RGB H x W x 3 of a picture as seen on white paper: RGBA is laid on white, RGB is given back as it is."""
+    if image.shape[2] == 3:
+        return image
+    alpha = image[:, :, 3:].astype(np.uint16)
+    return ((image[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def check_suffix(path):
+    """Raise InputError unless the suffix of `path` names a format that can be written."""
+    if Path(path).suffix.lower() not in FORMATS:
+        raise InputError(f"{path}: pictures are written as {', '.join(FORMATS)}; give the output such a name")
+
+
+def write_image(path, image):
+    """Write uint8 H x W x 3 or x 4 in the format of the suffix; alpha is laid on white where it has none.
+
+    The file is whole or not there. Raises InputError when it cannot be written.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4):
+        raise InputError(f"a picture must be uint8 H x W x 3 or 4 to be written; got {image.dtype} {image.shape}")
+    check_suffix(path)
+    kind, options = FORMATS[Path(path).suffix.lower()]
+    image = flatten(image) if kind in WITHOUT_ALPHA else image
+    with atomic_write(path) as temporary:
+        try:
+            Image.fromarray(image).save(temporary, format=kind, **options)
+        except ValueError as error:
+            raise InputError(f"{path} cannot be written: {error}; choose another format, such as .png") from None
+
+
+def contact_sheet(contents, styles, results, cell=256, gap=8):
+    """All pairs on one picture, on white: contents down, styles across, each reduced to fit a square cell.
+
+    Args:
+        contents: list of pictures, one a row.
+        styles: list of pictures, one a column.
+        results: {(row, column): picture}; a missing pair stays white.
+        cell: side of a cell in pixels.
+        gap: pixels between cells.
+
+    Returns:
+        uint8 H x W x 3; each row is as high as its highest picture, each column as wide as its widest.
+    """
+    cells = {(row + 1, 0): picture for row, picture in enumerate(contents)}
+    cells.update({(0, column + 1): picture for column, picture in enumerate(styles)})
+    cells.update({(row + 1, column + 1): picture for (row, column), picture in results.items()})
+    return sheet(cells, cell, gap)
+
+
+def sheet(cells, cell=256, gap=8):
+    """Pictures in rows and columns on white, each reduced to fit a square cell.
+
+    Args:
+        cells: {(row, column): picture}; what is missing stays white.
+        cell, gap: as in `contact_sheet`.
+
+    Returns:
+        as `contact_sheet`.
+    """
+    cells = {place: thumbnail(picture, cell) for place, picture in cells.items()}
+    rows, columns = (1 + max(places) for places in zip(*cells))
+    heights, widths = [0] * rows, [0] * columns
+    for (row, column), tile in cells.items():
+        heights[row], widths[column] = max(heights[row], tile.shape[0]), max(widths[column], tile.shape[1])
+    paper = Image.new("RGB", (sum(widths) + gap * (columns + 1), sum(heights) + gap * (rows + 1)), "white")
+    for (row, column), tile in cells.items():
+        top = sum(heights[:row]) + gap * (row + 1) + (heights[row] - tile.shape[0]) // 2
+        left = sum(widths[:column]) + gap * (column + 1) + (widths[column] - tile.shape[1]) // 2
+        paper.paste(Image.fromarray(tile), (left, top))
+    return np.asarray(paper)
+
+
+def keep_colors(picture, content):
+    """The luminance of a picture with the colours of its content (Gatys et al., Preserving Color, 2016, section 3).
+
+    Args:
+        picture, content: uint8 H x W x 3 of one size.
+
+    Returns:
+        uint8 H x W x 3: Y of the picture, Cb and Cr of the content (ITU-R BT.601, full range, as in JPEG).
+    """
+    luminance = Image.fromarray(picture).convert("YCbCr").getchannel(0)
+    _, blue, red = Image.fromarray(content).convert("YCbCr").split()
+    return np.asarray(Image.merge("YCbCr", (luminance, blue, red)).convert("RGB"))
+
+
+def thumbnail(image, long_side):
+    """The picture on white, H x W x 3, reduced to a long side in pixels; never enlarged."""
+    return np.asarray(_reduce(Image.fromarray(flatten(image)), long_side))
+
+
+def to_floats(images):
+    """uint8 [B, H, W, 3] to float32 [B, 3, H, W] in [0, 1], what a network takes."""
+    return np.ascontiguousarray(np.asarray(images).transpose(0, 3, 1, 2), dtype="float32") / 255
+
+
+def to_bytes(array):
+    """float [B, 3, H, W] in [0, 1] (clipped to it) to uint8 [B, H, W, 3]."""
+    return np.ascontiguousarray((np.clip(array.transpose(0, 2, 3, 1), 0, 1) * 255).round().astype("uint8"))

@@ -1,0 +1,101 @@
+"""The formats of video files, and PyAV, whose wheels carry FFmpeg."""
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+from ppadaattn.errors import InputError, import_optional
+
+
+class Colors(NamedTuple):
+    """H.273 codes that say what YCbCr means, as FFmpeg numbers them; 2 (range: 0) is unknown."""
+
+    colorspace: int = 1
+    range: int = 1
+    primaries: int = 1
+    transfer: int = 1
+
+
+@dataclass(frozen=True)
+class VideoFormat:
+    """How video is written in the format of a suffix.
+
+    Attributes:
+        container: FFmpeg's name of the file format.
+        codec: FFmpeg's name of the encoder of the parts, which are copied into the container (GIF: see `_join_gif`).
+        pixel_format: what it encodes.
+        crf: constant rate factor, the quality unless one is asked for: smaller is better; None where there is none.
+        options: of the encoder.
+        even: whether width and height must be even.
+        sound: whether the container holds any.
+        regular: whether its frames must follow each other at one rate.
+        colors: of what is written, where the format cannot say that they are those of the source.
+    """
+
+    container: str
+    codec: str = "libx264"
+    pixel_format: str = "yuv420p"
+    crf: Optional[int] = 18  # x264's own default is 23, which blurs brush strokes
+    # Without B-frames packets are in the order of their times, so that parts can follow each other in any container.
+    options: tuple = (("preset", "medium"), ("bf", "0"))
+    even: bool = True
+    sound: bool = True
+    regular: bool = False
+    colors: Optional[Colors] = None
+
+
+VP9 = {"codec": "libvpx-vp9", "crf": 24, "even": False, "options": (("b", "0"), ("row-mt", "1"), ("cpu-used", "4"))}
+# In AVI, H.264 would begin two frames late: readers of it guess at a delay.
+MPEG4 = {"codec": "mpeg4", "crf": None, "regular": True, "options": (("qmin", "2"), ("qmax", "4"), ("b", "40M"))}
+MPEG4["colors"] = Colors(6, 1, 6, 6)  # BT.601, which players take it for
+GIF = {"codec": "ffv1", "pixel_format": "bgr0", "crf": None, "even": False, "options": (), "sound": False}
+# What can be written, by suffix.
+VIDEO_FORMATS = {
+    ".mp4": VideoFormat("mp4"),
+    ".m4v": VideoFormat("mp4"),
+    ".mov": VideoFormat("mov"),
+    ".mkv": VideoFormat("matroska"),
+    ".avi": VideoFormat("avi", **MPEG4),
+    ".webm": VideoFormat("webm", **VP9),
+    ".gif": VideoFormat("gif", **GIF),
+}
+# What else is taken for a video by its suffix.
+VIDEOS = (*VIDEO_FORMATS, ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv")
+# ITU-T H.273 codes of YCbCr (as FFmpeg's) -> swscale's names.
+COLORSPACES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
+# Codes of the range: Y from 16 to 235, or from 0 to 255, as RGB has it.
+LIMITED_RANGE, FULL_RANGE = 1, 2
+
+
+def is_video(path):
+    """Whether a path is named as a video."""
+    return Path(path).suffix.lower() in VIDEOS
+
+
+def to_fraction(number):
+    return Fraction(number).limit_denominator(100_000)
+
+
+def open_container(path, *arguments, **options):
+    """PyAV's open, for names that FFmpeg would take for an address ("12:30.mp4")."""
+    if not arguments:
+        options = {"metadata_errors": "replace", **options}
+    return pyav().open(os.path.abspath(str(path)), *arguments, **options)
+
+
+def pyav():
+    """PyAV; InputError where it is not installed, or too old to say how a video is turned."""
+    av = import_optional("av", "av", "videos")
+    if not hasattr(av.VideoFrame, "rotation"):
+        raise InputError(f"videos need PyAV 14.2 or newer, which needs Python 3.9; this is PyAV {av.__version__}")
+    return av
+
+
+def video_format(path):
+    """The VideoFormat of a path; InputError where its suffix is none that can be written."""
+    try:
+        return VIDEO_FORMATS[Path(path).suffix.lower()]
+    except KeyError:
+        raise InputError(f"{path}: videos are written as {', '.join(VIDEO_FORMATS)}; give it such a name") from None

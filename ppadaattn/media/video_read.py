@@ -1,0 +1,297 @@
+"""Clips read: video files through PyAV, and folders of numbered frames. `open_clip` reads either."""
+
+import contextlib
+import math
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+from ppadaattn.errors import InputError
+from ppadaattn.media.images import FORMATS, check_size, flatten, image_size, read_image, reduce_to
+from ppadaattn.media.video_formats import FULL_RANGE, Colors, open_container, pyav, to_fraction
+
+import numpy as np
+
+# Frames per second of a folder of frames, unless asked otherwise.
+FOLDER_RATE = 25
+
+
+class Frame(NamedTuple):
+    """A frame of a clip: uint8 RGB H x W x 3; when it is shown and how long, in the clip's `time_base`, from 0 on."""
+
+    image: np.ndarray
+    pts: int
+    duration: int
+    name: str  # for a file of its own
+
+
+def open_clip(path, *, size=0, start=None, end=None, fps=None):
+    """A clip to read: a video file, or a folder of frames (pictures in the order of the numbers in their names).
+
+    Args:
+        path: of either.
+        size: long side, in pixels, to which frames are reduced; 0 leaves them as they are.
+        start, end: seconds of the clip to begin and to end at.
+        fps: frames per second to read, by leaving out or repeating frames of a video; default: all frames, at the
+            times that they have. For a folder: how fast its frames follow each other (25).
+
+    Returns:
+        a VideoFile or a FrameFolder.
+
+    Raises:
+        InputError: missing, not a video, without frames; numbers that make no sense.
+    """
+    for name, value in (("start", start), ("end", end)):
+        if value is not None and not 0 <= value < math.inf:
+            raise InputError(f"{name} is a time in seconds, 0 or more; got {value}")
+    if start is not None and end is not None and end <= start:
+        raise InputError(f"the end, {end} s, must be after the start, {start} s")
+    if fps is not None and not 0.001 <= fps <= 1000:
+        raise InputError(f"fps is a number of frames per second, 0.001 to 1000; got {fps}")
+    kind = FrameFolder if Path(path).is_dir() else VideoFile
+    return kind(Path(path), size, start, end, fps)
+
+
+class VideoFile:
+    """A video file, seen as it is shown: turned as its rotation flag says.
+
+    Attributes:
+        width, height: of the frames that `frames` gives.
+        own_size: (height, width) of the frames in the file.
+        time_base: seconds in a unit of `Frame.pts`.
+        rate: frames per second, on average.
+        frame_count: about how many frames there are; 0 where that is not known.
+        aspect: width to height of a pixel, as a Fraction.
+        colors: Colors of the source.
+        problem: after reading: where the file ended too early, in a sentence; None if it did not.
+        has_sound: whether there is any.
+    """
+
+    def __init__(self, path, size, start, end, fps):
+        self.path, self.size, self.start, self.end, self.fps = path, size, start, end, fps
+        self.problem, self._damaged = None, 0
+        with self._open() as (container, stream):
+            self.rate = to_fraction(fps) if fps else Fraction(stream.average_rate or stream.guessed_rate or FOLDER_RATE)
+            self.time_base = 1 / self.rate if fps else stream.time_base
+            self.has_sound = bool(container.streams.audio)
+            self.seconds = _seconds(container, stream)
+            self.zero = Fraction(container.start_time or 0, 1_000_000)
+            try:
+                first = next(self._decode(container, stream))
+            except StopIteration:
+                raise InputError(f"{path} has no frame that can be decoded") from None
+            image = self._picture(first)
+            self.own_size = self._turned(first).shape[:2]
+            check_size((image.shape[1], image.shape[0]), f"{path}{' reduced' if size else ''}")
+            self.height, self.width = image.shape[:2]
+            turned = first.rotation % 180 == 90
+            aspect = Fraction(stream.sample_aspect_ratio or 1)
+            self.aspect = (1 / aspect if turned else aspect) if aspect > 0 else Fraction(1)
+            codec = stream.codec_context
+            known = (codec.colorspace, codec.color_range, codec.color_primaries, codec.color_trc)
+            self.colors = Colors() if first.format.is_rgb else Colors(*map(int, known))
+        if start is not None and self.seconds and start >= self.seconds:
+            raise InputError(f"{path} is {float(self.seconds):.2f} s long, and is to start at {start} s")
+        shown = max(0, min(end or self.seconds, self.seconds) - (start or 0))
+        self.frame_count = round(shown * self.rate)
+
+    @contextlib.contextmanager
+    def open_container(self):
+        av = pyav()
+        try:
+            with open_container(self.path) as container:
+                streams = [s for s in container.streams.video if s.codec_context is not None]
+                if not streams:
+                    raise InputError(f"{self.path} holds no video; expected a video file")
+                streams[0].thread_type = "AUTO"
+                yield container, streams[0]
+        except FileNotFoundError:
+            raise InputError(f"there is no file {self.path}") from None
+        except (av.error.FFmpegError, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{self.path} cannot be read as a video: {reason}") from None
+
+    def _decode(self, container, stream):
+        """Frames with a time, each later than the one before; what is damaged is counted and left out."""
+        errors, last = pyav().error, None
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except errors.FFmpegError:
+                self._damaged += 1  # the file ends in the middle of something
+                return
+            if packet is None:
+                return
+            try:
+                frames = packet.decode()
+            except errors.FFmpegError:
+                self._damaged += 1
+                continue
+            for frame in frames:
+                if frame.pts is None:
+                    frame.pts = (
+                        frame.dts if frame.dts is not None else 0 if last is None else last + self._usual(stream)
+                    )
+                if last is not None and frame.pts <= last:  # AVI has no times of its own
+                    frame.pts = last + self._usual(stream)
+                last = frame.pts
+                yield frame
+
+    def _usual(self, stream):
+        rate = stream.average_rate or stream.guessed_rate or FOLDER_RATE
+        return max(1, round(1 / (rate * stream.time_base)))
+
+    def _picture(self, frame):
+        return np.ascontiguousarray(reduce_to(self._turned(frame), self.size))
+
+    @staticmethod
+    def _turned(frame):
+        options = {"src_color_range": int(frame.color_range), "dst_color_range": FULL_RANGE}
+        if frame.format.has_palette or len(frame.format.components) in (2, 4):  # it may be transparent
+            image = flatten(frame.to_ndarray(format="rgba", **options))
+        else:
+            image = frame.to_ndarray(format="rgb24", **options)
+        return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+
+    def frames(self, after=None):
+        """The frames in turn, or only those after the `pts` of an earlier one. Fills `problem`."""
+        begin = self.zero + to_fraction(self.start or 0)
+        with self._open() as (container, stream):
+            if self._sought(container, stream, begin if after is None else begin + after * self.time_base):
+                yield from self._read(container, stream, begin, after)
+                return
+        with self._open() as (container, stream):
+            yield from self._read(container, stream, begin, after)
+
+    def _sought(self, container, stream, goal):
+        """Whether the next frame to be decoded is a keyframe before `goal`, in seconds, after going there."""
+        if goal <= self.zero:
+            return True
+        for margin in (1, 10, 60):  # MPEG's streams arrive later than asked, or within a group of pictures
+            target = int(max(self.zero, goal - margin) / stream.time_base)
+            with contextlib.suppress(pyav().error.FFmpegError, StopIteration):
+                container.seek(target, stream=stream, backward=True)
+                first = next(self._decode(container, stream))
+                if first.key_frame and first.pts * stream.time_base <= goal:
+                    container.seek(target, stream=stream, backward=True)
+                    return True
+        return False
+
+    def _read(self, container, stream, begin, after):
+        self.problem, self._damaged, count = None, 0, 0
+        stop = None if self.end is None else self.zero + to_fraction(self.end)
+        timed = self._sampled if self.fps else self._all
+        for pts, duration, source in timed(container, stream, begin, stop):
+            if pts < 0 or (after is not None and pts <= after):
+                continue
+            image = self._picture(source)
+            if image.shape[:2] != (self.height, self.width):
+                raise InputError(f"{self.path} changes its size from {self.width} x {self.height} on the way")
+            count += 1
+            yield Frame(image, pts, duration, "")
+        if after is None and not count:
+            raise InputError(f"{self.path} has no frame from {self.start or 0} s on that can be decoded")
+
+    def _all(self, container, stream, begin, stop):
+        """(pts from `begin` on, duration, frame) of each frame before `stop`; at `begin` the one that is shown then."""
+        usual, zero, time, shown = self._usual(stream), round(begin / stream.time_base), self.zero, None
+        for frame in self._decode(container, stream):
+            pts, time = frame.pts - zero, frame.pts * stream.time_base
+            if shown is not None and pts > 0:
+                yield 0, min(pts, round(((stop or time) - begin) / stream.time_base)), shown
+            shown = frame if pts < 0 else None
+            if stop is not None and time >= stop:
+                return
+            duration = frame.duration or usual
+            yield pts, duration, frame
+            time += duration * stream.time_base
+        self._say_where_it_ended(time)
+
+    def _sampled(self, container, stream, begin, stop):
+        """As `_all`, at the regular times of `fps`: at each the frame nearest to it, or else the one before again."""
+        limit = math.inf if stop is None else math.ceil((stop - begin) / self.time_base)
+        held, place, off, end = None, 0, 0, self.zero  # the frame that is shown from `place` on
+        for frame in self._decode(container, stream):
+            time = frame.pts * stream.time_base
+            its_place = math.floor((time - begin) / self.time_base + Fraction(1, 2))
+            its_off = abs(begin + its_place * self.time_base - time)
+            end = time + (frame.duration or self._usual(stream)) * stream.time_base
+            if held is None or its_place > place or its_off < off:
+                yield from ((number, 1, held) for number in range(place, min(its_place, limit)) if held)
+                held, place, off = frame, its_place, its_off
+            if its_place >= limit:
+                return
+        places = round((end - begin) / self.time_base)
+        yield from ((number, 1, held) for number in range(place, min(max(places, int(place <= 0)), limit)) if held)
+        self._say_where_it_ended(end)
+
+    def _say_where_it_ended(self, time):
+        reached = time - self.zero
+        if self.seconds and reached < self.seconds - Fraction(1, 4) - 2 / self.rate:
+            self.problem = f"{self.path} ends at {float(reached):.2f} s of {float(self.seconds):.2f} s: it is cut short"
+        elif self._damaged:
+            self.problem = f"{self.path} is damaged: {self._damaged} of its packets could not be decoded"
+
+
+class FrameFolder:
+    """A folder of numbered frames, with the attributes of a VideoFile."""
+
+    aspect, colors, problem, has_sound = Fraction(1), Colors(), None, False
+
+    def __init__(self, path, size, start, end, fps):
+        self.path, self.size, self.start, self.end = path, size, start, end
+        self.rate = to_fraction(fps or FOLDER_RATE)
+        self.time_base = 1 / self.rate
+        try:
+            files = [
+                file for file in path.iterdir() if file.suffix.lower() in FORMATS and not file.name.startswith(".")
+            ]
+        except OSError as error:
+            raise InputError(f"the folder {path} cannot be read: {error.strerror}") from None
+        first, last = round((start or 0) * self.rate), None if end is None else round(end * self.rate)
+        self.files = sorted(files, key=_by_number)[first:last]
+        if not self.files:
+            raise InputError(
+                f"the folder {path} holds no frames{' from then on' if files else ''} ({', '.join(FORMATS)})"
+            )
+        self.frame_count = len(self.files)
+        stems = [file.stem for file in self.files]
+        twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+        if twice is not None:
+            raise InputError(f"the folder {path} holds several frames named {twice}; a clip has one file a frame")
+        self.height, self.width = self._read(self.files[0]).shape[:2]
+        self.own_size = image_size(self.files[0])
+
+    def _read(self, file):
+        return flatten(read_image(file, self.size))
+
+    def frames(self, after=None):
+        """The frames in turn, or only those after the `pts` of an earlier one."""
+        for pts, file in enumerate(self.files):
+            if after is None or pts > after:
+                image = self._read(file)
+                if image.shape[:2] != (self.height, self.width):
+                    raise InputError(
+                        f"{file} is {image.shape[1]} x {image.shape[0]} pixels, the first frame of its folder "
+                        f"{self.width} x {self.height}: the frames of a clip are of one size"
+                    )
+                yield Frame(image, pts, 1, file.stem)
+
+
+def _by_number(file):
+    """Sorts frame2 before frame10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
+
+
+def _seconds(container, stream):
+    """How long the video is, where the file says so; else 0."""
+    if stream.duration:
+        return stream.duration * stream.time_base
+    written = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska
+    if written:
+        hours, minutes, seconds = map(Fraction, written.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    # Of the file: with sound beside it that says little of the video.
+    return Fraction(0) if container.streams.audio else Fraction(container.duration or 0, 1_000_000)

@@ -1,0 +1,311 @@
+"""Clips written, in two steps, because a long clip may be interrupted.
+
+`PartWriter` encodes a stretch of a clip into a file. `join_parts` puts such files together, with the sound of the
+source, without encoding them again.
+"""
+
+import contextlib
+import heapq
+import io
+import itertools
+from fractions import Fraction
+from pathlib import Path
+
+from ppadaattn.errors import InputError, note
+from ppadaattn.files import atomic_write
+from ppadaattn.media.video_formats import (
+    COLORSPACES,
+    FULL_RANGE,
+    LIMITED_RANGE,
+    open_container,
+    pyav,
+    to_fraction,
+    video_format,
+)
+
+import numpy as np
+
+# Codec of sound that a container cannot hold as it is.
+SOUND_CODECS = {"webm": "libopus", "matroska": "flac", "avi": "libmp3lame"}
+OTHER_SOUND_CODEC = "aac"
+# What is kept of what a file says of itself.
+METADATA = ("title", "artist", "comment", "date", "copyright")
+# How codecs take more than two channels; others get two.
+MANY_CHANNELS = {"aac": "5.1", "flac": "5.1"}
+
+
+@contextlib.contextmanager
+def part_writer(path, kind, clip, crf=None):
+    """A PartWriter into a file, which is whole or not there; NUT is its format, which keeps any time base exactly.
+
+    Args:
+        path: of the file.
+        kind: a VideoFormat.
+        clip: the source, for time base, rate, pixel aspect and colours.
+        crf: quality, or None for that of the format.
+    """
+    options = dict(kind.options)
+    if kind.crf is not None:
+        options["crf"] = str(kind.crf if crf is None else crf)
+    with atomic_write(path) as temporary, open_container(temporary, "w", format="nut") as container:
+        writer = PartWriter(container, kind, clip, options)
+        yield writer
+        writer.finish()
+
+
+class PartWriter:
+    """Encodes frames that follow each other; `part_writer` makes it."""
+
+    def __init__(self, container, kind, clip, options):
+        self._container, self._stream, self._finished = container, None, False
+        self.kind, self.clip, self.options = kind, clip, options
+        self.colors = kind.colors or clip.colors
+
+    def write(self, image, pts, name=""):
+        """Encode a frame, uint8 RGB H x W x 3, shown at `pts` in the clip's time base; `name` is for other writers."""
+        height, width = image.shape[:2]
+        if self.kind.even:  # the last row or column once more, which leaves all others as they are
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+        if self._stream is None:
+            self._stream = self._add_stream(image.shape[1], image.shape[0])
+        frame = pyav().VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        if self.kind.pixel_format.startswith("yuv"):
+            frame = frame.reformat(
+                format=self.kind.pixel_format,
+                dst_colorspace=COLORSPACES.get(self.colors.colorspace),
+                src_color_range=FULL_RANGE,
+                dst_color_range=FULL_RANGE if self.colors.range == FULL_RANGE else LIMITED_RANGE,
+            )
+        frame.pts, frame.time_base = pts, self.clip.time_base
+        self._mux(frame)
+
+    def finish(self):
+        """Encode what the encoder still holds; nothing can be written after that."""
+        if self._stream is not None and not self._finished:
+            self._mux(None)
+        self._finished = True
+
+    def _add_stream(self, width, height):
+        stream = self._container.add_stream(self.kind.codec, rate=self.clip.rate, options=self.options)
+        stream.width, stream.height, stream.pix_fmt = width, height, self.kind.pixel_format
+        context = stream.codec_context
+        context.time_base, context.sample_aspect_ratio = self.clip.time_base, self.clip.aspect
+        if self.kind.pixel_format.startswith("yuv"):
+            context.colorspace, context.color_range, context.color_primaries, context.color_trc = self.colors
+        return stream
+
+    def _mux(self, frame):
+        self._container.mux(self._stream.encode(frame))
+
+
+def join_parts(parts, end, output, clip, until=None):
+    """Put parts together into a video file, with the sound of the source; whole or not there.
+
+    The sound is copied packet by packet; where the container cannot hold it as it is, it is encoded again, with a note.
+
+    Args:
+        parts: files of PartWriter, in order.
+        end: when the last frame ends, in the clip's time base.
+        output: path of the video file.
+        clip: the source.
+        until: seconds at which the sound is to end; None for all of it.
+
+    Raises:
+        InputError: a file that cannot be written.
+    """
+    kind, errors = video_format(output), pyav().error
+    if clip.has_sound and not kind.sound:
+        note(f"{output} is without the sound of {clip.path}: {Path(output).suffix} holds none")
+    options = {"movflags": "faststart"} if kind.container in ("mp4", "mov") else {}
+    try:
+        with atomic_write(output) as temporary, contextlib.ExitStack() as opened:
+            target = opened.enter_context(open_container(temporary, "w", format=kind.container, options=options))
+            if kind.container == "gif":
+                _join_gif(parts, end * clip.time_base, target)
+                return
+            first = opened.enter_context(open_container(parts[0]))
+            stream = target.add_stream_from_template(first.streams.video[0], opaque=True)
+            stream.codec_context.framerate = clip.rate  # Matroska and AVI write it down
+            stream.time_base = clip.time_base
+            packets = [_video_packets(parts, end, clip.time_base, stream)]
+            if clip.has_sound:
+                packets += _tracks(clip, target, until, output, opened)
+            for packet in heapq.merge(*packets, key=lambda p: p.dts * p.time_base):
+                target.mux(packet)
+    except errors.FFmpegError as error:
+        raise InputError(f"{output} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _tracks(clip, target, until, output, opened):
+    """The packets of each track of sound, for streams that are added to the target."""
+    source = opened.enter_context(open_container(clip.path))
+    target.metadata.update(
+        {key: value for key, value in source.metadata.items() if key in ("title", "artist", "comment")}
+    )
+    begin = clip.zero + to_fraction(clip.start or 0)
+    stop = None if until is None else clip.zero + to_fraction(until)
+    for number, audio in enumerate(source.streams.audio):
+        if audio.codec_context is None:
+            note(f"{output} is without track {number + 1} of the sound of {clip.path}, whose codec is not known")
+            continue
+        yield _sound(opened.enter_context(open_container(clip.path)), number, target, begin, stop, output)
+
+
+def _video_packets(parts, end, time_base, stream):
+    """The packets of all parts, with their durations, for a stream of the output."""
+    previous = None
+    for part in parts:
+        with open_container(part) as container:
+            for packet in container.demux(video=0):
+                if packet.pts is None:
+                    continue  # the end of the file
+                packet.pts = packet.dts = round(packet.pts * packet.time_base / time_base)
+                packet.time_base, packet.stream = time_base, stream
+                if previous is not None:
+                    previous.duration = packet.pts - previous.pts
+                    yield previous
+                previous = packet
+    previous.duration = end - previous.pts
+    yield previous
+
+
+def _sound(source, number, target, begin, stop, output):
+    """Packets of a track of sound for a stream that is added to the target, from `begin` to `stop` (seconds)."""
+    track, regular = source.streams.audio[number], video_format(output).regular
+    if _holds(target.format.name, track):
+        stream = target.add_stream_from_template(track, opaque=True)
+        packets = _copied(source, track, begin, stop)
+    else:
+        name = SOUND_CODECS.get(target.format.name, OTHER_SOUND_CODEC)
+        note(f"{output} cannot hold sound encoded as {track.codec_context.name}: it is encoded again as {name}")
+        stream = target.add_stream(name, rate=48000 if name == "libopus" else track.codec_context.sample_rate)
+        channels = track.codec_context.channels
+        stream.codec_context.layout = {1: "mono", 2: "stereo"}.get(channels, MANY_CHANNELS.get(name, "stereo"))
+        stream.codec_context.open()
+        packets = _encoded(source, track, stream, begin, stop)
+    if track.metadata.get("language"):
+        stream.metadata["language"] = track.metadata["language"]
+    return _from_begin(packets, stream, begin, regular)
+
+
+def _holds(container, track):
+    """Whether a container takes the packets of a track as they are: tried, since what FFmpeg lists is too much."""
+    errors = pyav().error
+    try:
+        with open_container(track.container.name) as source, pyav().open(io.BytesIO(), "w", format=container) as trial:
+            stream = trial.add_stream_from_template(source.streams[track.index], opaque=True)
+            for packet in itertools.islice(source.demux(source.streams[track.index]), 4):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    trial.mux(packet)
+        return True
+    except (errors.FFmpegError, ValueError):
+        return False
+
+
+def _packets(source, track):
+    """The packets of a track up to its end, or to where the file is damaged."""
+    with contextlib.suppress(pyav().error.FFmpegError):
+        yield from source.demux(track)
+
+
+def _copied(source, track, begin, stop):
+    for packet in _packets(source, track):
+        if packet.pts is None or packet.dts is None:
+            continue
+        time, length = packet.pts * track.time_base, (packet.duration or 0) * track.time_base
+        if not (begin > 0 and time + length <= begin) and (stop is None or time < stop):
+            yield packet
+
+
+def _encoded(source, track, stream, begin, stop):
+    context = stream.codec_context
+    resampler = pyav().AudioResampler(context.format, context.layout, context.sample_rate, context.frame_size or None)
+    for packet in _packets(source, track):
+        with contextlib.suppress(pyav().error.FFmpegError):  # a damaged packet is a gap
+            for frame in packet.decode():
+                time = frame.pts * frame.time_base if frame.pts is not None else begin
+                if time >= begin and (stop is None or time < stop):
+                    for part in resampler.resample(frame):
+                        yield from stream.encode(part)
+    for part in resampler.resample(None):
+        yield from stream.encode(part)
+    yield from stream.encode(None)
+
+
+def _from_begin(packets, stream, begin, regular):
+    """The packets with times from `begin` on, for a stream of the output."""
+    shift = None
+    for packet in packets:
+        if shift is None:
+            shift = round(begin / packet.time_base)
+            if regular:  # AVI knows no times before 0 and would move the pictures
+                shift = min(shift, packet.dts)
+        packet.pts -= shift
+        packet.dts -= shift
+        packet.stream = stream
+        yield packet
+
+
+def _join_gif(parts, seconds, target):
+    """With one palette for the whole clip, so that colours do not flicker; a first pass over the parts finds it."""
+
+    def source_of(graph, frame):
+        what = {"width": frame.width, "height": frame.height, "format": frame.format.name}
+        return graph.add_buffer(**what, time_base=first.time_base)
+
+    def sink_of(graph, last):
+        sink = graph.add("buffersink")
+        last.link_to(sink)
+        graph.configure()
+        return sink
+
+    graph = pyav().filter.Graph()
+    first = next(_decoded(parts))
+    source, find = source_of(graph, first), graph.add("palettegen", "reserve_transparent=0")
+    source.link_to(find)
+    sink = sink_of(graph, find)
+    for frame in _decoded(parts):
+        source.push(frame)
+    source.push(None)
+    palette = sink.pull()
+
+    graph = pyav().filter.Graph()
+    source, colours = source_of(graph, first), source_of(graph, palette)
+    use = graph.add("paletteuse", "dither=bayer:bayer_scale=3")
+    source.link_to(use, 0, 0)
+    colours.link_to(use, 0, 1)
+    sink = sink_of(graph, use)
+    colours.push(palette)
+    colours.push(None)
+    stream = target.add_stream("gif", rate=100)  # its times are in hundredths of a second
+    stream.width, stream.height, stream.pix_fmt = first.width, first.height, "pal8"
+    held = None
+    for frame in itertools.chain(_decoded(parts), [None]):
+        source.push(frame)
+        for painted in _pull_all(sink):
+            painted.pts, painted.time_base = round(painted.pts * painted.time_base * 100), Fraction(1, 100)
+            if held is not None and painted.pts > held.pts:  # at over 100 frames a second some fall on one moment
+                held = _mux_gif(held, painted.pts, stream, target)
+            held = painted
+    _mux_gif(held, max(held.pts + 1, round(seconds * 100)), stream, target)
+    target.mux(stream.encode(None))
+
+
+def _mux_gif(frame, until, stream, target):
+    for packet in stream.encode(frame):
+        packet.duration = until - frame.pts
+        target.mux(packet)
+
+
+def _decoded(parts):
+    for part in parts:
+        with open_container(part) as container:
+            yield from container.decode(video=0)
+
+
+def _pull_all(sink):
+    errors = pyav().error
+    with contextlib.suppress(errors.BlockingIOError, errors.EOFError):
+        while True:
+            yield sink.pull()

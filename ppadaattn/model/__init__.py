@@ -1,0 +1,1 @@
+"""The networks of the paper as Paddle layers: tensors in, tensors out. Nothing here reads or writes a file."""

@@ -1,0 +1,276 @@
+"""The whole network: encoder, AdaAttN (or another transform) at several levels, decoder (section 3.1, appendix A)."""
+
+from dataclasses import dataclass
+
+from ppadaattn.model.attention import KINDS
+from ppadaattn.model.features import channel_statistics, stacked_key
+from ppadaattn.model.regions import region_points, split_mask
+from ppadaattn.model.style import Style
+from ppadaattn.model.transforms import TRANSFORMS
+from ppadaattn.model.transforms.adain import AdaIN
+from ppadaattn.model.vgg import Encoder, ReflectionConv2D, scaled_channels, shape_of
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """Where the paper and the authors' PyTorch release differ in the network."""
+
+    resize: str  # of shallow features to level x: eq. 1 says bilinear
+    merge_relu: bool  # ReLU after the merge convolution: Table 3 (stage F5) has one
+    num_style_points: dict  # level -> how many style points softmax attention draws at most; others use all
+    eps: float  # added to the norms in cosine attention
+
+
+CONVENTIONS = {
+    "paper": Conventions(resize="bilinear", merge_relu=True, num_style_points={}, eps=0.0),
+    "release": Conventions(resize="nearest", merge_relu=False, num_style_points={3: 4096}, eps=1e-5),
+}
+
+
+class Decoder(nn.Layer):
+    """The decoder of Table 3. It starts at the deepest of `levels`: stages above that are not built.
+
+    Args:
+        width: factor on every channel count; 1.0 is the paper.
+        levels: which F_cs it takes.
+        merge_relu: ReLU after the merge convolution (the paper has it, the release does not).
+    """
+
+    def __init__(self, width=1.0, levels=(3, 4, 5), merge_relu=True):
+        super().__init__()
+        c1, c2, c3, c4, _ = scaled_channels(width).values()
+        self.merge_relu = merge_relu
+        if 5 in levels:
+            self.merge = ReflectionConv2D(c4, c4)
+        if max(levels) > 3:
+            self.stage4 = ReflectionConv2D(c4, c3)
+        joined = 2 * c3 if 3 in levels and max(levels) > 3 else c3
+        self.stage3 = _convolutions(joined, c3, c3, c3, c2)
+        self.stage2 = _convolutions(c2, c2, c1)
+        self.stage1 = _convolutions(c1, c1, 3)
+
+    def forward(self, embedded, skips=None):
+        """The image of embedded features.
+
+        Args:
+            embedded: {level: F_cs, float [B, C, H_x, W_x]}.
+            skips: {level: what is done with the features before the last convolution of that level}.
+
+        Returns:
+            float [B, 3, H', W'], RGB, not clipped; H' >= H, W' >= W: up to 4 * H_3 (8 * H_4 without level 3), to be
+            cropped to the content's size.
+        """
+        x = embedded[max(embedded)]
+        if 5 in embedded:
+            x = self.merge(_upsample(x, embedded[4]) + embedded[4])
+            x = F.relu_(x) if self.merge_relu else x
+        if max(embedded) > 3:
+            x = _upsample(F.relu_(self.stage4(x)), embedded.get(3))
+            x = paddle.concat([x, embedded[3]], 1) if 3 in embedded else x
+        skips = skips or {}
+        for level, stage in ((3, self.stage3), (2, self.stage2), (1, self.stage1)):
+            *convolutions, last = stage
+            for convolution in convolutions:
+                x = F.relu_(convolution(x))
+            x = last(skips[level](x) if level in skips else x)
+            x = _upsample(F.relu_(x)) if level > 1 else x
+        return x
+
+
+def _convolutions(*channels):
+    return nn.LayerList([ReflectionConv2D(before, after) for before, after in zip(channels, channels[1:])])
+
+
+def _upsample(x, like=None):
+    """Nearest upsampling by two, cropped to the height and width of `like` where given."""
+    shape = shape_of(x)
+    x = F.interpolate(x, [2 * shape[2], 2 * shape[3]], mode="nearest")
+    return x if like is None else _crop(x, like)
+
+
+def _crop(x, like):
+    shape = shape_of(like)
+    return x[:, :, : shape[2], : shape[3]]
+
+
+class AdaAttNNetwork(nn.Layer):
+    """Content and style image in, stylized image out (eqs. 1-3).
+
+    Args:
+        width: factor on every channel count; 1.0 is the paper, 0.25 the bundled small model.
+        levels: where the transform works: (3, 4, 5) in the paper, (3,) in the authors' video release. Any of 3, 4, 5,
+            except that level 5 needs level 4, onto which it is merged. Default: those of the transform's own paper.
+        attention: 'softmax' (images, eq. 5) or 'cosine' (video, eq. 12), where the transform has such attention.
+        conventions: 'paper' or 'release' (the authors' PyTorch code): see CONVENTIONS.
+        transform: 'adaattn', or a method that it is compared with: a name of `ppadaattn.model.transforms.TRANSFORMS`.
+        shallow_features: whether query and key stack the features of levels 1 to x (eq. 1), or are those of level x
+            alone (the ablation of figures 5 and 11).
+
+    Raises:
+        ValueError: an argument outside these, or one that the transform has no use for.
+    """
+
+    def __init__(
+        self,
+        *,
+        width=1.0,
+        levels=None,
+        attention="softmax",
+        conventions="paper",
+        transform="adaattn",
+        shallow_features=True,
+    ):
+        super().__init__()
+        if transform not in TRANSFORMS:
+            raise ValueError(f"transform must be one of {', '.join(TRANSFORMS)}; got {transform!r}")
+        kind = TRANSFORMS[transform]
+        levels = tuple(sorted(set(kind.levels if levels is None else levels)))
+        if not levels or not set(levels) <= {3, 4, 5} or (5 in levels and 4 not in levels):
+            raise ValueError(f"levels must be some of 3, 4, 5, and 5 only with 4; got {list(levels)}")
+        if attention not in KINDS:
+            raise ValueError(f"attention must be one of {', '.join(KINDS)}; got {attention!r}")
+        if conventions not in CONVENTIONS:
+            raise ValueError(f"conventions must be one of {', '.join(CONVENTIONS)}; got {conventions!r}")
+        if attention != "softmax" and attention not in kind.attentions:
+            raise ValueError(f"the transform {transform} has no {attention} attention; leave attention at softmax")
+        if not shallow_features and not kind.stacks_key:
+            raise ValueError(f"the transform {transform} stacks no shallow features; leave shallow_features at true")
+        if set(levels) & set(kind.skips):
+            raise ValueError(
+                f"the transform {transform} leaves levels {list(kind.skips)} to the decoder; levels must be others, "
+                f"such as {list(kind.levels)}; got {list(levels)}"
+            )
+        self.architecture = {
+            "width": float(width),
+            "levels": list(levels),
+            "attention": attention,
+            "conventions": conventions,
+            "transform": transform,
+            "shallow_features": bool(shallow_features),
+        }
+        self.levels = levels
+        self.shallow_features = shallow_features
+        self.conventions = CONVENTIONS[conventions]
+        self.encoder = Encoder(width, depth=max(levels))
+        channels = self.encoder.channels
+        for level in levels:
+            points = self.conventions.num_style_points.get(level) if attention == "softmax" else None
+            layer = kind(
+                channels[level],
+                sum(channels[x] for x in range(1 if shallow_features else level, level + 1)),
+                attention=attention,
+                num_style_points=points,
+                eps=self.conventions.eps,
+            )
+            self.add_sublayer(f"adaattn{level}", layer)
+        self.skips = kind.skips
+        for level in self.skips:
+            self.add_sublayer(f"adaattn{level}", AdaIN(channels[level]))
+        self.decoder = Decoder(width, levels, self.conventions.merge_relu)
+
+    def attention_inputs(self, features):
+        """(level, transform of that level, F^x, Norm(F^{1:x})) for each level, from the encoder's features.
+
+        The key is None for a transform that takes none. Levels of skip connections come first.
+        """
+        for level in (*self.skips, *self.levels):
+            layer = getattr(self, f"adaattn{level}")
+            key = None
+            if layer.stacks_key:
+                key = stacked_key(features, level, self.conventions.resize, self.shallow_features)
+            yield level, layer, features[f"relu{level}_1"], key
+
+    @property
+    def normalizes_content(self):
+        """Whether its transform normalizes contents, so that their statistics can be given."""
+        return TRANSFORMS[self.architecture["transform"]].normalizes_content
+
+    def prepare_style(self, style, seed=0, mask=None):
+        """The Style of an image.
+
+        Args:
+            style: float [B, 3, H, W], RGB in [0, 1], any H and W; of batch 1 it serves contents of any batch.
+            seed: draws the style points, where the conventions use only some.
+            mask: uint8 H x W x 3, the regions of the image (`ppadaattn.regions`).
+        """
+        return self.prepare_style_features(self.encoder(style), seed, mask)
+
+    def prepare_style_features(self, features, seed=0, mask=None):
+        """As `prepare_style`, from the encoder's features of the image."""
+        labels, colours = (None, ()) if mask is None else split_mask(mask)
+        states, regions = {}, {colour: {} for colour in colours}
+        for level, layer, feature, key in self.attention_inputs(features):
+            states[level] = layer.prepare_style(feature, key, seed)
+            for index, colour in enumerate(colours, 1):
+                points = paddle.to_tensor(region_points(labels, index, feature.shape[2:], level))
+                regions[colour][level] = layer.prepare_style(feature, key, seed, points)
+        return Style(states, regions={colour: Style(parts) for colour, parts in regions.items()})
+
+    def content_statistics(self, features):
+        """{level: (mean, std)} of F_c, each [B, C, 1, 1], from the encoder's features: what Norm(F_c) of eq. 8 uses."""
+        return {level: channel_statistics(features[f"relu{level}_1"]) for level in self.levels}
+
+    def embed(self, features, style, content_statistics=None):
+        """{level: F_cs} (eq. 2) from the encoder's features of a content and a Style of this network."""
+        levels = (*self.skips, *self.levels)
+        if tuple(style.states) != levels:
+            raise ValueError(f"the style is for levels {list(style.states)}, this network has {list(levels)}")
+        inputs = self.attention_inputs(features)
+        given = content_statistics or {}
+        return {
+            level: layer(feature, key, style.states[level], given.get(level))
+            for level, layer, feature, key in inputs
+            if level in self.levels
+        }
+
+    def decode(self, embedded, features, style):
+        """The picture of {level: F_cs}, at the size of the content; `features` are the content's.
+
+        The style is for skip connections alone: without them it can be None.
+        """
+
+        def skip(level):
+            layer, like = getattr(self, f"adaattn{level}"), features[f"relu{level}_1"]
+            return lambda feature: layer(_crop(feature, like), None, style.states[level])
+
+        return _crop(self.decoder(embedded, {level: skip(level) for level in self.skips}), features["relu1_1"])
+
+    def reconstruct(self, features):
+        """The picture that the decoder makes of a picture's own features."""
+        style = self.prepare_style_features(features) if self.skips else None
+        return self.decode({level: features[f"relu{level}_1"] for level in self.levels}, features, style)
+
+    def stylize(self, content, style, **options):
+        """Eq. 3 with a prepared style: stylized image, float [B, 3, H, W], RGB, not clipped.
+
+        Args:
+            content: float [B, 3, H, W], RGB in [0, 1], any H and W.
+            style: a Style of this network.
+            options: those of `stylize_features`.
+
+        Raises:
+            ValueError: a style of other levels, batch or channels.
+        """
+        return self.stylize_features(self.encoder(content), style, **options)
+
+    def stylize_features(self, features, style, *, strength=1.0, content_statistics=None):
+        """As `stylize`, from the encoder's features of the content.
+
+        Args:
+            strength: 0 to 1: how much of the style; the rest is the content, taken as its own style. At 0 the attended
+                statistics are those of the content itself.
+            content_statistics: instead of the content's own in Norm(F_c), as `content_statistics` gives them.
+        """
+        if strength < 1:
+            own = self.prepare_style_features(features)
+            own.fingerprint = style.fingerprint
+            style = Style.mix([style, own], [strength, 1 - strength])
+        return self.decode(self.embed(features, style, content_statistics), features, style)
+
+    def forward(self, content, style, seed=0):
+        """As `stylize`, with a style image: float [B or 1, 3, H, W], RGB in [0, 1], of any size; `seed` as above."""
+        return self.stylize(content, self.prepare_style(style, seed))

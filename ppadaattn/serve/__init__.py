@@ -1,0 +1,1 @@
+"""Painting for other programs: PaddleHub's calls and the HTTP service."""

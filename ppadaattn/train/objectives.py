@@ -1,0 +1,351 @@
+"""What is trained, and on what: a batch in, named losses and pictures out.
+
+An objective is a layer with the network that it trains, `network`. Calling it with a batch gives
+
+    losses: {name: scalar}, not weighted; `weights` holds a factor for each.
+    pictures: {what they are: float [B, 3, H, W]}, for people to look at.
+
+`measure` gives the same losses, as floats, for held-out pictures.
+"""
+
+import dataclasses
+import functools
+import typing
+
+from ppadaattn.config import Reconstruction as ReconstructionConfig
+from ppadaattn.errors import InputError, nearest
+from ppadaattn.train import losses
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+
+class Objective(nn.Layer):
+    """Common to all.
+
+    Args:
+        network: the AdaAttNNetwork.
+        vgg: the frozen Encoder whose features are the measure, VGG-19 or a smaller one; not part of the layer's state.
+
+    Attributes:
+        weights: {name of a loss: its factor}.
+        frames: contents a sample, 1 or 2.
+    """
+
+    weights = None
+    frames = 1
+
+    def __init__(self, network, vgg):
+        super().__init__()
+        self.network = network
+        self._vgg = [vgg]  # in a list it is no sublayer, and so no part of checkpoints
+
+    def vgg(self, image):
+        return self._vgg[0](image)
+
+    def check_levels(self, key, levels):
+        """InputError, naming the key of the configuration, where the features of a loss go deeper than they are."""
+        depth = self._vgg[0].depth
+        if max(levels, default=0) > depth:
+            raise InputError(
+                f"{key}: relu{max(levels)}_1 is not among the features of encoder_weights, which end at relu{depth}_1; "
+                f"give levels up to {depth}, or another encoder"
+            )
+
+    def train_only(self, *layers):
+        """Freeze the whole network but `layers`."""
+        for parameter in self.network.parameters():
+            parameter.stop_gradient = True
+        for layer in layers:
+            for parameter in layer.parameters():
+                parameter.stop_gradient = False
+
+    def prepare(self, batches):
+        """What is better computed than trained, from a list of batches, before the first step."""
+
+    def trained_parameters(self):
+        """{name: parameter} of what is trained."""
+        return {name: parameter for name, parameter in self.named_parameters() if not parameter.stop_gradient}
+
+
+class Encoded(typing.NamedTuple):
+    """Pictures [B, 3, H, W], their features for the losses, and those of the network's own encoder."""
+
+    image: paddle.Tensor
+    features: dict
+    own: dict
+
+    def map(self, function):
+        """The same with `function` of each tensor."""
+        parts = ({name: function(feature) for name, feature in part.items()} for part in (self.features, self.own))
+        return Encoded(function(self.image), *parts)
+
+
+class Stylization(Objective):
+    """The paper's training: the losses of section 3.3, and of 3.4 for video, on the picture of the whole network.
+
+    Losses of the methods that the paper compares with are there too; none is computed whose weight is 0.
+
+    Args:
+        config: Losses, of the configuration.
+        train_encoder: whether the network's own encoder is trained.
+    """
+
+    def __init__(self, network, vgg, config, train_encoder=False):
+        super().__init__(network, vgg)
+        layers = [layer for name, layer in network.named_children() if train_encoder or name != "encoder"]
+        self.train_only(*layers)
+        self.train_encoder = train_encoder
+        self.shares_encoder = not train_encoder and _same_weights(network.encoder, vgg)
+        sections = {item.name: getattr(config, item.name) for item in dataclasses.fields(config)}
+        self.weights = {name: section.weight for name, section in sections.items() if section.weight}
+        self.frames = 2 if "image_similarity" in self.weights else 1
+        self.options = {
+            name: {key: value for key, value in dataclasses.asdict(section).items() if key != "weight"}
+            for name, section in sections.items()
+        }
+        for name in self.weights:
+            self.check_levels(f"losses.{name}.levels", self.options[name].get("levels", ()))
+        self.options["local_feature"].update(
+            attention=network.architecture["attention"],
+            resize=network.conventions.resize,
+            shallow_features=network.shallow_features,
+        )
+
+    def encode(self, image):
+        """Pictures as Encoded."""
+        with paddle.no_grad():
+            features = self.vgg(image)
+        if self.shares_encoder:
+            return Encoded(image, features, features)
+        with paddle.set_grad_enabled(self.train_encoder and paddle.is_grad_enabled()):
+            return Encoded(image, features, self.network.encoder(image))
+
+    def forward(self, batch, seed=0):
+        """Losses and pictures of {'content': [frames * B, 3, H, W], 'style': [B, 3, H, W]}; `seed` draws points."""
+        content, style = batch["content"], batch["style"]
+        found, stylized = self.compare(self.encode(content), self.encode(style), seed)
+        return found, {"content": content, "style": _repeat(style, self.frames), "stylized": stylized}
+
+    def compare(self, content, style, seed=0):
+        """Losses, and the stylized pictures, of what `encode` gave for contents and styles."""
+        style = style.map(lambda tensor: _repeat(tensor, self.frames))
+        prepared = self.network.prepare_style_features(style.own, seed)
+        image = self.network.stylize_features(content.own, prepared)
+        stylized = self.vgg(image)
+        # Both identity losses are of the same pictures.
+        identities = functools.lru_cache(maxsize=None)(
+            lambda: [self.paint_in_own_style(encoded, seed) for encoded in (content, style)]
+        )
+        computed = {
+            "global_style": lambda **options: losses.global_style_loss(stylized, style.features, **options),
+            "local_feature": lambda **options: losses.local_feature_loss(
+                stylized, content.features, style.features, seed=seed, **options
+            ),
+            "image_similarity": lambda **options: losses.image_similarity_loss(
+                _frames(content.features), _frames(stylized), **options
+            ),
+            "content": lambda **options: losses.content_loss(stylized, content.features, **options),
+            "adain_content": lambda **options: losses.adain_content_loss(
+                stylized, content.features, style.features, **options
+            ),
+            "gram_style": lambda **options: losses.gram_style_loss(stylized, style.features, **options),
+            "identity_pixels": lambda: losses.identity_pixels_loss(identities(), (content.image, style.image)),
+            "identity_features": lambda **options: losses.identity_features_loss(
+                [self.vgg(picture) for picture in identities()], (content.features, style.features), **options
+            ),
+            "illumination": lambda **noise: losses.illumination_loss(
+                image, self.paint_with_noise(content, prepared, seed, **noise)
+            ),
+            "disentangled_content": lambda **options: losses.disentangled_content_loss(
+                self.vgg(self.paint_one_content(content, prepared)), **options
+            ),
+            "disentangled_style": lambda **options: losses.disentangled_style_loss(
+                self.vgg(self.paint_one_style(content, style, seed)), **options
+            ),
+            "total_variation": lambda: losses.total_variation_loss(image),
+            "range": lambda: losses.range_loss(image),
+        }
+        found = {name: computed[name](**self.options[name]) for name in self.weights}
+        return found, image
+
+    def paint_in_own_style(self, encoded, seed=0):
+        """Pictures painted in their own style (SANet's identity losses)."""
+        own = self.network.prepare_style_features(encoded.own, seed)
+        return self.network.stylize_features(encoded.own, own)
+
+    def paint_with_noise(self, content, prepared, seed, least_noise, most_noise):
+        """Contents with noise, in their styles (MCCNet's illumination loss)."""
+        random = np.random.RandomState(seed)
+        noise = random.uniform(least_noise, most_noise) * random.standard_normal(content.image.shape)
+        noisy = self.encode(content.image + paddle.to_tensor(noise.astype("float32")))
+        return self.network.stylize_features(noisy.own, prepared)
+
+    def paint_one_content(self, content, prepared):
+        """The first content of the batch in all styles (MAST's disentanglement loss)."""
+        first = content.map(lambda tensor: paddle.concat([tensor[:1]] * tensor.shape[0]))
+        return self.network.stylize_features(first.own, prepared)
+
+    def paint_one_style(self, content, style, seed=0):
+        """All contents of the batch in the first style (MAST's disentanglement loss)."""
+        first = style.map(lambda tensor: tensor[:1])
+        return self.network.stylize_features(content.own, self.network.prepare_style_features(first.own, seed))
+
+    @paddle.no_grad()
+    def measure(self, contents, styles):
+        """Losses, and the picture, of each pair; contents outside, styles inside.
+
+        Args:
+            contents: list of float [frames, 3, H, W].
+            styles: list of float [1, 3, H, W].
+
+        Yields:
+            (content's index, style's index), {loss: float}, float [1, 3, H, W].
+        """
+        encoded_styles = [self.encode(style) for style in styles]
+        for row, content in enumerate(contents):
+            encoded = self.encode(content)
+            for column, style in enumerate(encoded_styles):
+                found, image = self.compare(encoded, style)
+                yield (row, column), {name: float(loss) for name, loss in found.items()}, image[:1]
+
+
+class ImageObjective(Objective):
+    """An objective on single pictures, contents and styles alike. Not in the paper."""
+
+    def compare(self, image):
+        """Losses, and a picture to look at, of pictures float [B, 3, H, W]."""
+        raise NotImplementedError
+
+    def forward(self, batch, seed=0):
+        image = paddle.concat([batch["content"], batch["style"]])
+        found, result = self.compare(image)
+        return found, {"content": image, "result": result}
+
+    @paddle.no_grad()
+    def measure(self, contents, styles):
+        """As in Stylization, for each picture by itself: the column is 0, and styles come after contents."""
+        for row, image in enumerate([*contents, *styles]):
+            found, result = self.compare(image)
+            yield (row, 0), {name: float(loss) for name, loss in found.items()}, result[:1]
+
+
+class Distillation(ImageObjective):
+    """A small encoder learns to predict VGG-19's features through 1x1 convolutions, which are not kept afterwards.
+
+    The loss of a level is the squared error over the target's mean square: levels weigh alike.
+    """
+
+    def __init__(self, network, vgg):
+        super().__init__(network, vgg)
+        self.train_only(network.encoder)
+        pairs = zip(network.encoder.channels.values(), vgg.channels.values())
+        pairs = list(pairs)[: network.encoder.depth]
+        self.maps = nn.LayerList([nn.Conv2D(small, large, 1) for small, large in pairs])
+        self.weights = {f"relu{level}_1": 1.0 for level in range(1, network.encoder.depth + 1)}
+
+    @paddle.no_grad()
+    def prepare(self, batches):
+        """The 1x1 convolutions that predict best what the encoder's present features allow (least squares)."""
+        images = [paddle.concat([batch["content"], batch["style"]]) for batch in batches]
+        pairs = [(self.network.encoder(image), self.vgg(image)) for image in images]
+        for name, mapping in zip(self.weights, self.maps):
+            products, targets = 0.0, 0.0
+            for features, wanted in pairs:
+                points, wanted = (x[name].transpose([1, 0, 2, 3]).flatten(1) for x in (features, wanted))
+                points = paddle.concat([points, paddle.ones_like(points[:1])])  # the last row meets the bias
+                products = products + paddle.matmul(points, points, transpose_y=True).numpy().astype("float64")
+                targets = targets + paddle.matmul(points, wanted, transpose_y=True).numpy().astype("float64")
+            ridge = 1e-6 * np.trace(products) / len(products) * np.eye(len(products))  # for channels that are all 0
+            solution = np.linalg.solve(products + ridge, targets).astype("float32")
+            mapping.weight.set_value(solution[:-1].T[:, :, None, None])
+            mapping.bias.set_value(solution[-1])
+
+    def compare(self, image):
+        with paddle.no_grad():
+            targets = self.vgg(image)
+        features = self.network.encoder(image)
+        found = {
+            name: (mapping(features[name]) - targets[name]).square().mean() / targets[name].square().mean()
+            for name, mapping in zip(self.weights, self.maps)
+        }
+        return found, image
+
+
+class Reconstruction(ImageObjective):
+    """The decoder learns to invert the encoder's features: a start from which stylization is found sooner, and all of
+    the training of Avatar-Net.
+
+    Args:
+        config: Reconstruction, of the configuration.
+    """
+
+    def __init__(self, network, vgg, config=None):
+        super().__init__(network, vgg)
+        self.train_only(network.decoder)
+        self.config = config or ReconstructionConfig()
+        weights = self.config.weight, self.config.perceptual, self.config.total_variation
+        names = "reconstruction", "perceptual", "total_variation"
+        self.weights = {name: weight for name, weight in zip(names, weights) if weight}
+        if "perceptual" in self.weights:
+            self.check_levels("reconstruction.perceptual_levels", self.config.perceptual_levels)
+
+    def compare(self, image):
+        with paddle.no_grad():
+            features = self.network.encoder(image)
+        result = self.network.reconstruct(features)
+        distance = {"l1": F.l1_loss, "mse": F.mse_loss}[self.config.distance]
+        computed = {
+            "reconstruction": lambda: distance(result, image),
+            "perceptual": lambda: losses.content_loss(
+                self.vgg(result), self.vgg(image), levels=self.config.perceptual_levels
+            ),
+            "total_variation": lambda: losses.total_variation_loss(result),
+        }
+        return {name: computed[name]() for name in self.weights}, result
+
+
+def build_objective(config, network, vgg):
+    """The objective that `config.model.name` says, for a network.
+
+    Raises InputError where `config.model.freeze` names no layer of the network.
+    """
+    if config.model.name == "stylization":
+        objective = Stylization(network, vgg, config.losses, config.model.train_encoder)
+    elif config.model.name == "reconstruction":
+        objective = Reconstruction(network, vgg, config.reconstruction)
+    else:
+        objective = Distillation(network, vgg)
+    for prefix in config.model.freeze:
+        check_prefix(network, prefix, "model.freeze")
+        for name, parameter in network.named_parameters():
+            if name.startswith(prefix):
+                parameter.stop_gradient = True
+    return objective
+
+
+def check_prefix(network, prefix, key):
+    """InputError, naming the key of the configuration, where no weight of a network begins with a prefix."""
+    if not any(name.startswith(prefix) for name in network.state_dict()):
+        layers = [name for name, _ in network.named_sublayers()]
+        raise InputError(f"{key}: no layer's name begins with {prefix!r}{nearest(prefix, layers)}")
+
+
+def _same_weights(encoder, other):
+    weights = other.state_dict()
+    return all(
+        tensor.shape == weights[name].shape and bool((tensor == weights[name]).all())
+        for name, tensor in encoder.state_dict().items()
+    )
+
+
+def _repeat(tensor, frames):
+    return tensor if frames == 1 else paddle.concat([tensor] * frames)
+
+
+def _frames(features):
+    """({name: first frames}, {name: second frames})."""
+    halves = {name: feature.chunk(2) for name, feature in features.items()}
+    return tuple({name: pair[i] for name, pair in halves.items()} for i in (0, 1))

@@ -1,0 +1,358 @@
+"""The training loop: batches through an objective, steps of the optimizer, logs, validation, snapshots.
+
+It knows nothing of style transfer: what the losses are is the objective's matter (objectives.py), what the samples are
+the data's (data.py). Everything random follows from the seed and the iteration, so that a run that goes on from a
+checkpoint takes the same steps as one that never stopped.
+"""
+
+import contextlib
+import math
+import os
+import re
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from ppadaattn.device import peak_memory
+from ppadaattn.errors import InputError
+from ppadaattn.media.images import contact_sheet, to_bytes
+from ppadaattn.signals import stop_when_asked
+from ppadaattn.train.data import batches, to_tensors
+from ppadaattn.weights.checkpoint import load_checkpoint, network_weights, save_checkpoint, save_weights
+
+import numpy as np
+import paddle
+import paddle.distributed as distributed
+
+SHEET_CELL = 160
+
+
+def learning_rate(schedule, iteration, total):
+    """The rate of an iteration, 1 to `total`, of a Schedule of the configuration."""
+    done = (iteration - 1) / total
+    falling = max(0.0, (done - schedule.decay_after) / (1 - schedule.decay_after))
+    factor = {"constant": 1.0, "linear": 1 - falling, "cosine": 0.5 * (1 + math.cos(math.pi * falling))}
+    rise = min(1.0, iteration / schedule.warmup_iters) if schedule.warmup_iters else 1.0
+    return schedule.learning_rate * factor[schedule.name] * rise
+
+
+class MovingAverage:
+    """An average of parameters over iterations, for weights that are steadier than those of any one iteration.
+
+    The first iterations count more, so that it does not stay at where it began.
+    """
+
+    def __init__(self, parameters, decay):
+        self.parameters, self.decay = parameters, decay
+        self.values = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+
+    @paddle.no_grad()
+    def update(self, iteration):
+        decay = min(self.decay, iteration / (iteration + 10))
+        for name, parameter in self.parameters.items():
+            self.values[name] = decay * self.values[name] + (1 - decay) * parameter
+
+    @contextlib.contextmanager
+    def applied(self):
+        """Within the block the parameters are their averages."""
+        kept = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        _assign(self.parameters, self.values)
+        try:
+            yield
+        finally:
+            _assign(self.parameters, kept)
+
+
+@paddle.no_grad()
+def _assign(parameters, values):
+    for name, parameter in parameters.items():
+        parameter.set_value(values[name])
+
+
+class Trainer:
+    """Trains an objective.
+
+    Args:
+        objective: an Objective.
+        samples: by index, as `data.Samples`.
+        config: Config.
+        logger: Logger.
+        val_pairs: (list of contents, list of styles) for the objective's `measure`, or None.
+        about: a sentence for the weights files: where they come from.
+    """
+
+    def __init__(self, objective, samples, config, logger, val_pairs=None, about=""):
+        self.objective, self.samples, self.config, self.logger = objective, samples, config, logger
+        self.val_pairs, self.about = val_pairs, about
+        self.iteration = self.skipped = 0
+        self.processes = distributed.get_world_size()
+        self.parameters = objective.trained_parameters()
+        options = config.optimizer
+        clip = options.clip_grad_norm
+        self.optimizer = paddle.optimizer.Adam(
+            config.lr_scheduler.learning_rate,
+            beta1=options.beta1,
+            beta2=options.beta2,
+            parameters=list(self.parameters.values()),
+            grad_clip=paddle.nn.ClipGradByGlobalNorm(clip) if clip else None,
+        )
+        self.average = MovingAverage(self.parameters, config.ema_decay) if config.ema_decay else None
+
+    @property
+    def samples_per_iteration(self):
+        return self.config.dataset.train.batch_size * self.config.optimizer.accumulate * self.processes
+
+    def run(self):
+        """Train until `total_iters`, or until the process is told to stop; then a snapshot is written first.
+
+        Returns:
+            the signal that stopped it, or None.
+
+        Raises:
+            InputError: a loss that is not finite, a file that cannot be written. Earlier checkpoints stay as they are.
+        """
+        config = self.config
+        data = config.dataset.train
+        first = self.iteration * self.samples_per_iteration + distributed.get_rank() * data.batch_size
+        stream = batches(self.samples, first, data.batch_size, data.num_workers, data.batch_size * self.processes)
+        clock = _Clock()
+        with stop_when_asked() as asked, contextlib.closing(stream):
+            while self.iteration < config.total_iters and not asked:
+                losses, pictures, rate = self.step(stream, clock)
+                clock.iterations += 1
+                if self.iteration % config.log_config.interval == 0 or self.iteration == config.total_iters:
+                    self.log(losses, rate, clock)
+                    clock = _Clock()
+                if _due(self.iteration, config.log_config.visual_interval):
+                    self.logger.picture(self.iteration, "visual_train", _rows(pictures))
+                if _due(self.iteration, config.validate.interval):
+                    self.validate()
+                if _due(self.iteration, config.snapshot_config.interval) and self.iteration < config.total_iters:
+                    self.snapshot()
+            self.snapshot()
+        return asked[0] if asked else None
+
+    def step(self, stream, clock):
+        """One iteration: `accumulate` batches, one update. Returns the losses, the last pictures and the rate."""
+        self.iteration += 1
+        accumulate = self.config.optimizer.accumulate
+        losses = defaultdict(float)
+        self.objective.train()
+        for part in range(accumulate):
+            start = time.perf_counter()
+            batch = to_tensors(next(stream))
+            clock.reading += time.perf_counter() - start
+            # Each part of each iteration draws other style points, the same ones whenever it is run again.
+            seed = (self.config.seed + self.iteration * accumulate + part) % 2**32
+            found, pictures = self.objective(batch, seed)
+            total = sum(weight * found[name] for name, weight in self.objective.weights.items())
+            (total / accumulate).backward()
+            for name, loss in {**found, "total": total}.items():
+                losses[name] += float(loss) / accumulate
+        if self.processes > 1:
+            losses = self._average_over_processes(losses)
+        self._check_finite(losses)
+        rate = learning_rate(self.config.lr_scheduler, self.iteration, self.config.total_iters)
+        self.optimizer.set_lr(rate)
+        self.optimizer.step()
+        self.optimizer.clear_grad()
+        if self.average is not None:
+            self.average.update(self.iteration)
+        return losses, pictures, rate
+
+    def _average_over_processes(self, losses):
+        """Gradients become their mean over the processes; returns the mean losses."""
+        parameters = [parameter for parameter in self.parameters.values() if parameter.grad is not None]
+        values = [
+            *(parameter.grad.flatten() for parameter in parameters),
+            paddle.to_tensor(list(losses.values()), "float32"),
+        ]
+        together = paddle.concat(values)  # one message instead of dozens
+        distributed.all_reduce(together)
+        *gradients, means = (together / self.processes).split([int(np.prod(value.shape)) for value in values])
+        for parameter, gradient in zip(parameters, gradients):
+            parameter.grad.set_value(gradient.reshape(parameter.shape))
+        return dict(zip(losses, means.tolist()))
+
+    def _check_finite(self, losses):
+        if all(map(math.isfinite, losses.values())):
+            return
+        terms = ", ".join(f"{name} {_number(value)}" for name, value in losses.items())
+        raise InputError(
+            f"the loss of iteration {self.iteration} is not finite: {terms}; the checkpoints before it are good: go on "
+            "from the last one with a lower lr_scheduler.learning_rate or optimizer.clip_grad_norm"
+        )
+
+    def log(self, losses, rate, clock):
+        batch_cost, reader_cost = clock.per_iteration()
+        rest = batch_cost * (self.config.total_iters - self.iteration)
+        ips = self.samples_per_iteration / batch_cost
+        memory = peak_memory() / 2**20
+        for name, reason in list(self.samples.skipped.items())[self.skipped :]:
+            self.logger.text(f"skipped: {name}: {reason}")
+        self.skipped = len(self.samples.skipped)
+        terms = " ".join(f"{name}: {_number(value)}" for name, value in losses.items())
+        self.logger.text(
+            f"Iter: {self.iteration}/{self.config.total_iters} lr: {rate:.3e} {terms} batch_cost: {batch_cost:.3f} s "
+            f"reader_cost: {reader_cost:.3f} s ips: {ips:.3f} samples/s eta: {_duration(rest)} "
+            f"peak_memory: {memory:.0f} MiB" + (f" skipped: {self.skipped} files" if self.skipped else "")
+        )
+        weighted = {f"weighted/{name}": weight * losses[name] for name, weight in self.objective.weights.items()}
+        plain = {f"loss/{name}": value for name, value in losses.items()}
+        speed = {"train/lr": rate, "train/ips": ips, "train/peak_memory_mib": memory}
+        self.logger.scalars(self.iteration, {**plain, **weighted, **speed})
+
+    def validate(self):
+        """Mean losses over the held-out pairs, logged; {} without held-out pictures. Every process does the same."""
+        if self.val_pairs is None:
+            return {}
+        contents, styles = self.val_pairs
+        sums, count, pictures = defaultdict(float), 0, {}
+        self.objective.eval()
+        start = time.perf_counter()
+        with self.average.applied() if self.average is not None else contextlib.nullcontext():
+            for place, losses, image in self.objective.measure(contents, styles):
+                for name, value in losses.items():
+                    sums[name] += value
+                count += 1
+                if self.config.validate.save_img:
+                    pictures[place] = to_bytes(image.numpy())[0]
+        means = {name: value / count for name, value in sums.items()}
+        means["total"] = sum(weight * means[name] for name, weight in self.objective.weights.items())
+        terms = " ".join(f"{name}: {_number(value)}" for name, value in means.items())
+        seconds = time.perf_counter() - start
+        self.logger.text(f"Validation at {self.iteration}: {terms} pairs: {count} ({_duration(seconds)})")
+        self.logger.scalars(self.iteration, {f"validation/{name}": value for name, value in means.items()})
+        if pictures:
+            columns = 1 + max(column for _, column in pictures)
+            rows = 1 + max(row for row, _ in pictures)
+            asides = [to_bytes(image[:1].numpy())[0] for image in [*contents, *styles]]
+            sheet = contact_sheet(asides[:rows], asides[len(contents) :][:columns], pictures, SHEET_CELL)
+            self.logger.picture(self.iteration, "visual_test", sheet)
+        return means
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Snapshots
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def snapshot(self):
+        """Write the checkpoint and the weights of this iteration, and remove those beyond `keep_last`."""
+        folder = self.logger.folder
+        if folder is None:
+            return
+        save_checkpoint(folder / f"iter_{self.iteration}_checkpoint.pdparams", self.state())
+        with self.average.applied() if self.average is not None else contextlib.nullcontext():
+            about = f"{self.about} Iteration {self.iteration} of {self.config.total_iters}."
+            save_weights(folder / f"iter_{self.iteration}_weight.pdparams", self.objective.network, about)
+        keep = self.config.snapshot_config.keep_last
+        for old in snapshots(folder)[:-keep] if keep else ():
+            for kind in ("checkpoint", "weight"):
+                (folder / f"iter_{old}_{kind}.pdparams").unlink(missing_ok=True)
+
+    def state(self):
+        """All that the next iteration depends on, beside configuration and data, as plain values and arrays."""
+        return {
+            "iteration": self.iteration,
+            "architecture": self.objective.network.architecture,
+            "objective": type(self.objective).__name__,
+            "seed": self.config.seed,
+            "samples_per_iteration": self.samples_per_iteration,
+            "weights": network_weights(self.objective),
+            "optimizer": self._optimizer_state(),
+            "average": self._average_state(),
+        }
+
+    def _average_state(self):
+        return None if self.average is None else {name: value.numpy() for name, value in self.average.values.items()}
+
+    def restore(self, path):
+        """Go on from a checkpoint.
+
+        Raises InputError: another file, another architecture or objective, other seed or batches (the steps would not
+        be those of the run that it is from).
+        """
+        saved = load_checkpoint(path)
+        present = self.state()
+        for key in ("objective", "architecture", "seed", "samples_per_iteration"):
+            if saved.get(key) != present[key]:
+                raise InputError(
+                    f"{path} is of a run with {key} {saved.get(key)!r}, this configuration has {present[key]!r}; "
+                    "resume with the configuration of the run, or begin a new one from weights with --load"
+                )
+        if (saved["average"] is None) != (self.average is None):
+            raise InputError(f"{path} is of a run {'without' if saved['average'] is None else 'with'} ema_decay")
+        self.objective.set_state_dict({name: paddle.to_tensor(array) for name, array in saved["weights"].items()})
+        self._set_optimizer_state(saved["optimizer"])
+        if self.average is not None:
+            self.average.values = {name: paddle.to_tensor(array) for name, array in saved["average"].items()}
+        self.iteration = saved["iteration"]
+
+    def _optimizer_state(self):
+        """Paddle names an optimizer's state by parameters that it numbers anew in each process; here ours name it."""
+        state = self.optimizer.state_dict()
+        named = {}
+        for name, parameter in self.parameters.items():
+            for key, tensor in state.items():
+                if key.startswith(f"{parameter.name}_"):
+                    named[f"{name}:{key[len(parameter.name) + 1 :]}"] = tensor.numpy()
+        return named
+
+    def _set_optimizer_state(self, named):
+        state = {}
+        for key, array in named.items():
+            name, _, slot = key.rpartition(":")
+            state[f"{self.parameters[name].name}_{slot}"] = paddle.to_tensor(array)
+        self.optimizer.set_state_dict(state)
+
+
+def snapshots(folder):
+    """The iterations of the checkpoints in a run's folder, in order."""
+    matches = (re.fullmatch(r"iter_(\d+)_checkpoint\.pdparams", name) for name in os.listdir(folder))
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def newest_checkpoint(path):
+    """A checkpoint file as it is, or the newest checkpoint of a run's folder."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise InputError(f"--resume: there is no file or folder {path}")
+    found = snapshots(path)
+    if not found:
+        raise InputError(f"the folder {path} holds no iter_N_checkpoint.pdparams to resume from")
+    return path / f"iter_{found[-1]}_checkpoint.pdparams"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Small things
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Clock:
+    """Time since it was made, and the part of it spent waiting for data."""
+
+    def __init__(self):
+        self.start, self.reading, self.iterations = time.perf_counter(), 0.0, 0
+
+    def per_iteration(self):
+        return (time.perf_counter() - self.start) / self.iterations, self.reading / self.iterations
+
+
+def _due(iteration, interval):
+    return bool(interval) and iteration % interval == 0
+
+
+def _number(value):
+    """A float32 in the fewest digits that give it back exactly: two runs can be compared to the last bit."""
+    return str(np.float32(value))
+
+
+def _duration(seconds):
+    hours, rest = divmod(int(seconds), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+def _rows(pictures):
+    """One row of pictures for each kind, one below the other, as a picture."""
+    return np.concatenate([np.concatenate(list(to_bytes(tensor.numpy())), 1) for tensor in pictures.values()])

@@ -1,0 +1,216 @@
+"""Weights of other origin as networks of this project."""
+
+import re
+import zipfile
+from pathlib import Path
+
+from ppadaattn.errors import InputError
+from ppadaattn.model.vgg import BLOCKS, Encoder
+from ppadaattn.weights.checkpoint import build_network, network_weights, read_plain, set_weights
+from ppadaattn.weights.pytorch import read_tensors
+
+import numpy as np
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arrays under this project's names
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def read_arrays(path):
+    """{name: array} of an .npz file. Raises InputError where it is missing or is none."""
+    try:
+        with zipfile.ZipFile(path):  # np.load would take other files too
+            pass
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in file.files}  # other files in a zip are bytes
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}") from None
+    except (OSError, ValueError, AttributeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as .npz arrays: {error}") from None
+    return _as_float32(arrays, path)
+
+
+def _as_float32(arrays, path):
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} does not hold finite real numbers")
+    return {name: array.astype("float32") for name, array in arrays.items()}
+
+
+def network_from_arrays(arrays, source, *, attention, conventions="paper"):
+    """A network whose width and levels are told from the arrays' shapes and names.
+
+    Args:
+        arrays: {name: array} under this project's names: encoder.conv1_1.weight (out, in, 3, 3), adaattn3.f.weight,
+            decoder.stage1.0.bias and so on.
+        source: what to call them in an error.
+        attention, conventions: as in AdaAttNNetwork; shapes do not tell them.
+    """
+    first = "encoder.conv1_1.weight"
+    levels = [level for level in (3, 4, 5) if f"adaattn{level}.f.weight" in arrays]
+    if np.ndim(arrays.get(first)) != 4 or not levels:
+        raise InputError(
+            f"{source} holds no AdaAttN network: expected {first!r} and 'adaattn3.f.weight' among its names"
+        )
+    width = len(arrays[first]) / BLOCKS[1][0]
+    architecture = {"width": width, "levels": levels, "attention": attention, "conventions": conventions}
+    network = build_network(source, architecture)
+    set_weights(network, arrays, source)
+    return network
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# VGG-19
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def vgg19(path):
+    """The normalised VGG-19 up to relu5_1 as a frozen Encoder.
+
+    Args:
+        path: a file that `encoder_arrays` takes.
+
+    Raises InputError where the file is missing, damaged or holds something else.
+    """
+    encoder = Encoder()
+    set_weights(encoder, encoder_arrays(path, encoder), path, "VGG-19")
+    encoder.eval()
+    for parameter in encoder.parameters():
+        parameter.stop_gradient = True
+    return encoder
+
+
+def encoder_arrays(path, encoder):
+    """{name: float32 array} of a file for an Encoder; what the file holds beyond its last convolution is left out.
+
+    Args:
+        path: a file with one of two layouts. `.npz`: the names of `Encoder`, conv1_1.weight (out, in, 3, 3) and so on.
+            Others: the authors' Sequential, names '0.weight', '2.weight' ... in the order of the layers; the first is
+            the 1x1 convolution that prepares RGB, which is folded into conv1_1. `.pth` is the authors' own file,
+            `.pdparams` the same as PaddleGAN publishes it.
+        encoder: the Encoder; its width and depth tell what is expected.
+
+    Raises InputError where the file is missing, damaged or no such encoder; shapes are left to `set_weights`.
+    """
+    if Path(path).suffix == ".npz":
+        wanted = encoder.state_dict()
+        return {name: array for name, array in read_arrays(path).items() if name in wanted}
+    if Path(path).suffix in (".pth", ".pt"):
+        return _from_sequential(_as_float32(read_tensors(path), path), encoder, path)
+    return _from_sequential(read_plain(path), encoder, path)
+
+
+def _from_sequential(saved, encoder, path):
+    arrays = saved if isinstance(saved, dict) else {}
+    matches = (re.fullmatch(r"(\d+)\.weight", str(name)) for name in arrays)
+    layers = [
+        [np.asarray(arrays.get(f"{index}.{part}"), "float32") for part in ("weight", "bias")]
+        for index in sorted(int(match[1]) for match in matches if match)
+    ]
+    names = [name[: -len(".weight")] for name in encoder.state_dict() if name.endswith(".weight")]
+    shapes = [weight.shape for weight, _ in layers[:2]]
+    expected = [(3, 3, 1, 1), tuple(encoder.conv1_1.weight.shape)]
+    if len(layers) <= len(names) or shapes != expected or layers[0][1].shape != (3,):
+        raise InputError(
+            f"{path} is not the normalised VGG-19: expected '0.weight' of shape [3, 3, 1, 1], then convolutions"
+            f" up to {names[-1]}, the first of shape {list(expected[1])}"
+        )
+    (prepare, shift), (weight, bias), *others = layers
+    # Reflection padding commutes with a 1x1 convolution, so folding is exact at the borders too.
+    folded = np.einsum("ochw,ci->oihw", weight, prepare[:, :, 0, 0]), bias + np.einsum("ochw,c->o", weight, shift)
+    named = zip(names, [folded, *others])
+    return {f"{name}.{part}": array for name, pair in named for part, array in zip(("weight", "bias"), pair)}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The authors' PyTorch release
+# ---------------------------------------------------------------------------------------------------------------------
+
+# Its files. For video there are the first two.
+FILES = {part: f"latest_net_{part}.pth" for part in ("transformer", "decoder", "adaattn_3")}
+ENCODER_FILE = "vgg_normalised.pth"
+
+# Its layers under our names. The decoder's are in Sequentials, where numbers only tell the order; the decoder for video
+# begins with stage 3.
+TRANSFORMER = {f"attn_adain_{level}_1.{layer}": f"adaattn{level}.{layer}" for level in (4, 5) for layer in "fgh"}
+TRANSFORMER["merge_conv"] = "decoder.merge"
+LEVEL_3 = {layer: f"adaattn3.{layer}" for layer in "fgh"}
+STAGES_3_TO_1 = [f"decoder.stage{stage}.{layer}" for stage, count in ((3, 4), (2, 2), (1, 2)) for layer in range(count)]
+
+
+def network_from_release(folder, encoder):
+    """The network of the authors' PyTorch checkpoints, with the conventions of their release.
+
+    Args:
+        folder: with latest_net_transformer.pth, latest_net_decoder.pth and, for pictures, latest_net_adaattn_3.pth.
+            An image network (levels 3, 4, 5, softmax) is told from one for video (level 3, cosine) by the tensors of
+            the transformer; its width by their shapes.
+        encoder: a file for `encoder_arrays`, or a function that gives one, which is called when all else has been read.
+
+    Raises InputError: files or tensors that are missing, unknown tensors, other shapes, damaged files.
+    """
+    folder = Path(folder)
+    tensors = {part: _read_part(folder, part) for part in ("transformer", "decoder")}
+    image = any(name.rpartition(".")[0] in TRANSFORMER for name in tensors["transformer"])
+    if image:
+        tensors["adaattn_3"] = _read_part(folder, "adaattn_3")
+        order = ["decoder.stage4", *STAGES_3_TO_1]
+        layers = {"transformer": TRANSFORMER, "adaattn_3": LEVEL_3}
+        architecture = {"levels": [3, 4, 5], "attention": "softmax"}
+    else:
+        order = STAGES_3_TO_1
+        layers = {"transformer": _below_prefix(LEVEL_3, tensors["transformer"])}
+        architecture = {"levels": [3], "attention": "cosine"}
+    layers["decoder"] = _in_order(tensors["decoder"], order, folder / FILES["decoder"])
+    weights = {}
+    for part, names in layers.items():
+        weights.update(_renamed(tensors[part], names, folder / FILES[part]))
+    width = weights["adaattn3.h.bias"].size / BLOCKS[3][0]
+    network = build_network(folder, {"width": width, "conventions": "release", **architecture})
+    set_weights(network, {**network_weights(network), **weights}, folder)
+    encoder = encoder() if callable(encoder) else encoder
+    set_weights(network.encoder, encoder_arrays(encoder, network.encoder), encoder, "the encoder of this network")
+    return network
+
+
+def _read_part(folder, part):
+    path = folder / FILES[part]
+    if not path.is_file():
+        transformer, decoder, adaattn_3 = FILES.values()
+        raise InputError(
+            f"{folder} has no {path.name}: expected {transformer}, {decoder} and, for pictures, {adaattn_3}"
+        )
+    return _as_float32(read_tensors(path), path)
+
+
+def _below_prefix(layers, tensors):
+    """`layers` as they are called where all the tensors are below one name, such as attn.f.weight; else as given."""
+    matches = [re.fullmatch(r"(.*\.)?[fgh]\.(weight|bias)", name) for name in tensors]
+    prefixes = {match[1] or "" for match in matches if match}
+    prefix = prefixes.pop() if len(prefixes) == 1 else ""
+    return {f"{prefix}{theirs}": ours for theirs, ours in layers.items()}
+
+
+def _in_order(tensors, ours, path):
+    """{layer of Sequentials: one of `ours`}, in the order of the layers' numbers."""
+    matches = [re.fullmatch(r"(.+)\.(weight|bias)", name) for name in tensors]
+    layers = sorted({match[1] for match in matches if match}, key=lambda name: list(map(int, re.findall(r"\d+", name))))
+    if len(layers) != len(ours):
+        raise InputError(f"{path} has {len(layers)} convolutions ({_listed(layers)}), expected {len(ours)}")
+    return dict(zip(layers, ours))
+
+
+def _renamed(tensors, layers, path):
+    """Tensors under our names; InputError where they are not weight and bias of each of `layers`, {theirs: ours}."""
+    names = {f"{theirs}.{part}": f"{ours}.{part}" for theirs, ours in layers.items() for part in ("weight", "bias")}
+    missing = [name for name in names if name not in tensors]
+    extra = [name for name in tensors if name not in names]
+    if missing or extra:
+        found = [f"it lacks {_listed(missing)}"] * bool(missing) + [f"it has {_listed(extra)}"] * bool(extra)
+        raise InputError(f"{path} has other tensors than the authors' release: {'; '.join(found)}")
+    return {ours: tensors[theirs] for theirs, ours in names.items()}
+
+
+def _listed(names, most=5):
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

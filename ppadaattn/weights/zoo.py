@@ -1,0 +1,279 @@
+"""Everything that can be had by name, one row each: the bundled models, and VGG-19, which is downloaded."""
+
+import contextlib
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Dict, Optional, Tuple
+
+from ppadaattn.errors import InputError, nearest, note
+from ppadaattn.files import atomic_write, cache_folder, lock
+from ppadaattn.weights.convert import vgg19
+from ppadaattn.weights.download import download, size_text
+
+import paddle
+
+PACKAGE = Path(__file__).resolve().parent.parent
+# Beside the package in a clone; inside it where it was installed from a wheel.
+FOLDERS = (PACKAGE.parent / "pretrained", PACKAGE / "pretrained")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the zoo.
+
+    Attributes:
+        name: what `ppadaattn.load`, `--model` and tools/download.py call it.
+        file: name of the file, in pretrained/ or in the cache.
+        size: in bytes; about, where no checksum pins it.
+        description: what it is for, in one line.
+        encoder: what its encoder is.
+        trained: how it was trained, in short.
+        licence: of the weights.
+        sha256: of the file, in hex; None where its publisher gives none. Then the first one that is downloaded is
+            written down in the cache and holds from there on.
+        architecture: arguments of AdaAttNNetwork; None for a file that is no model that paints.
+        figures: held-out losses (pretrained/README.md), as far as they were measured.
+        urls: where it can be had, in the order in which they are tried; none for what belongs to the repository.
+        plausible: (least, most) bytes, where no checksum pins the size.
+        check: raises InputError for a file (a path) of another content, where no checksum pins it.
+    """
+
+    name: str
+    file: str
+    size: int
+    description: str
+    encoder: str
+    trained: str
+    licence: str
+    sha256: Optional[str] = None
+    architecture: Optional[dict] = None
+    figures: Dict[str, float] = field(default_factory=dict)
+    urls: Tuple[str, ...] = ()
+    plausible: Optional[Tuple[int, int]] = None
+    check: Optional[Callable] = None
+
+    @property
+    def sizes(self):
+        """(least, most) bytes that the file may have."""
+        return self.plausible or (self.size, self.size)
+
+
+def _check_vgg19(path):
+    """Raise InputError unless the file converts, to finite numbers."""
+    generator = paddle.get_rng_state()
+    try:
+        weights = vgg19(path).state_dict()
+    finally:
+        paddle.set_rng_state(generator)  # what is random later must not depend on whether a file was new
+    for name, tensor in weights.items():
+        if not bool(paddle.isfinite(tensor).all()):
+            raise InputError(f"{path}: {name} does not hold finite numbers")
+
+
+LITE_ENCODER = "VGG-19's shape at a quarter of its width, trained to predict the features of vgg_normalised"
+
+ROWS = {
+    row.name: row
+    for row in (
+        Row(
+            name="adaattn_lite_image",
+            file="adaattn_lite_image.pdparams",
+            size=6660632,
+            sha256="eecefe8d081773484ba14298f551dab2c409dbd0416c3d0a7ff8403dbb521fbc",
+            architecture={"width": 0.25, "levels": [3, 4, 5], "attention": "softmax", "conventions": "paper"},
+            encoder=LITE_ENCODER,
+            trained="for this project, with the paper's losses reweighted, on 1507 photos and 2683 paintings "
+            "(configs/distill_lite.yaml, configs/adaattn_lite_image.yaml)",
+            licence="Apache-2.0",
+            figures={"L_gs": 8.34, "L_lf": 48.04},
+            description="small model (a quarter of the paper's channels), softmax attention: for pictures",
+        ),
+        Row(
+            name="adaattn_lite_video",
+            file="adaattn_lite_video.pdparams",
+            size=6660630,
+            sha256="b9d8cf4a41d8c7170c4618b78e23ab82a8fd19184ab77b130bc29f8b773165ff",
+            architecture={"width": 0.25, "levels": [3, 4, 5], "attention": "cosine", "conventions": "paper"},
+            encoder=LITE_ENCODER,
+            trained="for this project, as adaattn_lite_image, with L_is between two crops of one photo "
+            "(configs/adaattn_lite_video.yaml)",
+            licence="Apache-2.0",
+            description="small model, cosine attention: steadier for video, and fast for large pictures",
+        ),
+        Row(
+            name="vgg_normalised",
+            file="vgg_normalised.pdparams",
+            size=80097584,
+            plausible=(51779840, 90000000),  # numbers up to relu5_1, which are needed; up to relu5_4, and some more
+            check=_check_vgg19,
+            urls=("https://paddlegan.bj.bcebos.com/models/vgg_normalised.pdparams",),
+            encoder="VGG-19 itself, scaled so that each filter's mean activation is 1",
+            trained="on ImageNet by Simonyan & Zisserman; scaled and published by others",
+            licence="none stated",
+            description="VGG-19 of the losses, as PaddleGAN publishes it: for training only",
+        ),
+    )
+}
+MODELS = {name: row for name, row in ROWS.items() if row.architecture}
+DEFAULT_MODEL = "adaattn_lite_image"
+
+
+def weights_file(model):
+    """Path of the weights of a zoo name, verified, or of a file.
+
+    Args:
+        model: a name of MODELS, or the path of a weights file (with a folder or a suffix in it).
+
+    Raises:
+        InputError: an unknown name (the known ones are listed), a missing file, or a zoo file that is not the one of
+            its row and cannot be downloaded.
+    """
+    if str(model) in MODELS:
+        return obtain(str(model))
+    if not os.path.isfile(model):
+        what = f"{model} is no model that paints" if str(model) in ROWS else None
+        what = what or f"there is no model or weights file {str(model)!r}{nearest(model, MODELS)}"
+        raise InputError(f"{what}; models: {', '.join(MODELS)}")
+    return Path(model)
+
+
+def vgg19_file(path=None):
+    """Path of the weights of VGG-19: `path` where it is given, else the zoo's `vgg_normalised`.
+
+    Raises InputError: a path that is not there, or a file that is not here and cannot be downloaded.
+    """
+    if path:
+        if not os.path.isfile(path):
+            raise InputError(f"encoder_weights: there is no file {path}")
+        return Path(path)
+    try:
+        return obtain("vgg_normalised")
+    except InputError as error:
+        raise InputError(
+            f"VGG-19 is needed: {error}, or name such a file, or an .npz with conv1_1.weight to "
+            "conv5_1.bias (encoder_weights of a configuration, --encoder of convert_weights.py)"
+        ) from None
+
+
+def is_offline():
+    """Whether $PPADAATTN_OFFLINE forbids downloads: set, and not to 0, no or false."""
+    return os.environ.get("PPADAATTN_OFFLINE", "").lower() not in ("", "0", "no", "false")
+
+
+def obtain(name, offline=None):
+    """Path of the file of a row, verified; downloaded into the cache where it is not here.
+
+    A file that is not the one of its row is never used. Where the row has an address, another one is downloaded in
+    its place.
+
+    Args:
+        name: of ROWS.
+        offline: download nothing; None: as `is_offline` says.
+
+    Raises InputError: the file is missing or another one, and cannot be downloaded.
+    """
+    row = ROWS[name]
+    path, fault = look_up(name)
+    if path and not fault:
+        return path
+    state = f"{path} {fault}" if path else f"{row.file} is missing"
+    if not row.urls:
+        place = path or FOLDERS[0] / row.file
+        raise InputError(f"{state}: it belongs to the repository and is expected at {place}; check it out again")
+    cached = cache_folder() / row.file
+    remedy = f"put {row.urls[0]} at {cached} (PPADAATTN_HOME names another folder)"
+    if is_offline() if offline is None else offline:
+        raise InputError(f"{state}, and nothing is downloaded (offline): {remedy}")
+    try:
+        with lock(cached.with_name(f"{cached.name}.lock")):
+            now, fault = look_up(name)
+            if now and not fault:  # another process has downloaded it meanwhile
+                return now
+            download(row.urls, cached, lambda part: _fault(row, part, row.sha256), row.sizes)
+            if path:
+                note(f"{state}; it was downloaded again")
+            if not row.sha256:
+                _record(row, cached)
+    except InputError as error:
+        raise InputError(f"{state}, and could not be downloaded ({error}): try again, or {remedy}") from None
+    return cached
+
+
+def look_up(name):
+    """(path, fault) of a row's file as it is here, without downloading.
+
+    Returns:
+        (path, None): the file, verified. (path, what is wrong): there is only another or a damaged file, and the rest
+        of a sentence that begins with its path. (None, None): there is none.
+    """
+    row = ROWS[name]
+    wrong = []
+    for path in (folder / row.file for folder in (*FOLDERS, cache_folder())):
+        if os.path.isfile(path):
+            recorded = _recorded(row)
+            fault = _fault(row, path, row.sha256 or recorded)
+            if not fault:
+                if not row.sha256 and not recorded:  # put here by hand
+                    with contextlib.suppress(InputError):  # checked each time, in a cache that cannot be written
+                        _record(row, path)
+                return path, None
+            wrong.append((path, fault))
+    return wrong[0] if wrong else (None, None)
+
+
+def _fault(row, path, sha256):
+    """What is wrong with a file of a row, as the end of a sentence; None where nothing is.
+
+    Args:
+        sha256: of the only right file; None where its content decides.
+    """
+    least, most = row.sizes
+    try:
+        size = os.path.getsize(path)
+        if not least <= size <= most:
+            return f"has {size} bytes, not {size_text(row.sizes)}"
+        if sha256:
+            return None if _sha256(path) == sha256 else f"is not the right file: its SHA-256 is not {sha256}"
+        row.check(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    except InputError as error:
+        return f"is not the right file: {error}"
+    return None
+
+
+def _sha256(path):
+    sha = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(2**20), b""):
+            sha.update(block)
+    return sha.hexdigest()
+
+
+# The checksum of a row without one, as it was when the file was first here, in the format of sha256sum.
+
+
+def _record_path(row):
+    return cache_folder() / f"{row.file}.sha256"
+
+
+def _recorded(row):
+    try:
+        match = re.match(r"[0-9a-f]{64}(?=\s)", _record_path(row).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
+    return match and match[0]
+
+
+def _record(row, path):
+    """Write down the checksum of a file that was found right; a note where it is another one than before."""
+    before, now = _recorded(row), _sha256(path)
+    if before == now:
+        return
+    if before:
+        note(f"{row.urls[0]} gives another file than before: its SHA-256 was {before} and is {now}")
+    with atomic_write(_record_path(row)) as temporary:
+        temporary.write_text(f"{now}  {row.file}\n", encoding="utf-8")
