@@ -6,7 +6,7 @@ import sys
 import zipfile
 
 import ppadaattn
-from ppadaattn.cli import convert_weights
+from ppadaattn.cli import convert as command
 from ppadaattn.errors import InputError
 from ppadaattn.weights.checkpoint import load_network, network_weights
 from ppadaattn.weights.convert import vgg19
@@ -125,7 +125,7 @@ def convert(tmp_path, capsys):
 
     def run(*words):
         output = tmp_path / "converted.pdparams"
-        status = convert_weights.main([*map(str, words), "--output", str(output)])
+        status = command.main([*map(str, words), "--output", str(output)])
         error = capsys.readouterr().err
         assert error.count("\n") == (status != 0)
         return status, error, output if output.exists() else None
@@ -333,7 +333,7 @@ def test_where_the_encoder_comes_from(tmp_path, convert, monkeypatch):
     (tmp_path / "home").mkdir()
     cached = tmp_path / "home" / "vgg_normalised.pdparams"  # too small for the zoo, which takes the real one alone
     paddle.save(others["encoder"], str(cached))
-    monkeypatch.setattr("ppadaattn.cli.convert_weights.vgg19_file", lambda: cached)
+    monkeypatch.setattr("ppadaattn.cli.convert.vgg19_file", lambda: cached)
     np.testing.assert_array_equal(second_convolution(), others["encoder"]["5.weight"])
 
 
@@ -621,6 +621,6 @@ def test_no_source_is_overwritten_and_no_output_is_no_error(tmp_path, capsys):
         (encoder / "x.pdparams", "is not a folder"),
         (tmp_path, "cannot be written: Is a directory"),
     ):
-        assert convert_weights.main([str(folder), "--encoder", str(encoder), "--output", str(output)]) == 2
+        assert command.main([str(folder), "--encoder", str(encoder), "--output", str(output)]) == 2
         assert sentence in capsys.readouterr().err
     assert {path: path.read_bytes() for path in before} == before

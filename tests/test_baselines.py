@@ -3,7 +3,7 @@
 import itertools
 
 import ppadaattn
-from ppadaattn.cli.infer import main as infer
+from ppadaattn.cli.paint import main as infer
 from ppadaattn.errors import InputError
 from ppadaattn.infer.engine import make_engine
 from ppadaattn.infer.frames import FramePainter

@@ -343,7 +343,7 @@ def test_killed_it_goes_on_from_the_last_part(tmp_path):
     make("in.mp4", 40)
     script = (
         "import sys, os, signal; sys.path.insert(0, sys.argv[1])\n"
-        "from ppadaattn import clips; import test_clips\n"
+        "from ppadaattn.infer import clips; import test_clips\n"
         "clips.PART = 10\n"
         "def progress(done, total):\n"
         "    if done == 25: os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 
-from ppadaattn.cli import convert_weights, infer, pictures
+from ppadaattn.cli import convert, paint, pictures
 from ppadaattn.errors import InputError
 from ppadaattn.infer.stylizer import Stylizer
 from ppadaattn.media.images import read_image
@@ -30,7 +30,7 @@ def run(capsys):
 
     def call(*words):
         try:
-            status = infer.main([*map(str, words), "--device", "cpu"])
+            status = paint.main([*map(str, words), "--device", "cpu"])
         except SystemExit as stopped:  # argparse
             status = stopped.code
         output = capsys.readouterr()
@@ -49,7 +49,7 @@ def test_without_arguments_it_paints_the_bundled_example(run):
     assert status == 0
     path = os.path.join("output", "still_life_brush_strokes.png")
     assert path in out and files("output") == ["still_life_brush_strokes.png"]
-    painted, content = read_image(path), read_image(infer.EXAMPLE_PAIR[0])
+    painted, content = read_image(path), read_image(paint.EXAMPLE_PAIR[0])
     assert painted.shape == content.shape
     assert np.abs(painted.astype(int) - content).mean() > 10
 
@@ -268,7 +268,7 @@ def test_bad_input_is_one_sentence_status_2_and_nothing_written(capsys, picture,
     os.mkdir("empty")
     before = files()
     try:
-        status = infer.main(list(words))
+        status = paint.main(list(words))
     except SystemExit as stopped:
         status = stopped.code
     output = capsys.readouterr()
@@ -278,7 +278,7 @@ def test_bad_input_is_one_sentence_status_2_and_nothing_written(capsys, picture,
 
 
 def test_a_gpu_where_there_is_none(run, picture, capsys):
-    status = infer.main(["--content", str(picture("c.png")), "--style", str(picture("s.png")), "--device", "gpu:99"])
+    status = paint.main(["--content", str(picture("c.png")), "--style", str(picture("s.png")), "--device", "gpu:99"])
     assert status == 2 and "gpu:99 cannot be used" in capsys.readouterr().err
 
 
@@ -293,12 +293,12 @@ def test_a_folder_without_permission(run, picture, monkeypatch):
 def test_convert_weights(tmp_path, capsys):
     network = AdaAttNNetwork(width=1 / 32, attention="cosine")
     np.savez("a.npz", **network_weights(network))
-    assert convert_weights.main(["a.npz", "--attention", "cosine", "--about", "a test", "--output", "a.pdparams"]) == 0
+    assert convert.main(["a.npz", "--attention", "cosine", "--about", "a test", "--output", "a.pdparams"]) == 0
     assert load_network("a.pdparams").architecture == network.architecture
     assert paddle.load("a.pdparams")["about"] == "a test"
-    assert convert_weights.main(["none.npz", "--attention", "cosine", "--output", "b.pdparams"]) == 2
+    assert convert.main(["none.npz", "--attention", "cosine", "--output", "b.pdparams"]) == 2
     assert "there is no file none.npz" in capsys.readouterr().err
-    assert convert_weights.main(["a.npz", "--attention", "cosine", "--output", "./a.npz"]) == 2
+    assert convert.main(["a.npz", "--attention", "cosine", "--output", "./a.npz"]) == 2
     assert "is a file to read" in capsys.readouterr().err
     assert files() == ["a.npz", "a.pdparams"]
 
@@ -321,7 +321,7 @@ def test_the_tool_itself(picture):
 def test_told_to_stop_while_writing_it_leaves_nothing_half_written(tmp_path, picture, number):
     content, style = picture("c.png"), picture("s.png")
     script = (
-        "import os, sys; from PIL import Image; from ppadaattn.cli.infer import main\n"
+        "import os, sys; from PIL import Image; from ppadaattn.cli.paint import main\n"
         "def save(self, path, **_):\n"
         "    path.write_bytes(b'half')\n"
         f"    os.kill(os.getpid(), {int(number)})\n"

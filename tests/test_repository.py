@@ -3,7 +3,7 @@
 import importlib.util
 import re
 
-from ppadaattn.cli import infer, main
+from ppadaattn.cli import paint, train
 from ppadaattn.infer.engine import ENGINES
 from ppadaattn.media.images import find_images, read_image
 
@@ -16,7 +16,7 @@ DOCUMENTS = [path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *ROOT.glob(
 
 
 def test_readme_describes_every_option_and_no_other():
-    actions = [action for parser in (infer.parser(), main.parser()) for action in parser._actions]
+    actions = [action for parser in (paint.parser(), train.parser()) for action in parser._actions]
     options = {word for action in actions for word in action.option_strings if word.startswith("--")}
     described = set(re.findall(r"^\| `(--[a-z-]+)", README, re.MULTILINE))
     assert described == options - {"--help"}

@@ -12,7 +12,7 @@ import types
 
 import ppadaattn
 from ppadaattn import config as config_module
-from ppadaattn.cli.main import main
+from ppadaattn.cli.train import main
 from ppadaattn.config import Config, LogConfig, Schedule, TrainData, load_config
 from ppadaattn.errors import InputError
 from ppadaattn.media.images import read_image

@@ -9,4 +9,4 @@ Named arrays: `python tools/convert_weights.py FILE.npz --attention softmax --ou
 from _launch import launch
 
 if __name__ == "__main__":
-    launch("convert_weights")
+    launch("convert")

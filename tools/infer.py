@@ -6,4 +6,4 @@ Without an argument it paints the bundled example.
 from _launch import launch
 
 if __name__ == "__main__":
-    launch("infer")
+    launch("paint")

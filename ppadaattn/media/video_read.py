@@ -97,7 +97,7 @@ class VideoFile:
         self.frame_count = round(shown * self.rate)
 
     @contextlib.contextmanager
-    def open_container(self):
+    def _open(self):
         av = pyav()
         try:
             with open_container(self.path) as container:
