@@ -1,10 +1,9 @@
 """Painting: tools/infer.py."""
 
 import argparse
-from pathlib import Path
 
 from ppadaattn.cli import pictures, videos
-from ppadaattn.cli.common import Parser, exit_status, pixels
+from ppadaattn.cli.common import DEVICE_HELP, Parser, pixels, run
 from ppadaattn.cli.styles import MODES, existing, looks, style_size
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
@@ -13,13 +12,14 @@ from ppadaattn.infer.stylizer import STYLE_SIZE, load
 from ppadaattn.media.images import FORMATS
 from ppadaattn.media.video_formats import VIDEO_FORMATS
 from ppadaattn.model.style import check_strength
+from ppadaattn.resources import packaged
 from ppadaattn.weights.checkpoint import STYLE_SUFFIX
 from ppadaattn.weights.zoo import DEFAULT_MODEL, MODELS
 
 CONTENT_SIZE = 1024
 GRID_SIDE = 5
 MOST_STYLE_SCALE = 16
-EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
+EXAMPLES = packaged("examples")
 EXAMPLE_PAIR = (EXAMPLES / "content" / "still_life.jpg", EXAMPLES / "style" / "brush_strokes.jpg")
 
 # Options that only one kind of work reads: anything but the default is refused elsewhere.
@@ -29,19 +29,23 @@ FOR_PICTURES = ("grid", "interpolation_grid")
 
 def main(argv=None):
     """Paint pictures and videos. Returns the exit status."""
-    args = parser().parse_args(argv)
-    args.words = argv
-    return exit_status(_infer, args)
+    return run(parser(), argv)
 
 
-def parser():
-    """The options of tools/infer.py."""
+def parser(prog="ppadaattn paint"):
+    """The options of painting."""
     made = Parser(
-        prog="infer.py",
+        prog,
         description="Paint pictures and videos in the style of pictures, each content in each style. "
         "Without --content and --style it paints the bundled example.",
         epilog="models: " + "; ".join(f"{name}: {model.description}" for name, model in MODELS.items()),
+        examples=(
+            "--content photo.jpg --style painting.jpg --output painted.jpg",
+            "--model adaattn_lite_video --content clip.mp4 --style painting.jpg --output painted.mp4",
+        ),
+        synonyms={"--alpha": "--strength", "--content-size": "--size"},
     )
+    made.set_defaults(work=_infer)
     _add_files(made)
     _add_styles(made.add_argument_group("styles and colours"))
     _add_regions(made.add_argument_group("regions"))
@@ -72,7 +76,7 @@ def _add_files(group):
         metavar="PIXELS",
         help="reduce contents to this long side; 0 leaves them as they are (default: %(default)s)",
     )
-    group.add_argument("--device", help="cpu, gpu or gpu:N (default: a GPU where one works, else the CPU)")
+    group.add_argument("--device", help=DEVICE_HELP)
     group.add_argument(
         "--engine",
         choices=ENGINES,

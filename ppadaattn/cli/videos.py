@@ -112,9 +112,8 @@ def paint(stylizer, plan, args):
         took = time.perf_counter() - start
         print(f"{output}: {result.frames} frames, {result.seconds:.2f} s of video, {size}, in {took:.1f} s")
         if result.stopped_by:
-            words = sys.argv[1:] if args.words is None else args.words
-            command = shlex.join(["python", "tools/infer.py", *(w for w in words if w != "--resume"), "--resume"])
-            print(f"stopped; to go on: {command}", file=sys.stderr)
+            words = [word for word in args.command_line if word != "--resume"]
+            print(f"stopped; to go on: {shlex.join([*words, '--resume'])}", file=sys.stderr)
             return 128 + result.stopped_by
     for problem in problems:
         print(f"note: {problem}", file=sys.stderr)
