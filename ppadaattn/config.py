@@ -9,13 +9,12 @@ This module never imports Paddle.
 
 import dataclasses
 import math
-import os
 import typing
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional
 
 from ppadaattn.errors import InputError, nearest
-from ppadaattn.resources import find_config
+from ppadaattn.resources import expand, find_config
 
 import yaml
 
@@ -565,7 +564,7 @@ def _convert(kind, value):
         converted = {_convert(kinds[0], key): _convert(kinds[1], item) for key, item in pairs}
         return None if None in converted or None in converted.values() else converted
     if kind is str and isinstance(value, str):
-        return os.path.expanduser(value)  # only a path begins with ~
+        return expand(value)
     if kind is float:
         try:  # YAML reads 1e-4, without a point, as text
             number = float(value) if not isinstance(value, bool) else math.nan

@@ -17,6 +17,17 @@ def packaged(name):
     return inside if inside.is_dir() else PACKAGE.parent / name
 
 
+def expand(path):
+    """Text of a path of a configuration: ~ is the home folder, examples/... the packaged pictures where it is not here.
+
+    Text that is no such path stays as it is.
+    """
+    if path.startswith("examples/") and not os.path.exists(path):
+        found = packaged("examples").parent / path
+        return str(found) if found.exists() else path
+    return os.path.expanduser(path)
+
+
 def find_config(name, beside=None):
     """Path of a configuration.
 

@@ -9,6 +9,7 @@ Exit status: 0 done; 1 some of the work was not done; 2 bad input, nothing done;
 
 import argparse
 import contextlib
+import itertools
 import os
 import re
 import shlex
@@ -53,8 +54,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args=None, namespace=None):
         words = sys.argv[1:] if args is None else list(args)
-        if self._subparsers is None:  # else the words after a subcommand are for its own parser
-            self._refuse_unknown_options(words)
+        # The words after a subcommand are for its own parser.
+        own = words if self._subparsers is None else itertools.takewhile(lambda word: word.startswith("-"), words)
+        self._refuse_unknown_options(own)
         return super().parse_known_args(list(map(_expand_home, words)), namespace)
 
     def error(self, message):
