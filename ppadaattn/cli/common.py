@@ -4,7 +4,7 @@ A command is a module of this room with a function `parser(prog)`, which returns
 function that takes the parsed arguments and returns the exit status. A row in `ppadaattn/__main__.py` makes the command
 reachable.
 
-Exit status: 0 done; 1 some of the work was not done; 2 bad input, nothing done; 128 + N ended by signal N (Ctrl-C: 2).
+Exit status: 0 done; 1 some of the work was not done; 2 bad input, nothing done; 128 + N by signal N (Ctrl-C: 130).
 """
 
 import argparse
