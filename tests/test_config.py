@@ -3,8 +3,9 @@
 import ast
 
 from ppadaattn import config as module
-from ppadaattn.config import Config, load_config, to_dict, to_yaml
+from ppadaattn.config import to_dict, to_yaml
 from ppadaattn.errors import InputError
+from ppadaattn.train.config import Config, load_config
 
 import pytest
 import yaml
@@ -99,9 +100,9 @@ def test_the_written_file_is_the_configuration(write):
         ("enable_visualdl=1", "enable_visualdl must be true or false; got 1"),
         ("model=5", "model must be a mapping of keys to values; got 5"),
         ("dataset.train.load_size=100", "dataset.train.load_size is 100, smaller than dataset.train.crop_size 256"),
-        ("seed", "-o seed is not of the form a.b=c"),
-        ("a..b=1", "-o a..b=1 is not of the form a.b=c"),
-        ("seed=[", "-o seed=[: '[' is not a YAML value"),
+        ("seed", "the override seed is not of the form a.b=c"),
+        ("a..b=1", "the override a..b=1 is not of the form a.b=c"),
+        ("seed=[", "the override seed=[: '[' is not a YAML value"),
     ],
 )
 def test_a_wrong_override_is_one_sentence(write, word, sentence):
@@ -117,7 +118,7 @@ def test_a_wrong_override_is_one_sentence(write, word, sentence):
         ("", "is no mapping of keys to values"),
         ("a: [1", "is not YAML"),
         ("_base_: config.yaml", "config.yaml is its own _base_"),
-        ("_base_: nowhere.yaml", "nowhere.yaml cannot be read: No such file"),
+        ("_base_: nowhere.yaml", "there is no configuration nowhere.yaml; searched: "),
         ("_base_: 5", "_base_ must be a file name or a list of them; got 5"),
         ("modle: {}", "unknown key modle (did you mean 'model'?)"),
     ],

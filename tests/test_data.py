@@ -3,8 +3,8 @@
 import os
 import shutil
 
-from ppadaattn.config import TrainData
 from ppadaattn.errors import InputError
+from ppadaattn.train.config import TrainData
 from ppadaattn.train.data import Clips, Cropper, Photos, Samples, batches, find_files, resize
 
 import numpy as np
@@ -209,9 +209,9 @@ def test_frames_of_a_video(tmp_path):
 @pytest.mark.parametrize(
     "kind, prepare, sentence",
     [
-        (Photos, None, "key: there is no folder .*folder; it is to hold pictures .*any depth"),
-        (Photos, "empty", "key: the folder .*folder holds no pictures; it is to hold pictures"),
-        (Clips, "empty", "key: the folder .*folder holds no clip; it is to hold clips: folders of frames"),
+        (Photos, None, "key: there is no folder .*folder; expected a folder of pictures .*any depth"),
+        (Photos, "empty", "key: the folder .*folder holds no pictures; expected pictures"),
+        (Clips, "empty", "key: the folder .*folder holds no clip; expected clips: folders of frames"),
         (Clips, "single", r"holds no clip \(in .*one there is only one frame; a clip needs two\)"),
     ],
 )
@@ -226,7 +226,5 @@ def test_folders_that_do_not_hold_what_they_should(tmp_path, kind, prepare, sent
 
 
 def test_a_root_that_is_not_set():
-    with pytest.raises(
-        InputError, match=r"dataset\.train\.style_root is not set; .* -o dataset\.train\.style_root=FOLDER"
-    ):
+    with pytest.raises(InputError, match=r"dataset\.train\.style_root is not set; set it to a folder of pictures"):
         Photos(None, "dataset.train.style_root")

@@ -11,9 +11,7 @@ import time
 import types
 
 import ppadaattn
-from ppadaattn import config as config_module
 from ppadaattn.cli.train import main
-from ppadaattn.config import Config, LogConfig, Schedule, TrainData, load_config
 from ppadaattn.errors import InputError
 from ppadaattn.media.images import read_image
 from ppadaattn.model.attention import attention_statistics
@@ -21,7 +19,9 @@ from ppadaattn.model.features import normalize
 from ppadaattn.model.init import initialize
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.vgg import Encoder
+from ppadaattn.train import config as config_module
 from ppadaattn.train import dead_channels, losses, objectives, run
+from ppadaattn.train.config import Config, LogConfig, Schedule, TrainData, load_config
 from ppadaattn.train.data import Samples
 from ppadaattn.train.logger import Logger
 from ppadaattn.train.objectives import Distillation, Reconstruction, Stylization, build_objective
@@ -326,7 +326,7 @@ def test_dead_channels_begin_anew_and_nothing_else_changes(rng, vgg):
 def test_frozen_layers_stay(configure, words):
     options = ["model.reinit_dead_channels=true", "total_iters=2", "lr_scheduler.warmup_iters=0"]
     config = configure("model.freeze=[decoder.stage1, adaattn3]", *options)
-    folder, _ = train(config, "name")
+    folder = train(config, "name").folder
     before = ppadaattn.load("adaattn_lite_image", device="cpu").network.state_dict()
     after = ppadaattn.load(folder / "iter_2_weight.pdparams", device="cpu").network.state_dict()
     for name, tensor in before.items():
@@ -402,7 +402,8 @@ def test_a_run_leaves_its_configuration_log_pictures_and_weights(configure, caps
         "snapshot_config.interval=2", "snapshot_config.keep_last=2", "log_config.visual_interval=2",
         "validate.interval=4", "validate.save_img=true",
     )  # fmt: skip
-    folder, stopped_by = train(config, "name")
+    folder, stopped_by, weights, *_ = train(config, "name")
+    assert weights == folder / "iter_4_weight.pdparams"
     assert stopped_by is None and re.fullmatch(r"name-\d{4}(-\d\d){5}", folder.name)
     assert load_config(folder / "config.yaml") == config
     lines = (folder / "log.txt").read_text().splitlines()
@@ -425,7 +426,7 @@ def test_a_run_leaves_its_configuration_log_pictures_and_weights(configure, caps
 
 
 def test_only_the_last_snapshots_are_kept(configure):
-    folder, _ = train(configure("snapshot_config.interval=1", "snapshot_config.keep_last=2"), "name")
+    folder = train(configure("snapshot_config.interval=1", "snapshot_config.keep_last=2"), "name").folder
     assert sorted(name for name in os.listdir(folder) if name.startswith("iter_")) == [
         f"iter_{n}_{kind}.pdparams" for n in (3, 4) for kind in ("checkpoint", "weight")
     ]
@@ -434,8 +435,8 @@ def test_only_the_last_snapshots_are_kept(configure):
 @pytest.mark.parametrize("name", ["adaattn_lite_image", "adaattn_lite_video"])
 def test_resuming_takes_the_same_steps_to_the_last_bit(configure, name):
     options = ["snapshot_config.interval=2", "optimizer.accumulate=2", "lr_scheduler.warmup_iters=0"]
-    whole, _ = train(configure(*options, name=name), "whole")
-    resumed, _ = train(configure(*options, name=name), "again", resume=whole / "iter_2_checkpoint.pdparams")
+    whole = train(configure(*options, name=name), "whole").folder
+    resumed = train(configure(*options, name=name), "again", resume=whole / "iter_2_checkpoint.pdparams").folder
     assert resumed == whole
     (third, fourth), again = logged(whole)[2:4], logged(whole)[4:]
     assert again == [third, fourth]
@@ -489,9 +490,11 @@ def test_an_interrupted_run_writes_a_checkpoint_and_says_how_to_go_on(words, tmp
     assert process.returncode == 130 and "Traceback" not in error
     (folder,) = (tmp_path / "runs").iterdir()
     assert snapshots(folder) and snapshots(folder)[0] in (2, 3)
-    (told,) = [line for line in error.splitlines() if "to go on: " in line]
-    told = told.partition("to go on: ")[2]
-    told = told.replace("python ", f"{sys.executable} ", 1).replace("total_iters=500", "total_iters=4")
+    (told,) = [line for line in error.splitlines() if "to resume: " in line]
+    told = told.partition("to resume: ")[2]
+    told = told.replace("ppadaattn train", f"{sys.executable} tools/main.py", 1).replace(
+        "total_iters=500", "total_iters=4"
+    )
     subprocess.run(told, shell=True, check=True, cwd=ROOT, env=ENVIRONMENT, capture_output=True)
     assert snapshots(folder)[-1] == 4
 
@@ -499,8 +502,8 @@ def test_an_interrupted_run_writes_a_checkpoint_and_says_how_to_go_on(words, tmp
 def test_accumulated_batches_are_one_large_batch(configure):
     options = ["total_iters=3", "lr_scheduler.warmup_iters=0", "lr_scheduler.learning_rate=0.0001"]
     options += ["losses.global_style.distance=l2"]
-    large, _ = train(configure(*options, "dataset.train.batch_size=2"), "large")
-    small, _ = train(configure(*options, "dataset.train.batch_size=1", "optimizer.accumulate=2"), "small")
+    large = train(configure(*options, "dataset.train.batch_size=2"), "large").folder
+    small = train(configure(*options, "dataset.train.batch_size=1", "optimizer.accumulate=2"), "small").folder
     for (_, a), (_, b) in zip(logged(large), logged(small)):
         assert a.keys() == b.keys() and len(a) == 4
         for name in a:
@@ -509,7 +512,7 @@ def test_accumulated_batches_are_one_large_batch(configure):
 
 def test_two_processes_are_one_with_the_same_total_batch(words, tmp_path, configure):
     options = ["total_iters=3", "lr_scheduler.warmup_iters=0", "lr_scheduler.learning_rate=0.0001"]
-    one, _ = train(configure(*options, "dataset.train.batch_size=2", name="adaattn_lite_video"), "one")
+    one = train(configure(*options, "dataset.train.batch_size=2", name="adaattn_lite_video"), "one").folder
     launch = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend", "gloo",
               "--log_dir", tmp_path / "log"]  # fmt: skip
     command = [*launch, "tools/main.py", "-c", "configs/adaattn_lite_video.yaml", "-o", *words, *options]
@@ -564,7 +567,7 @@ def test_small_models_from_nothing(words, pictures, tmp_path):
 
 
 def test_validation_alone(configure, capsys, vgg, pictures):
-    folder, _ = train(configure("validate.save_img=false"), "name", evaluate_only=True)
+    folder = train(configure("validate.save_img=false"), "name", evaluate_only=True).folder
     assert os.listdir(folder) == ["log.txt"]
     (line,) = (folder / "log.txt").read_text().splitlines()
     objective = Stylization(ppadaattn.load("adaattn_lite_image", device="cpu").network, vgg, configure().losses)
@@ -605,7 +608,7 @@ class FakeWriter:
 def test_visualdl_gets_every_loss_at_its_step(configure, monkeypatch):
     monkeypatch.setitem(sys.modules, "visualdl", types.SimpleNamespace(LogWriter=FakeWriter))
     options = ["enable_visualdl=true", "validate.interval=2", "validate.save_img=true", "log_config.visual_interval=4"]
-    folder, _ = train(configure(*options), "name")
+    folder = train(configure(*options), "name").folder
     found = {(tag, step): value for tag, step, value in FakeWriter.last.scalars}
     for iteration, terms in logged(folder):
         for name, text in terms.items():
@@ -706,7 +709,7 @@ def run_folder(configure):
     "options, sentence",
     [
         ([], r"is of iteration 1, and total_iters is 1: there is nothing left to do"),
-        (["model.attention=cosine", "total_iters=2"], r"architecture .*'softmax'.*'cosine'.*begin a new one .* --load"),
+        (["model.attention=cosine", "total_iters=2"], r"architecture .*'softmax'.*'cosine'.*begin a new run .* `load`"),
         (["seed=5", "total_iters=2"], "is of a run with seed 0, this configuration has 5"),
         (["ema_decay=null", "total_iters=2"], "is of a run with ema_decay"),
         (["dataset.train.batch_size=2", "total_iters=2"], "samples_per_iteration 1, this configuration has 2"),
@@ -722,7 +725,7 @@ def test_resuming_from_what_is_no_checkpoint(configure, run_folder, tmp_path):
     config = configure("total_iters=2")
     with pytest.raises(InputError, match=r"holds 'ppadaattn weights 1', not 'ppadaattn checkpoint 1'.*--load"):
         train(config, "name", resume=run_folder / "iter_1_weight.pdparams")
-    with pytest.raises(InputError, match="--resume: there is no file or folder"):
+    with pytest.raises(InputError, match="`resume`: there is no file or folder"):
         train(config, "name", resume=tmp_path / "nowhere.pdparams")
     with pytest.raises(InputError, match=r"holds no iter_N_checkpoint\.pdparams to resume from"):
         train(config, "name", resume=tmp_path)
@@ -752,9 +755,9 @@ def test_encoder_and_decoder_serve_another_transform(configure, capsys):
         "total_iters=1",
         "ema_decay=null",
     )
-    first, _ = train(configure(*once, "model.name=reconstruction", "load_only=[encoder]"), "first")
+    first = train(configure(*once, "model.name=reconstruction", "load_only=[encoder]"), "first").folder
     text = (first / "log.txt").read_text()
-    assert "adaattn_lite_image: taken: encoder; begins anew: adaattn4, decoder" in text
+    assert "adaattn_lite_image: taken: encoder; new weights: adaattn4, decoder" in text
     bundled = ppadaattn.load("adaattn_lite_image", device="cpu").network.state_dict()
     weights = first / "iter_1_weight.pdparams"
     decoded = checkpoint.load_network(weights).state_dict()
@@ -762,9 +765,9 @@ def test_encoder_and_decoder_serve_another_transform(configure, capsys):
         if name.startswith("encoder"):
             np.testing.assert_array_equal(tensor.numpy(), bundled[name].numpy())
     still = ("model.freeze=[decoder]", f"load={weights}", "validate.interval=0")
-    second, _ = train(configure(*once, *still, "model.transform=linear"), "second")
+    second = train(configure(*once, *still, "model.transform=linear"), "second").folder
     text = (second / "log.txt").read_text()
-    assert f"{weights}: taken: encoder, decoder; begins anew: adaattn4" in text
+    assert f"{weights}: taken: encoder, decoder; new weights: adaattn4" in text
     for name, tensor in checkpoint.load_network(second / "iter_1_weight.pdparams").state_dict().items():
         if not name.startswith("adaattn4"):
             np.testing.assert_array_equal(tensor.numpy(), decoded[name].numpy(), err_msg=name)
@@ -790,12 +793,12 @@ def test_weights_that_do_not_fit_are_refused(configure, options, sentence):
 def test_losses_on_the_features_of_a_small_encoder_need_no_vgg(rng, configure, monkeypatch):
     monkeypatch.setattr(run, "vgg19", None)
     small = ("encoder_weights=adaattn_lite_image", "total_iters=2")
-    folder, _ = train(configure(*small), "small")
+    folder = train(configure(*small), "small").folder
     bundled = ppadaattn.load("adaattn_lite_image", device="cpu").network
     for name, tensor in checkpoint.load_network(folder / "iter_2_weight.pdparams").state_dict().items():
         same = np.array_equal(tensor.numpy(), bundled.state_dict()[name].numpy())
         assert same == name.startswith("encoder"), name
-    by_file, _ = train(configure(*small, f"encoder_weights={zoo.weights_file('adaattn_lite_image')}"), "by_file")
+    by_file = train(configure(*small, f"encoder_weights={zoo.weights_file('adaattn_lite_image')}"), "by_file").folder
     assert logged(by_file) == logged(folder)
     encoder, data = run._loss_encoder("adaattn_lite_image"), batch(rng)
     objective = Stylization(bundled, encoder, Config().losses)
@@ -830,7 +833,7 @@ def test_losses_that_a_small_encoder_cannot_give_are_refused(configure, tmp_path
 def test_load_and_resume_do_not_go_together(capsys):
     path = str(ROOT / "configs" / "adaattn_image.yaml")
     assert main(["-c", path, "--resume", "a", "--load", "b"]) == 2
-    assert capsys.readouterr().err.startswith("error: --resume goes on with the weights of its checkpoint")
+    assert capsys.readouterr().err.startswith("error: --resume continues with the weights of its checkpoint")
 
 
 def test_runs_that_begin_in_one_second_have_folders_of_their_own(configure, monkeypatch):

@@ -4,9 +4,10 @@ import argparse
 import shlex
 
 from ppadaattn.cli.common import Parser, exit_status, pixels, whole_number
-from ppadaattn.config import FlowError, Quality, Report, Speed, read_config
+from ppadaattn.config import read_config
 from ppadaattn.device import select_device
 from ppadaattn.evaluation import measuring, tables
+from ppadaattn.evaluation.config import FlowError, Quality, Report, Speed
 from ppadaattn.evaluation.methods import clips_by_name, load_method, named, parse_method, pictures_by_name
 from ppadaattn.evaluation.report import write_report
 from ppadaattn.evaluation.speed import parse_size
@@ -143,7 +144,9 @@ def _add_report(commands):
         "all that a configuration lists, with charts and contact sheets",
         "What is missing is said and left out; what was measured is kept, and not measured again.",
     )
-    made.add_argument("config", metavar="FILE.yaml", help="see configs/evaluate/; its keys are in ppadaattn/config.py")
+    made.add_argument(
+        "config", metavar="FILE.yaml", help="see configs/evaluate/; its keys are in ppadaattn/evaluation/config.py"
+    )
     made.add_argument("--output", required=True, metavar="FOLDER", help="for report.md and what belongs to it")
     made.add_argument(
         "-o", "--override", nargs="+", action="extend", default=[], metavar="A.B=C", help="keys with other values"

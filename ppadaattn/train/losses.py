@@ -4,11 +4,11 @@ out, no network inside.
 Features are those of the loss network (VGG-19), as `Encoder` gives them: {'relu1_1': [B, C1, H1, W1], ...}. Each loss
 is a float tensor without axes, to be weighted outside (eq. 9: 10 L_gs + 3 L_lf, and + 100 L_is for video).
 
-Options that the losses share:
-    levels: which relu{x}_1 are summed over.
+Options that several losses have:
+    levels: the x of the layers relu{x}_1 that are summed over.
     distance: 'mse', the mean of squared differences (the authors' release; the weights 10 and 3 were tuned with it), or
         'l2', the norm of the difference as the paper writes it, averaged over the batch.
-    level_weights: {level: factor}, 1 for levels that are not in it. The paper has none.
+    level_weights: {level: factor}, 1 for a level that it lacks; None: 1 for all, as in the paper.
 """
 
 from ppadaattn.model.attention import TILE_NUMBERS, style_state
