@@ -241,7 +241,7 @@ def test_each_configuration_trains(rng, vgg, path):
     parameters = list(objective.trained_parameters().values())
     slope = sum(float(p.grad.square().sum()) for p in parameters if p.grad is not None)
     assert slope > 0
-    step = 1e-3 * float(before) / slope
+    step = 1e-4 * float(before) / slope  # a first-order decrease of a ten-thousandth: longer steps meet curvature
     with paddle.no_grad():
         for parameter in parameters:
             if parameter.grad is not None:
@@ -617,7 +617,8 @@ def test_visualdl_gets_every_loss_at_its_step(configure, monkeypatch):
         np.testing.assert_allclose(weighted, 3 * float(terms["local_feature"]), rtol=1e-6)
         assert found["train/lr", iteration] > 0 and found["train/ips", iteration] > 0
     assert [step for tag, step in found if tag == "validation/total"] == [2, 4] and FakeWriter.last.closed
-    assert FakeWriter.last.images == [("visual_test", 2), ("visual_train", 4), ("visual_test", 4)]
+    sheets = [("visual_train", 1), ("visual_test", 2), ("visual_train", 4), ("visual_test", 4)]
+    assert FakeWriter.last.images == sheets
 
 
 def test_the_real_visualdl_reads_back_what_was_written(tmp_path):
@@ -637,7 +638,7 @@ def test_visualdl_that_is_missing_or_fails_is_told_once(tmp_path, monkeypatch, c
     logger.scalars(1, {"a": 1.0, "b": 2.0})
     logger.close()
     told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "pip install visualdl" in told and "training goes on" in told
+    assert told.count("\n") == 1 and "pip install visualdl" in told and "training continues" in told
 
     class Full(FakeWriter):
         def add_scalar(self, tag, step, value):

@@ -144,9 +144,7 @@ def _add_report(commands):
         "all that a configuration lists, with charts and contact sheets",
         "What is missing is said and left out; what was measured is kept, and not measured again.",
     )
-    made.add_argument(
-        "config", metavar="FILE.yaml", help="see configs/evaluate/; its keys are in ppadaattn/evaluation/config.py"
-    )
+    made.add_argument("config", metavar="FILE.yaml", help="see configs/evaluate/; keys: ppadaattn/evaluation/config.py")
     made.add_argument("--output", required=True, metavar="FOLDER", help="for report.md and what belongs to it")
     made.add_argument(
         "-o", "--override", nargs="+", action="extend", default=[], metavar="A.B=C", help="keys with other values"

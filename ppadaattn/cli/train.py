@@ -59,10 +59,8 @@ def _main(args):
     except InputError as error:
         raise InputError("\n".join([str(error), *_help(error, args, config)])) from None
     if run.stopped_by is not None:
-        words = ["-c", args.config_file]
-        words += [
-            word for override in (*args.override, *shortcuts) if "load=" not in override for word in ("-o", override)
-        ]
+        overrides = [override for override in (*args.override, *shortcuts) if not override.startswith("load=")]
+        words = ["-c", args.config_file, *(word for override in overrides for word in ("-o", override))]
         print(f"stopped; to resume: {_command('train', *words, '--resume', run.folder)}", file=sys.stderr)
         return 128 + run.stopped_by
     if run.weights is not None:

@@ -205,7 +205,7 @@ class Losses:
 
 @dataclass
 class Reconstruction:
-    """The losses of `model.name: reconstruction`: the picture decoded from features should equal the picture that they are of.
+    """The losses of `model.name: reconstruction`, between a picture and what the decoder makes of its features.
 
     Distillation has nothing to set: one loss for each level, all of weight 1.
     """

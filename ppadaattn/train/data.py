@@ -49,7 +49,7 @@ class MissingInputError(InputError):
 
 
 def _root(path, key, what):
-    """The folder of `key` as it is named, or else beside the package (such as examples/style); MissingInputError if none."""
+    """The folder `path`, or else the one beside the package (examples/style); MissingInputError that names `key`."""
     if not path:
         raise MissingInputError(f"{key} is not set; set it to a folder of {what}")
     folder = next((place for place in (Path(path), *(root / path for root in SHIPPED)) if place.is_dir()), None)

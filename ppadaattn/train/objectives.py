@@ -48,11 +48,11 @@ class Objective(nn.Layer):
         return self._vgg[0](image)
 
     def check_levels(self, key, levels):
-        """Raise InputError, which names the key of the configuration, where the encoder is not deep enough for a loss."""
+        """Raise InputError, which names the configuration's key, where a loss needs deeper features than there are."""
         depth = self._vgg[0].depth
         if max(levels, default=0) > depth:
             raise InputError(
-                f"{key}: relu{max(levels)}_1 is not among the features of `encoder_weights`, which end at relu{depth}_1; "
+                f"{key}: relu{max(levels)}_1 is not among the features of encoder_weights, which end at relu{depth}_1; "
                 f"give levels up to {depth}, or another encoder"
             )
 
@@ -184,7 +184,10 @@ class Stylization(Objective):
         return self.network.stylize_features(encoded.own, own)
 
     def paint_with_noise(self, content, prepared, seed, least_noise=0.01, most_noise=0.02):
-        """Contents with normal noise, in their styles (MCCNet's illumination loss); std drawn between the two limits."""
+        """Contents with normal noise, in their styles (MCCNet's illumination loss).
+
+        The noise's standard deviation is drawn between the two limits, which are those of the authors' code.
+        """
         random = np.random.RandomState(seed)
         noise = random.uniform(least_noise, most_noise) * random.standard_normal(content.image.shape)
         noisy = self.encode(content.image + paddle.to_tensor(noise.astype("float32")))
