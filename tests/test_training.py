@@ -21,6 +21,7 @@ from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.vgg import Encoder
 from ppadaattn.train import config as config_module
 from ppadaattn.train import dead_channels, losses, objectives, run
+from ppadaattn.train import trainer as trainer_module
 from ppadaattn.train.config import Config, LogConfig, Schedule, TrainData, load_config
 from ppadaattn.train.data import Samples
 from ppadaattn.train.logger import Logger
@@ -488,6 +489,8 @@ def test_an_interrupted_run_writes_a_checkpoint_and_says_how_to_go_on(words, tmp
             break
     _, error = process.communicate()
     assert process.returncode == 130 and "Traceback" not in error
+    answer = r"finishing iteration [23], then writing a checkpoint; once more ends at once"
+    assert re.search(answer, error)
     (folder,) = (tmp_path / "runs").iterdir()
     assert snapshots(folder) and snapshots(folder)[0] in (2, 3)
     (told,) = [line for line in error.splitlines() if "to resume: " in line]
@@ -653,6 +656,102 @@ def test_visualdl_that_is_missing_or_fails_is_told_once(tmp_path, monkeypatch, c
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "No space left" in told
     assert (tmp_path / "full" / "log.txt").read_text() == "a line\n"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a run says
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_short_run_has_a_line_a_sheet_and_scalars_at_both_ends(configure, monkeypatch):
+    monkeypatch.setitem(sys.modules, "visualdl", types.SimpleNamespace(LogWriter=FakeWriter))
+    options = ("enable_visualdl=true", "log_config.interval=100", "log_config.visual_interval=1000", "total_iters=3")
+    run = train(configure(*options), "name")
+    assert [iteration for iteration, _ in logged(run.folder)] == [1, 3]
+    assert sorted(os.listdir(run.folder / "visual_train")) == ["iter_1.jpg", "iter_3.jpg"]
+    assert [step for tag, step, _ in FakeWriter.last.scalars if tag == "loss/total"] == [1, 3]
+    assert (run.folder / "log.txt").read_text().count("batch_cost: ") == 2
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_shows_a_bar_and_other_outputs_only_lines(configure, monkeypatch, capsys, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    folder = train(configure("total_iters=2"), "name").folder
+    shown = capsys.readouterr()
+    assert ("| 2/2 [" in shown.err and "total 0." in shown.err and "eta 0:00:00" in shown.err) == terminal
+    assert bool(shown.err) == terminal and shown.out.splitlines() == (folder / "log.txt").read_text().splitlines()
+
+
+def test_validation_and_saving_are_not_in_the_costs(configure, monkeypatch):
+    """A clock that moves only where it is told: a second in each step, an hour in validations and snapshots."""
+    now = [0.0]
+    monkeypatch.setattr(trainer_module.time, "perf_counter", lambda: now[0])
+
+    def slow(method, seconds):
+        def work(*arguments):
+            now[0] += seconds
+            return method(*arguments)
+
+        return work
+
+    monkeypatch.setattr(Trainer, "step", slow(Trainer.step, 1.0))
+    monkeypatch.setattr(Trainer, "validate", slow(Trainer.validate, 3600.0))
+    monkeypatch.setattr(Trainer, "snapshot", slow(Trainer.snapshot, 3600.0))
+    folder = train(
+        configure("validate.interval=1", "snapshot_config.interval=1", "log_config.interval=3"), "name"
+    ).folder
+    lines = [line for line in (folder / "log.txt").read_text().splitlines() if line.startswith("Iter: ")]
+    assert len(lines) == 3 and all("batch_cost: 1.000 s" in line and "ips: 1.000 " in line for line in lines)
+    assert "eta: 0:00:03" in lines[0] and "eta: 0:00:01" in lines[1]
+
+
+def test_the_last_lines_are_the_weights_and_how_to_paint(words, tmp_path, pictures, capsys):
+    path = str(ROOT / "configs" / "adaattn_lite_image.yaml")
+    assert main(["-c", path, "-o", *words, "total_iters=1"]) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    weights = folder / "iter_1_weight.pdparams"
+    *_, first, last = capsys.readouterr().out.splitlines()
+    assert first == f"weights: {weights}" and weights.is_file()
+    command = ["ppadaattn", "paint", "--model", weights, "--content", pictures / "contents" / "0.png", "--style"]
+    assert last == f"to paint: {' '.join(map(str, command))} {pictures / 'styles' / '0.png'}"
+
+
+@pytest.mark.parametrize("offline", ["1", ""])
+def test_all_that_is_missing_is_one_answer_before_any_download(tmp_path, monkeypatch, capsys, offline):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PPADAATTN_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PPADAATTN_OFFLINE", offline)
+    monkeypatch.setattr(zoo, "download", lambda *_: pytest.fail("nothing is to be downloaded"))
+    monkeypatch.setattr(zoo, "FOLDERS", (tmp_path / "pretrained",))
+    assert main(["-c", "adaattn_image.yaml", "-o", "device=cpu"]) == 2
+    (first, *missing, own, small), told = capsys.readouterr().err.splitlines(), "dataset.train."
+    assert [line.partition(":")[0].strip() for line in missing] == [
+        f"- {told}content_root", f"- {told}style_root", *["- VGG-19 is needed"] * bool(offline)
+    ]  # fmt: skip
+    assert first == f"error: {len(missing)} things are missing or wrong:"
+    folders = "-o dataset.train.content_root=PHOTOS dataset.train.style_root=PAINTINGS"
+    assert own == f"with folders of your own: ppadaattn train -c adaattn_image.yaml {folders}"
+    assert small == f"without a download: ppadaattn train -c adaattn_lite_video.yaml {folders}"
+    assert not list(tmp_path.iterdir()), "nothing is written"
+
+
+def test_the_small_configuration_needs_nothing_but_pictures(words, tmp_path, monkeypatch, pictures):
+    """The command that the answer above gives, from any folder, without the internet; made short here."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PPADAATTN_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PPADAATTN_OFFLINE", "1")
+    folders = [f"dataset.train.{kind}_root={pictures / f'{kind}s'}" for kind in ("content", "style")]
+    short = ["total_iters=1", "dataset.test.max_contents=1", "dataset.test.max_styles=1", "dataset.test.size=32"]
+    short += ["dataset.train.crop_size=32", "dataset.train.load_size=36", "device=cpu"]
+    assert main(["-c", "adaattn_lite_video.yaml", "-o", *folders, *short]) == 0
+    (folder,) = (tmp_path / "output_dir").iterdir()
+    assert (folder / "iter_1_weight.pdparams").is_file()
+
+
+def test_other_mistakes_get_no_commands(words, capsys):
+    assert main(["-c", str(ROOT / "configs" / "adaattn_lite_image.yaml"), "-o", *words, "load=adaattn_lite_vdieo"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "did you mean 'adaattn_lite_video'" in told
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -172,8 +172,6 @@ class Cropper:
         """
         size = self.data.crop_size
         images = [self._load(image) for image in images]
-        if len({image.shape for image in images}) > 1:
-            raise InputError(f"the frames of one clip differ in size: {[image.shape[1::-1] for image in images]}")
         height, width = images[0].shape[:2]
         if min(height, width) < size:
             raise InputError(f"{width} x {height} pixels are fewer than the crop of {size} x {size}")
