@@ -823,7 +823,7 @@ def test_resuming_from_another_run_is_refused(configure, run_folder, options, se
 
 def test_resuming_from_what_is_no_checkpoint(configure, run_folder, tmp_path):
     config = configure("total_iters=2")
-    with pytest.raises(InputError, match=r"holds 'ppadaattn weights 1', not 'ppadaattn checkpoint 1'.*--load"):
+    with pytest.raises(InputError, match=r"holds 'ppadaattn weights 1', not 'ppadaattn checkpoint 1'.*load"):
         train(config, "name", resume=run_folder / "iter_1_weight.pdparams")
     with pytest.raises(InputError, match="`resume`: there is no file or folder"):
         train(config, "name", resume=tmp_path / "nowhere.pdparams")

@@ -212,7 +212,7 @@ class Cropper:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-# Files in a row that may be unusable: where half of all files are, so many are never drawn by chance.
+# Files in a row that may be unusable: chance draws so many only where nearly all files are.
 MOST_SKIPPED = 100
 
 

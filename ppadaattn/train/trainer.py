@@ -24,7 +24,7 @@ import paddle
 import paddle.distributed as distributed
 from tqdm import tqdm
 
-# Side in pixels of a cell of the validation's contact sheet: 15 x 15 pairs, the default, fit a screen when zoomed out.
+# Side in pixels of a cell of the validation's contact sheet: by default at most 15 x 15 pairs, a sheet 2700 pixels wide.
 SHEET_CELL = 160
 
 OPTIMIZERS = {"Adam": paddle.optimizer.Adam}
@@ -123,13 +123,7 @@ class Trainer:
         data = config.dataset.train
         first = self.iteration * self.samples_per_iteration + distributed.get_rank() * data.batch_size
         stream = batches(self.samples, first, data.batch_size, data.num_workers, data.batch_size * self.processes)
-        clock, begin = _Clock(), self.iteration
-
-        def due(interval):
-            """Whether it is time for what is done every `interval` iterations, and at the ends of a run."""
-            ends = self.iteration in (begin + 1, config.total_iters)
-            return bool(interval) and (ends or self.iteration % interval == 0)
-
+        clock, ends = _Clock(), (self.iteration + 1, config.total_iters)
         with stop_when_asked(self._answer) as asked, contextlib.closing(stream), self._progress() as progress:
             while self.iteration < config.total_iters and not asked:
                 with clock.steps:
@@ -137,14 +131,14 @@ class Trainer:
                 clock.iterations += 1
                 progress.set_postfix_str(f"total {losses['total']:.4g}, eta {self._eta(clock)}", refresh=False)
                 progress.update()
-                if due(config.log_config.interval):
+                if _due(self.iteration, config.log_config.interval, ends):
                     self.log(losses, rate, clock)
                     clock = _Clock()
-                if due(config.log_config.visual_interval):
+                if _due(self.iteration, config.log_config.visual_interval, ends):
                     self.logger.picture(self.iteration, "visual_train", _rows(pictures))
-                if _divides(config.validate.interval, self.iteration):
+                if _due(self.iteration, config.validate.interval):
                     self.validate()
-                if _divides(config.snapshot_config.interval, self.iteration) and self.iteration < config.total_iters:
+                if _due(self.iteration, config.snapshot_config.interval) and self.iteration < config.total_iters:
                     self.snapshot()
             self.snapshot()
         return asked[0] if asked else None
@@ -153,7 +147,7 @@ class Trainer:
         return f"finishing iteration {self.iteration}, then writing a checkpoint; once more ends at once"
 
     def _progress(self):
-        """A progress bar on stderr, on a terminal only. Its ETA is that of the log, without validation and saving."""
+        """A progress bar on stderr, on a terminal only; with the ETA of the log, without validation and saving."""
         return tqdm(
             total=self.config.total_iters,
             initial=self.iteration,
@@ -393,8 +387,9 @@ class _Clock:
         return self.reader.seconds / self.iterations
 
 
-def _divides(interval, iteration):
-    return bool(interval) and iteration % interval == 0
+def _due(iteration, interval, besides=()):
+    """Whether an iteration is one of every `interval`, or one of `besides`; an interval of 0 means never."""
+    return bool(interval) and (iteration % interval == 0 or iteration in besides)
 
 
 def _number(value):
