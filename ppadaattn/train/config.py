@@ -357,7 +357,7 @@ class Config:
     snapshot_config: SnapshotConfig = field(default_factory=SnapshotConfig)
 
 
-def load_config(path, overrides=()):
+def load_config(path, overrides=()) -> Config:
     """The Config of a YAML file and of overrides, as `ppadaattn.config.read_config`."""
     config = read_config(Config, path, overrides)
     train = config.dataset.train

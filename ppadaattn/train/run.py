@@ -15,6 +15,7 @@ from ppadaattn.media.images import to_floats
 from ppadaattn.model.init import initialize
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.vgg import scaled_channels
+from ppadaattn.train.config import Config
 from ppadaattn.train.data import MissingInputError, Photos, Samples, batches, content_source, resize, to_tensors
 from ppadaattn.train.dead_channels import reinit_dead_channels
 from ppadaattn.train.logger import Logger
@@ -52,7 +53,7 @@ class Run(NamedTuple):
     style: Optional[str] = None
 
 
-def train(config, name, resume=None, evaluate_only=False):
+def train(config: Config, name: str, resume: Optional[str] = None, evaluate_only: bool = False) -> Run:
     """Train, or only validate, as a Config says.
 
     Args:

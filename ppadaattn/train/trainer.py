@@ -24,7 +24,7 @@ import paddle
 import paddle.distributed as distributed
 from tqdm import tqdm
 
-# Side in pixels of a cell of the validation's contact sheet: by default at most 15 x 15 pairs, a sheet 2700 pixels wide.
+# Side in pixels of a cell of the validation's contact sheet: of 15 x 15 pairs, the default, it is 2700 pixels wide.
 SHEET_CELL = 160
 
 OPTIMIZERS = {"Adam": paddle.optimizer.Adam}
