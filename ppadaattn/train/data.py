@@ -52,7 +52,8 @@ def _root(path, key, what):
     """The folder `path`, or else the one beside the package (examples/style); MissingInputError that names `key`."""
     if not path:
         raise MissingInputError(f"{key} is not set; set it to a folder of {what}")
-    folder = next((place for place in (Path(path), *(root / path for root in SHIPPED)) if place.is_dir()), None)
+    own = Path(path).expanduser()
+    folder = next((place for place in (own, *(root / own for root in SHIPPED)) if place.is_dir()), None)
     if folder is None:
         raise MissingInputError(f"{key}: there is no folder {path}; expected a folder of {what}")
     return folder

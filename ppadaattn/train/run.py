@@ -124,7 +124,7 @@ def _begin_processes(device):
 
 def _new_folder(output_dir, name):
     """output_dir/NAME-DATE, with -2, -3 and so on after it where that exists."""
-    folder = Path(output_dir) / f"{name}-{time.strftime('%Y-%m-%d-%H-%M-%S')}"
+    folder = Path(output_dir).expanduser() / f"{name}-{time.strftime('%Y-%m-%d-%H-%M-%S')}"
     unique, count = folder, 1
     while unique.exists():
         count += 1

@@ -342,8 +342,8 @@ def snapshots(folder):
 
 
 def newest_checkpoint(path):
-    """A checkpoint file as it is, or the newest checkpoint of a run's folder."""
-    path = Path(path)
+    """The path of a checkpoint as it is, or of the newest checkpoint in a run's folder."""
+    path = Path(path).expanduser()
     if path.is_file():
         return path
     if not path.is_dir():
