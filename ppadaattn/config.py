@@ -1,420 +1,54 @@
-"""The configurations of a training and of a report: every key, its default, its type and what it means, in this one
-place.
+"""Configurations: layers of YAML files and of overrides, checked against a dataclass.
 
-A YAML file holds the keys that differ from the defaults. Its names are PaddleGAN's where PaddleGAN has one. `_base_`
-names one YAML file or several (relative to the file, or packaged ones) whose keys come first; `-o a.b=c` comes last.
+A YAML file holds the keys that differ from the defaults of the dataclass. `_base_` names one YAML file or several whose
+keys come first; overrides, words such as `a.b=c`, come last. The keys of a training are in `train/config.py`, those of
+a report in `evaluation/config.py`.
 
 This module never imports Paddle.
 """
 
 import dataclasses
+import inspect
 import math
 import typing
-from dataclasses import dataclass, field
-from typing import Dict, List, Optional
+from dataclasses import field
+from typing import Dict, List
 
-from ppadaattn.errors import InputError, nearest
+from ppadaattn.errors import InputError, nearest, note
 from ppadaattn.resources import expand, find_config
 
 import yaml
 
-
-def _option(default, *, choices=None, least=None, above=None, below=None):
-    """A field with a default and the values it may have: one of `choices`, or `above` < `least` <= value < `below`."""
-    limits = {"choices": choices, "least": least, "above": above, "below": below}
-    limits = {name: limit for name, limit in limits.items() if limit is not None}
-    if isinstance(default, (list, dict)):
-        return field(default_factory=default.copy, metadata=limits)
-    return field(default=default, metadata=limits)
+# ---------------------------------------------------------------------------------------------------------------------
+# Describing keys
+# ---------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Model:
-    """What is trained, and the architecture of the network (as in `AdaAttNNetwork`)."""
+def option(default, *, choices=None, least=None, above=None, below=None, formerly=None):
+    """A field of a configuration.
 
-    # stylization: the whole network with the losses below. distillation: its encoder learns to predict VGG-19's
-    # features. reconstruction: its decoder learns to invert the encoder.
-    name: str = _option("stylization", choices=("stylization", "distillation", "reconstruction"))
-    width: float = _option(1.0, above=0)
-    # null: those of the transform's own paper; of AdaAttN 3, 4 and 5.
-    levels: Optional[List[int]] = None
-    attention: str = _option("softmax", choices=("softmax", "cosine"))
-    conventions: str = _option("paper", choices=("paper", "release"))
-    # AdaAttN, or a method that it is compared with (ppadaattn/baselines/).
-    transform: str = _option("adaattn", choices=("adaattn", "adain", "avatarnet", "linear", "mast", "mccnet", "sanet"))
-    shallow_features: bool = True
-    # How a network begins that is not loaded. kaiming: normal, for ReLU (He et al. 2015). release: normal, std 0.02.
-    init: str = _option("kaiming", choices=("kaiming", "release"))
-    # f, g and h near the identity, where AdaAttN begins as a softer form of the parameter-free AdaAttN* of eq. 11;
-    # other transforms likewise as nearly nothing but their formula.
-    identity_attention: bool = False
-    # Whether the network's encoder is trained too (distillation always trains it).
-    train_encoder: bool = False
-    # Layers of the network, by the beginning of their names (such as encoder.conv1), that stay as they are.
-    freeze: List[str] = _option([])
-    # Give new weights to channels of the trained layers that the pictures of the first batches never activate.
-    reinit_dead_channels: bool = False
-
-
-@dataclass
-class GlobalStyle:
-    """L_gs, eq. 10. `weight` 0 leaves a loss out; `level_weights` are factors on levels, 1 where none is given."""
-
-    weight: float = _option(10.0, least=0)
-    levels: List[int] = _option([2, 3, 4, 5])
-    distance: str = _option("mse", choices=("mse", "l2"))
-    level_weights: Dict[int, float] = _option({})
-
-
-@dataclass
-class LocalFeature:
-    """L_lf, eq. 11. `num_style_points`: at most so many style points on each level, drawn at random; null: all."""
-
-    weight: float = _option(3.0, least=0)
-    levels: List[int] = _option([3, 4, 5])
-    distance: str = _option("mse", choices=("mse", "l2"))
-    level_weights: Dict[int, float] = _option({})
-    num_style_points: Optional[int] = _option(None, least=1)
-
-
-@dataclass
-class ImageSimilarity:
-    """L_is, eq. 13, for video. With a weight above 0 each sample has two frames."""
-
-    weight: float = _option(0.0, least=0)
-    levels: List[int] = _option([2, 3, 4])
-    normalization: str = _option("printed", choices=("printed", "size_independent"))
-    level_weights: Dict[int, float] = _option({})
-
-
-@dataclass
-class Content:
-    """L_c of the ablation, section 4.3."""
-
-    weight: float = _option(0.0, least=0)
-    levels: List[int] = _option([3, 4, 5])
-    distance: str = _option("mse", choices=("mse", "l2"))
-    level_weights: Dict[int, float] = _option({})
-    # Compare Norm(F) instead of F, as SANet, MAST and MCCNet do.
-    normalized: bool = False
-
-
-@dataclass
-class AdaINContent:
-    """AdaIN's content loss: distance to its output t."""
-
-    weight: float = _option(0.0, least=0)
-    levels: List[int] = _option([4])
-    distance: str = _option("mse", choices=("mse", "l2"))
-    level_weights: Dict[int, float] = _option({})
-
-
-@dataclass
-class GramStyle:
-    """Linear's style loss: Gram matrices and channel means, squared distances summed."""
-
-    weight: float = _option(0.0, least=0)
-    levels: List[int] = _option([1, 2, 3, 4])
-    level_weights: Dict[int, float] = _option({})
-
-
-@dataclass
-class IdentityPixels:
-    """SANet's first identity loss: contents and styles painted in their own style stay themselves."""
-
-    weight: float = _option(0.0, least=0)
-
-
-@dataclass
-class IdentityFeatures:
-    """SANet's second identity loss: the same on features."""
-
-    weight: float = _option(0.0, least=0)
-    levels: List[int] = _option([1, 2, 3, 4, 5])
-    level_weights: Dict[int, float] = _option({})
-
-
-@dataclass
-class Illumination:
-    """MCCNet's illumination loss: noise on the content changes nothing."""
-
-    weight: float = _option(0.0, least=0)
-    # The noise is normal; its std is drawn for each batch between these.
-    least_noise: float = _option(0.01, least=0)
-    most_noise: float = _option(0.02, least=0)
-
-
-@dataclass
-class DisentangledContent:
-    """MAST's disentanglement loss of contents: one content in the styles of a batch has one content."""
-
-    weight: float = _option(0.0, least=0)
-    levels: List[int] = _option([4, 5])
-    level_weights: Dict[int, float] = _option({})
-
-
-@dataclass
-class DisentangledStyle:
-    """MAST's disentanglement loss of styles: the contents of a batch in one style have one style."""
-
-    weight: float = _option(0.0, least=0)
-    levels: List[int] = _option([1, 2, 3, 4, 5])
-    level_weights: Dict[int, float] = _option({})
-
-
-@dataclass
-class TotalVariation:
-    """Mean absolute difference of neighbouring pixels."""
-
-    weight: float = _option(0.0, least=0)
-
-
-@dataclass
-class Range:
-    """How far the picture's values lie outside [0, 1]. Not in the paper."""
-
-    weight: float = _option(0.0, least=0)
-
-
-@dataclass
-class Losses:
-    """The losses of `model.name: stylization`."""
-
-    global_style: GlobalStyle = field(default_factory=GlobalStyle)
-    local_feature: LocalFeature = field(default_factory=LocalFeature)
-    image_similarity: ImageSimilarity = field(default_factory=ImageSimilarity)
-    content: Content = field(default_factory=Content)
-    adain_content: AdaINContent = field(default_factory=AdaINContent)
-    gram_style: GramStyle = field(default_factory=GramStyle)
-    identity_pixels: IdentityPixels = field(default_factory=IdentityPixels)
-    identity_features: IdentityFeatures = field(default_factory=IdentityFeatures)
-    illumination: Illumination = field(default_factory=Illumination)
-    disentangled_content: DisentangledContent = field(default_factory=DisentangledContent)
-    disentangled_style: DisentangledStyle = field(default_factory=DisentangledStyle)
-    total_variation: TotalVariation = field(default_factory=TotalVariation)
-    range: Range = field(default_factory=Range)
-
-
-@dataclass
-class Reconstruction:
-    """The losses of `model.name: reconstruction`: a picture of a picture's own features is to be that picture.
-
-    Distillation has one loss a level, all of weight 1.
+    Args:
+        default: its value where no file has the key. A tuple becomes a list.
+        choices: the only values that it, or an item of it, may have.
+        least, above, below: limits: above < value, least <= value < below.
+        formerly: a former name of the key, which is still read, with a note.
     """
-
-    # How pixels are compared: mean absolute difference, or mean square.
-    distance: str = _option("l1", choices=("l1", "mse"))
-    weight: float = _option(1.0, least=0)
-    # Weight of the mean squared difference of features of VGG-19 (Avatar-Net's perceptual loss), and its levels.
-    perceptual: float = _option(0.0, least=0)
-    perceptual_levels: List[int] = _option([1, 2, 3, 4])
-    # Weight of the mean absolute difference of neighbouring pixels (Avatar-Net).
-    total_variation: float = _option(0.0, least=0)
+    limits = {"choices": choices, "least": least, "above": above, "below": below, "formerly": formerly}
+    metadata = {"default": default, **{name: limit for name, limit in limits.items() if limit is not None}}
+    if isinstance(default, (list, tuple, dict)):
+        kind = dict if isinstance(default, dict) else list
+        return field(default_factory=lambda: kind(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
-@dataclass
-class TrainData:
-    """Contents and styles, pictures at any depth below a folder, paired at random."""
-
-    content_root: Optional[str] = None
-    style_root: Optional[str] = None
-    # photos: every picture by itself. clips: every folder with two or more pictures is a clip, and every video file.
-    content_kind: str = _option("photos", choices=("photos", "clips"))
-    # Pictures are resized to this height and width, in pixels, then cropped; 0: they stay as they are.
-    load_size: int = _option(512, least=0)
-    # True: the shorter side becomes load_size and the shape is kept. False: both sides do (the release).
-    keep_aspect: bool = False
-    crop_size: int = _option(256, least=16)
-    # Mirror pictures left to right half the time.
-    flip: bool = False
-    # Two frames of one photo (with image_similarity.weight above 0): the second crop is moved by up to `shift` pixels
-    # along each axis, and shows up to this part more or less of the photo.
-    shift: int = _option(32, least=0)
-    zoom: float = _option(0.05, least=0, below=0.5)
-    # Two frames of one clip are at most this many frames apart.
-    frame_gap: int = _option(1, least=1)
-    # Pairs of content and style in a batch, on each card.
-    batch_size: int = _option(8, least=1)
-    # Threads that read pictures; the samples do not depend on it.
-    num_workers: int = _option(4, least=1)
+def option_of(function, name, **limits):
+    """A field whose default is that of an argument of the function, or class, that uses it."""
+    return option(default_of(function, name), **limits)
 
 
-@dataclass
-class TestData:
-    """Held-out pictures for validation: the first ones by name, all pairs of them, resized to `size` x `size`."""
-
-    content_root: Optional[str] = None
-    style_root: Optional[str] = None
-    content_kind: str = _option("photos", choices=("photos", "clips"))
-    size: int = _option(256, least=16)
-    max_contents: int = _option(15, least=1)
-    max_styles: int = _option(15, least=1)
-
-
-@dataclass
-class Dataset:
-    train: TrainData = field(default_factory=TrainData)
-    test: TestData = field(default_factory=TestData)
-
-
-@dataclass
-class Optimizer:
-    name: str = _option("Adam", choices=("Adam",))
-    beta1: float = _option(0.9, least=0, below=1)
-    beta2: float = _option(0.999, least=0, below=1)
-    # The gradient's norm is cut to this; null: never.
-    clip_grad_norm: Optional[float] = _option(None, above=0)
-    # Batches whose gradients are averaged before one update.
-    accumulate: int = _option(1, least=1)
-
-
-@dataclass
-class Schedule:
-    """The learning rate over the iterations."""
-
-    # constant; linear: from learning_rate to 0; cosine: half a cosine from learning_rate to 0.
-    name: str = _option("constant", choices=("constant", "linear", "cosine"))
-    learning_rate: float = _option(1e-4, above=0)
-    # Part of the iterations after which linear and cosine begin to fall.
-    decay_after: float = _option(0.0, least=0, below=1)
-    # Iterations over which the rate first rises from 0.
-    warmup_iters: int = _option(0, least=0)
-
-
-@dataclass
-class Validate:
-    # Iterations between validations; 0: none.
-    interval: int = _option(0, least=0)
-    # A contact sheet of all pairs in visual_test/.
-    save_img: bool = False
-
-
-@dataclass
-class LogConfig:
-    # Iterations between lines of the log, and between sheets of what is trained on in visual_train/ (0: none).
-    interval: int = _option(10, least=1)
-    visual_interval: int = _option(500, least=0)
-
-
-@dataclass
-class SnapshotConfig:
-    # Iterations between snapshots, and how many checkpoints and weights files are kept (0: all).
-    interval: int = _option(5000, least=1)
-    keep_last: int = _option(0, least=0)
-
-
-@dataclass
-class Config:
-    total_iters: int = _option(50000, least=1)
-    output_dir: str = "output_dir"
-    # Begin with these weights: a name of the model zoo or a weights file, of any attention. null: from the start.
-    load: Optional[str] = None
-    # Layers of the network that are taken from there, by the beginning of their names (such as encoder); the others
-    # begin anew. null: all of them; into a network with another transform, encoder and decoder.
-    load_only: Optional[List[str]] = None
-    # The encoder on whose features the losses are. VGG-19, with which a network of width 1 also begins: .npz, .pdparams
-    # or .pth; null: from the cache, where it is downloaded to. Or the encoder of a model of this project, a name of the
-    # zoo or a weights file: a narrow one costs a fraction of VGG-19.
-    encoder_weights: Optional[str] = None
-    # Everything random follows from it: first weights, order and crops of pictures, style points.
-    seed: int = _option(0, least=0, below=2**32)
-    # cpu, gpu or gpu:N; null: a GPU where one works.
-    device: Optional[str] = None
-    # Weights are averaged over iterations with this factor; validation and weights files use the average. null: not.
-    ema_decay: Optional[float] = _option(None, above=0, below=1)
-    enable_visualdl: bool = False
-    model: Model = field(default_factory=Model)
-    losses: Losses = field(default_factory=Losses)
-    reconstruction: Reconstruction = field(default_factory=Reconstruction)
-    dataset: Dataset = field(default_factory=Dataset)
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    lr_scheduler: Schedule = field(default_factory=Schedule)
-    validate: Validate = field(default_factory=Validate)
-    log_config: LogConfig = field(default_factory=LogConfig)
-    snapshot_config: SnapshotConfig = field(default_factory=SnapshotConfig)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# A report: tools/evaluate.py report
-# ---------------------------------------------------------------------------------------------------------------------
-
-PARTS = ("sheets", "flow", "quality", "speed")
-
-
-@dataclass
-class Method:
-    """A method to compare."""
-
-    # What tables call it; null: the name of its weights.
-    name: Optional[str] = None
-    # A name of the model zoo or a weights file, which carries its own architecture.
-    weights: Optional[str] = None
-    # Instead of weights: arguments of AdaAttNNetwork. Its numbers are random then, and only its speed is measured.
-    architecture: Optional[dict] = None
-
-
-@dataclass
-class Sheets:
-    """Contact sheets: a row for each pair of a content (or clip) and a style, a column for each method."""
-
-    # Rows at most; the first content goes with the first style, and so on, the shorter list again from its beginning.
-    rows: int = _option(8, least=1)
-    # Long side of the pictures that are painted, and side of a cell, in pixels.
-    size: int = _option(512, least=16)
-    cell: int = _option(192, least=16)
-
-
-@dataclass
-class FlowError:
-    """The optical-flow error of table 2."""
-
-    # Frames of each clip, at most, and their long side in pixels (0: as they are).
-    frames: int = _option(12, least=2)
-    size: int = _option(512, least=0)
-    # computed: by OpenCV from the frames. truth: read, for clips in the folders of MPI Sintel; needs size 0.
-    flow: str = _option("computed", choices=("computed", "truth"))
-
-
-@dataclass
-class Quality:
-    """Losses and distances of stylized pictures, all contents in all styles."""
-
-    # Long side of contents and of styles, in pixels.
-    size: int = _option(256, least=16)
-
-
-@dataclass
-class Speed:
-    """Time and memory, as in table 1."""
-
-    # WIDTHxHEIGHT of the content; the style is as large.
-    sizes: List[str] = _option(["256x256", "512x256", "512x512", "1024x1024"])
-    # Runs of which the median is taken, after one to warm up.
-    runs: int = _option(5, least=1)
-    # Seconds: a method whose first run takes longer is given up, and not run at larger sizes.
-    limit: float = _option(60.0, above=0)
-
-
-@dataclass
-class Report:
-    title: str = "Comparison of methods"
-    parts: List[str] = _option(list(PARTS), choices=PARTS)
-    # The first one is what the others' times are compared with.
-    methods: List[Method] = _option([])
-    # Pictures: files, folders, globs. Clips: video files and folders of frames.
-    contents: List[str] = _option([])
-    styles: List[str] = _option([])
-    clips: List[str] = _option([])
-    # Long side to which styles are reduced for sheets and clips.
-    style_size: int = _option(512, least=16)
-    # VGG-19 for `quality`, as for a training. null: from the cache, where it is downloaded to.
-    encoder_weights: Optional[str] = None
-    # cpu, gpu or gpu:N; null: a GPU where one works.
-    device: Optional[str] = None
-    sheets: Sheets = field(default_factory=Sheets)
-    flow: FlowError = field(default_factory=FlowError)
-    quality: Quality = field(default_factory=Quality)
-    speed: Speed = field(default_factory=Speed)
+def default_of(function, name):
+    """The default of an argument, read from the signature that states it."""
+    return inspect.signature(function).parameters[name].default
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -422,43 +56,32 @@ class Report:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def load_config(path, overrides=()):
-    """The Config of a training, of a YAML file and of `-o` words; as `read_config`."""
-    config = read_config(Config, path, overrides)
-    train = config.dataset.train
-    if 0 < train.load_size < train.crop_size:
-        raise InputError(
-            f"dataset.train.load_size is {train.load_size}, smaller than dataset.train.crop_size {train.crop_size}; "
-            "load at least as much as is cropped"
-        )
-    return config
-
-
 def read_config(kind, path, overrides=()):
-    """A `kind`, Config or Report, of a YAML file and of `-o` words.
+    """A configuration of a YAML file and of overrides.
 
     Args:
-        kind: the dataclass.
+        kind: its dataclass.
         path: the YAML file, or the name of a packaged one (`resources.find_config`).
         overrides: words 'a.b=c'; c is read as YAML.
 
     Raises:
-        InputError: a file that cannot be read or is no mapping, an unknown key (the nearest is named), a value of
-            another type or outside what it may be.
+        InputError: a file that is not found, cannot be read or is no mapping, an unknown key (the nearest is named), a
+            key beside its former name, a value of another type or outside its limits.
     """
     values = _read(find_config(path), kind)
+    changes = {}
     for word in overrides:
-        values = _merge(values, _override(word), kind)
-    return _build(kind, values, "")
+        changes = _merge(changes, _override(word), kind)
+    return _build(kind, _merge(values, _rename(changes, kind, "the overrides"), kind), "")
 
 
 def to_dict(config):
-    """A Config as nested dicts of plain values."""
+    """A configuration as nested dicts of plain values."""
     return dataclasses.asdict(config)
 
 
 def to_yaml(config):
-    """A Config as the text of a YAML file with every key."""
+    """A configuration as the text of a YAML file with every key."""
     return yaml.safe_dump(to_dict(config), sort_keys=False)
 
 
@@ -481,7 +104,30 @@ def _read(path, kind, children=()):
     merged = {}
     for base in bases:
         merged = _merge(merged, _read(find_config(base, path), kind, (*children, path.resolve())), kind)
-    return _merge(merged, values, kind)
+    return _merge(merged, _rename(values, kind, path), kind)
+
+
+def _rename(values, kind, source):
+    """`values` under the present names of their keys; one note says which former names `source` has."""
+    former = []
+    values = _present_names(values, kind, "", former)
+    if former:
+        note(f"{source}: keys have new names: {', '.join(former)}; the former names are read for this release only")
+    return values
+
+
+def _present_names(values, kind, prefix, former):
+    types, renamed = typing.get_type_hints(kind), {}
+    present = {item.metadata["formerly"]: item.name for item in dataclasses.fields(kind) if "formerly" in item.metadata}
+    for key, value in values.items():
+        name = present.get(key, key)
+        if name != key:
+            if name in values:
+                raise InputError(f"{prefix}{key} is the former name of {prefix}{name}; give one of the two")
+            former.append(f"{prefix}{key} is now {name}")
+        section = dataclasses.is_dataclass(types.get(name)) and isinstance(value, dict)
+        renamed[name] = _present_names(value, types[name], f"{prefix}{name}.", former) if section else value
+    return renamed
 
 
 def _merge(below, above, kind):
@@ -500,11 +146,11 @@ def _merge(below, above, kind):
 def _override(word):
     name, equals, text = word.partition("=")
     if not equals or not all(name.split(".")):
-        raise InputError(f"-o {word} is not of the form a.b=c")
+        raise InputError(f"the override {word} is not of the form a.b=c")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise InputError(f"-o {word}: {text!r} is not a YAML value") from None
+        raise InputError(f"the override {word}: {text!r} is not a YAML value") from None
     for key in reversed(name.split(".")):
         value = {key: value}
     return value
@@ -553,7 +199,7 @@ def _value(kind, value, name, limits):
 
 
 def _convert(kind, value):
-    """The value as `kind`, or None where it is of another."""
+    """The value as `kind`; None where it has another type."""
     if typing.get_origin(kind) is list:
         item = typing.get_args(kind)[0]
         items = [_convert(item, x) for x in value] if isinstance(value, list) else [None]

@@ -14,6 +14,41 @@ class InputError(ValueError):
     """
 
 
+class CombinedInputError(InputError):
+    """Several things that cannot be used, in one answer.
+
+    Attributes:
+        errors: list of InputError.
+    """
+
+    def __init__(self, errors):
+        self.errors = list(errors)
+        lines = [str(error) for error in self.errors]
+        super().__init__("\n  - ".join([f"{len(lines)} things are missing or wrong:", *lines]))
+
+
+@contextlib.contextmanager
+def all_errors():
+    """A function `attempt(work, *arguments)` that returns what `work` does, or keeps its InputError and returns None.
+
+    The end of the block raises what was kept: one error as it is, several as a CombinedInputError.
+    """
+    errors = []
+
+    def attempt(work, *arguments):
+        try:
+            return work(*arguments)
+        except CombinedInputError as error:
+            errors.extend(error.errors)
+        except InputError as error:
+            errors.append(error)
+        return None
+
+    yield attempt
+    if errors:
+        raise errors[0] if len(errors) == 1 else CombinedInputError(errors)
+
+
 def nearest(word, known):
     """' (did you mean X?)' for the word of `known` nearest to `word`, or '' where none is near."""
     matches = difflib.get_close_matches(str(word), list(known), n=1)

@@ -1,10 +1,21 @@
 """The configuration: layers of YAML, typed values, and one sentence for each mistake."""
 
 import ast
+import dataclasses
+import inspect
 
 from ppadaattn import config as module
-from ppadaattn.config import Config, load_config, to_dict, to_yaml
-from ppadaattn.errors import InputError
+from ppadaattn.config import to_dict, to_yaml
+from ppadaattn.errors import InputError, InputNote
+from ppadaattn.evaluation import config as evaluation
+from ppadaattn.evaluation import report, speed, temporal
+from ppadaattn.model.attention import KINDS
+from ppadaattn.model.init import INITS, initialize
+from ppadaattn.model.network import CONVENTIONS, AdaAttNNetwork
+from ppadaattn.model.transforms import TRANSFORMS
+from ppadaattn.train import config as training
+from ppadaattn.train import data, losses, objectives, trainer
+from ppadaattn.train.config import Config, load_config
 
 import pytest
 import yaml
@@ -99,9 +110,9 @@ def test_the_written_file_is_the_configuration(write):
         ("enable_visualdl=1", "enable_visualdl must be true or false; got 1"),
         ("model=5", "model must be a mapping of keys to values; got 5"),
         ("dataset.train.load_size=100", "dataset.train.load_size is 100, smaller than dataset.train.crop_size 256"),
-        ("seed", "-o seed is not of the form a.b=c"),
-        ("a..b=1", "-o a..b=1 is not of the form a.b=c"),
-        ("seed=[", "-o seed=[: '[' is not a YAML value"),
+        ("seed", "the override seed is not of the form a.b=c"),
+        ("a..b=1", "the override a..b=1 is not of the form a.b=c"),
+        ("seed=[", "the override seed=[: '[' is not a YAML value"),
     ],
 )
 def test_a_wrong_override_is_one_sentence(write, word, sentence):
@@ -139,3 +150,125 @@ def test_no_paddle_is_needed_to_read_a_configuration():
 def test_main_answers_in_one_sentence(write):
     done = run_python(ROOT / "tools" / "main.py", "-c", write("seed: 0"), "-o", "modell.width=1")
     assert done.returncode == 2 and done.stderr == "error: unknown key modell (did you mean 'model'?)\n"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One home for each default, and former names
+# ---------------------------------------------------------------------------------------------------------------------
+
+# Sections of the configuration, and the functions whose arguments their keys are.
+STATED_IN = [
+    (training.Model, AdaAttNNetwork),
+    (training.Model, initialize),
+    (training.Illumination, objectives.Stylization.paint_with_noise),
+    (training.LocalFeature, losses.adaattn_star),
+    (training.Reconstruction, objectives.Reconstruction),
+    (evaluation.FlowError, temporal.read_clip),
+    (evaluation.Speed, speed.measure),
+]
+STATED_IN += [
+    (item.type, getattr(losses, f"{item.name}_loss"))
+    for item in dataclasses.fields(training.Losses)
+    if hasattr(losses, f"{item.name}_loss")
+]
+
+
+@pytest.mark.parametrize(
+    ("section", "function"), STATED_IN, ids=lambda item: f"{item.__module__.rpartition('.')[2]}.{item.__name__}"
+)
+def test_a_default_is_the_object_in_the_signature(section, function):
+    arguments = {
+        name: argument.default
+        for name, argument in inspect.signature(function).parameters.items()
+        if argument.default is not inspect.Parameter.empty
+    }
+    fields = {item.name: item for item in dataclasses.fields(section)}
+    shared = fields.keys() & arguments.keys()
+    if section is evaluation.FlowError:
+        shared.discard("size")  # of a report: frames reduced; of a clip by itself: as they are
+    for name in shared:
+        assert fields[name].metadata["default"] is arguments[name], name
+    if section.__name__ not in ("IdentityPixels", "TotalVariation", "Range"):  # which have nothing but a weight
+        assert shared or not arguments, f"{section} takes nothing from {function}"
+
+
+def test_every_argument_of_a_loss_is_a_key():
+    """But those that follow from the network, and the seed, which follows from the iteration."""
+    for section, function in STATED_IN:
+        if function.__module__ == losses.__name__ and function is not losses.adaattn_star:
+            keywords = inspect.signature(function).parameters.values()
+            names = {item.name for item in keywords if item.kind is item.KEYWORD_ONLY}
+            assert names <= {item.name for item in dataclasses.fields(section)}, function
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "table"),
+    [
+        (training.Model, "name", objectives.OBJECTIVES),
+        (training.Model, "attention", KINDS),
+        (training.Model, "conventions", CONVENTIONS),
+        (training.Model, "transform", TRANSFORMS),
+        (training.Model, "init", INITS),
+        (training.GlobalStyle, "distance", losses.DISTANCES),
+        (training.ImageSimilarity, "normalization", losses.SIMILARITY_NORMALIZATIONS),
+        (training.Reconstruction, "distance", objectives.PIXEL_DISTANCES),
+        (training.TrainData, "content_kind", data.CONTENT_KINDS),
+        (training.TestData, "content_kind", data.CONTENT_KINDS),
+        (training.Optimizer, "name", trainer.OPTIMIZERS),
+        (training.Schedule, "name", trainer.SCHEDULES),
+        (evaluation.FlowError, "flow", temporal.FLOWS),
+        (evaluation.Report, "parts", report.TITLES),
+    ],
+)
+def test_choices_are_the_table_of_the_code_that_uses_them(section, name, table):
+    (found,) = [item for item in dataclasses.fields(section) if item.name == name]
+    assert found.metadata["choices"] is table
+
+
+def test_former_names_are_read_with_a_note(write):
+    path = write("model: {revive: true}\nlosses: {content: {shares: {3: 0.5}}}", "old.yaml")
+    with pytest.warns(InputNote) as notes:
+        config = load_config(path, ["losses.image_similarity.reading=size_independent"])
+    assert config.model.reinit_dead_channels and config.losses.content.level_weights == {3: 0.5}
+    assert config.losses.image_similarity.normalization == "size_independent"
+    sentences = [str(item.message) for item in notes]
+    assert len(sentences) == 2
+    assert (
+        "old.yaml: keys have new names: model.revive is now reinit_dead_channels, losses.content.shares is"
+        in sentences[0]
+    )
+    assert sentences[1].startswith("the overrides: keys have new names: losses.image_similarity.reading is now normal")
+    assert "shares" not in to_yaml(config) and "revive" not in to_yaml(config)
+
+
+def test_a_former_name_gives_way_to_layers_above(write):
+    write("model: {revive: true}\nlosses: {content: {shares: {3: 0.5}}}", "old.yaml")
+    path = write("_base_: old.yaml\nmodel: {reinit_dead_channels: false}")
+    with pytest.warns(InputNote):
+        config = load_config(path, ["losses.content.level_weights={4: 1}"])
+    assert not config.model.reinit_dead_channels and config.losses.content.level_weights == {4: 1}
+
+
+@pytest.mark.parametrize("old_first", [True, False])
+def test_a_key_beside_its_former_name_is_refused(write, old_first):
+    keys = ["revive", "reinit_dead_channels"][:: 1 if old_first else -1]
+    sentence = r"model\.revive is the former name of model\.reinit_dead_channels; give one of the two"
+    with pytest.raises(InputError, match=sentence):
+        load_config(write("model:\n" + "".join(f"  {key}: true\n" for key in keys)))
+    with pytest.raises(InputError, match=sentence):
+        load_config(write("seed: 0"), [f"model.{key}=true" for key in keys])
+
+
+def test_configurations_of_the_project_are_found_from_anywhere(write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shipped = load_config(ROOT / "configs" / "adaattn_lite_video.yaml")
+    assert load_config("adaattn_lite_video.yaml") == load_config("configs/adaattn_lite_video.yaml") == shipped
+    assert load_config(write("_base_: adaattn_lite_video.yaml")) == shipped
+    assert load_config("baselines/sanet.yaml").model.transform == "sanet"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write("seed: 7", "mine.yaml")
+    assert load_config("~/mine.yaml").seed == 7
+    with pytest.raises(InputError) as error:
+        load_config("adaattn_lite_vdieo.yaml")
+    assert "did you mean 'adaattn_lite_video.yaml'?" in str(error.value)
+    assert f"looked in {tmp_path} and among the packaged ones in {ROOT / 'configs'}" in str(error.value)

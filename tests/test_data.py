@@ -3,9 +3,10 @@
 import os
 import shutil
 
-from ppadaattn.config import TrainData
 from ppadaattn.errors import InputError
-from ppadaattn.train.data import Clips, Cropper, Photos, Samples, batches, find_files, resize
+from ppadaattn.media import video_read
+from ppadaattn.train.config import TrainData
+from ppadaattn.train.data import Clips, Cropper, MissingInputError, Photos, Samples, batches, find_files, resize
 
 import numpy as np
 import pytest
@@ -183,17 +184,42 @@ def test_frames_of_a_clip_are_cropped_at_one_place(tmp_path, data):
     assert (content[0] == content[1]).all() and content.shape == (2, 32, 32, 3)
 
 
-def test_frames_of_a_video(tmp_path):
+def write_video(path, count=30, size=(64, 64), rate=10):
+    """A video whose frame n is grey of value 8 n; keyframes are ten frames apart. Skips where PyAV is missing."""
     av = pytest.importorskip("av")
-    path = tmp_path / "clips" / "grey.mp4"
-    path.parent.mkdir()
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width = stream.height = 64
-        for number in range(30):
-            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 8 * number, "uint8"), format="rgb24")
-            container.mux(stream.encode(frame))
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.width, stream.height = size
+        stream.gop_size = 10
+        for number in range(count):
+            grey = np.full((size[1], size[0], 3), 8 * number % 256, "uint8")
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
         container.mux(stream.encode())
+    return path
+
+
+def test_frames_of_a_folder_follow_their_numbers(tmp_path):
+    """Frames 1, 2, 3, 10 come in this order, not as their names are sorted; black, then lighter by 40 each."""
+    for place, number in enumerate((1, 2, 3, 10)):
+        write(tmp_path / "clips" / "one" / f"frame{number}.png", np.full((40, 40, 3), 40 * place, "uint8"))
+    source, seen = Clips(str(tmp_path / "clips"), "key", 1), set()
+    for seed in range(40):
+        first, second = (int(frame[0, 0, 0]) for frame in source.read(0, 2, np.random.RandomState(seed)))
+        assert second - first == 40
+        seen.add(first)
+    assert seen == {0, 40, 80}
+
+
+def test_frames_of_a_folder_are_laid_on_white(tmp_path):
+    for number in (1, 2):
+        write(tmp_path / "clips" / "one" / f"{number}.png", np.zeros((40, 40, 4), "uint8"))
+    (frame,) = Clips(str(tmp_path / "clips"), "key").read(0, 1, np.random.RandomState(0))
+    assert frame.shape == (40, 40, 3) and (frame == 255).all()
+
+
+def test_frames_of_a_video(tmp_path):
+    path = write_video(tmp_path / "clips" / "grey.mp4")
     source, seen = Clips(str(path.parent), "key", 2), []
     for seed in range(30):
         first, second = source.read(0, 2, np.random.RandomState(seed))
@@ -203,15 +229,66 @@ def test_frames_of_a_video(tmp_path):
     assert max(seen) > 20 and min(seen) < 8 and len(set(seen)) > 10
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(InputError, match=r"grey\.mp4 cannot be read as a video"):
+        Clips(str(path.parent), "key", 2).read(0, 2, np.random.RandomState(0))
+
+
+def test_a_rotation_flag_of_a_video_is_obeyed(tmp_path):
+    """As `media.video_read` shows the video; the training used to see it as it lies in the file."""
+    path = write_video(tmp_path / "clips" / "phone.mp4", count=5, size=(64, 32))
+    content = path.read_bytes()
+    place = content.index(b"tkhd") + 40  # of the matrix in the track's header: a quarter turn
+    numbers = [0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30]
+    matrix = b"".join(number.to_bytes(4, "big", signed=True) for number in numbers)
+    path.write_bytes(content[:place] + matrix + content[place + len(matrix) :])
+    (frame,) = Clips(str(path.parent), "key").read(0, 1, np.random.RandomState(0))
+    assert frame.shape == (64, 32, 3)
+
+
+def test_a_sample_of_a_long_video_decodes_only_around_its_frames(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "clips" / "long.mp4", count=300)
+    source = Clips(str(path.parent), "key")
+    everything = list(video_read.open_clip(path).frames())
+    decoded, decode = [], video_read.VideoFile._decode
+
+    def counted(*arguments):
+        for frame in decode(*arguments):
+            decoded.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(video_read.VideoFile, "_decode", counted)
+    source.read(0, 2, np.random.RandomState(0))  # the first look also opens the clip
+    for seed in range(1, 9):
+        decoded.clear()
+        first, second = source.read(0, 2, np.random.RandomState(seed))
+        assert len(decoded) <= 30  # a second and the way from a keyframe, not up to 300
+        matches = [i for i, frame in enumerate(everything) if (frame.image == first).all()]
+        assert any((everything[i + 1].image == second).all() for i in matches if i + 1 < len(everything))
+
+
+def test_samples_of_clips_depend_on_seed_and_index_alone(tmp_path, clips, data):
+    write_video(clips / "grey.mp4")
+    data.content_kind, data.content_root, data.frame_gap = "clips", str(clips), 3
+    first, again = (Samples(data, 2, seed=1) for _ in range(2))
+    forwards = [first[index] for index in range(8)]
+    backwards = [again[index] for index in reversed(range(8))][::-1]
+    for a, b in zip(forwards, backwards):
+        assert (a["content"] == b["content"]).all() and (a["style"] == b["style"]).all()
+
+
+def test_a_video_of_one_frame_is_no_clip(tmp_path):
+    path = write_video(tmp_path / "clips" / "still.mp4", count=1)
+    source = Clips(str(path.parent), "key")
+    assert len(source.read(0, 1, np.random.RandomState(0))) == 1
+    with pytest.raises(InputError, match=r"still\.mp4 has one frame; a clip needs at least two"):
         source.read(0, 2, np.random.RandomState(0))
 
 
 @pytest.mark.parametrize(
     "kind, prepare, sentence",
     [
-        (Photos, None, "key: there is no folder .*folder; it is to hold pictures .*any depth"),
-        (Photos, "empty", "key: the folder .*folder holds no pictures; it is to hold pictures"),
-        (Clips, "empty", "key: the folder .*folder holds no clip; it is to hold clips: folders of frames"),
+        (Photos, None, "key: there is no folder .*folder; expected a folder of pictures .*any depth"),
+        (Photos, "empty", "key: the folder .*folder holds no pictures; expected pictures"),
+        (Clips, "empty", "key: the folder .*folder holds no clip; expected clips: folders of frames"),
         (Clips, "single", r"holds no clip \(in .*one there is only one frame; a clip needs two\)"),
     ],
 )
@@ -226,7 +303,14 @@ def test_folders_that_do_not_hold_what_they_should(tmp_path, kind, prepare, sent
 
 
 def test_a_root_that_is_not_set():
-    with pytest.raises(
-        InputError, match=r"dataset\.train\.style_root is not set; .* -o dataset\.train\.style_root=FOLDER"
-    ):
+    with pytest.raises(InputError, match=r"dataset\.train\.style_root is not set; set it to a folder of pictures"):
         Photos(None, "dataset.train.style_root")
+
+
+def test_both_folders_that_are_missing_are_named():
+    with pytest.raises(InputError) as error:
+        Samples(TrainData("/nowhere", None), 1, seed=0)
+    assert len(error.value.errors) == 2 and all(isinstance(one, MissingInputError) for one in error.value.errors)
+    assert str(error.value).startswith(
+        "2 things are missing or wrong:\n  - dataset.train.content_root: there is no folder /nowhere; expected"
+    )

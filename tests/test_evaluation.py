@@ -7,11 +7,12 @@ from pathlib import Path
 
 import ppadaattn
 from ppadaattn.cli.evaluate import main
-from ppadaattn.config import FlowError, Method, Report, Speed, read_config, to_yaml
+from ppadaattn.config import read_config, to_yaml
 from ppadaattn.errors import InputError, InputNote
 from ppadaattn.evaluation import charts, measuring, quality, speed, tables, temporal
+from ppadaattn.evaluation.config import FlowError, Report, Speed
 from ppadaattn.evaluation.grid import Grid
-from ppadaattn.evaluation.methods import clips_by_name, named, parse_method, pictures_by_name
+from ppadaattn.evaluation.methods import Method, clips_by_name, named, parse_method, pictures_by_name
 from ppadaattn.media import flow
 from ppadaattn.model.init import initialize
 from ppadaattn.model.network import AdaAttNNetwork

@@ -13,9 +13,11 @@ import ppadaattn
 from ppadaattn import __main__ as front_door
 from ppadaattn import resources
 from ppadaattn.cli import common, evaluate, train
-from ppadaattn.config import FlowError, Quality, Report, Speed, load_config
 from ppadaattn.errors import InputError, note
+from ppadaattn.evaluation.config import FlowError, Quality, Report, Speed
 from ppadaattn.serve.limits import FORMATS, HOST, PORT, Limits
+from ppadaattn.train.config import load_config
+from ppadaattn.train.run import Run
 
 import pytest
 from conftest import ROOT, run_python
@@ -204,7 +206,7 @@ def test_arguments_become_options_where_the_command_has_them(capsys):
 
 
 def test_hints_repeat_what_the_user_typed(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(train, "train", lambda *_: (tmp_path, 15))
+    monkeypatch.setattr(train, "train", lambda *_: Run(tmp_path, stopped_by=15))
     config, words = (
         str(ROOT / "configs" / "adaattn_lite_image.yaml"),
         ["--load", "m", "--seed", "3", "-o", "ema_decay=0.5"],
@@ -216,7 +218,7 @@ def test_hints_repeat_what_the_user_typed(monkeypatch, capsys, tmp_path):
     ):
         assert run(["-c", config, *words]) == 128 + 15
         hint = f"{program} -c {config} -o ema_decay=0.5 -o seed=3 --resume {tmp_path}"
-        assert capsys.readouterr().err == f"stopped; to go on: {hint}\n"
+        assert capsys.readouterr().err == f"stopped; to resume: {hint}\n"
 
 
 def test_the_words_of_a_subcommand_are_whole():

@@ -11,9 +11,7 @@ import time
 import types
 
 import ppadaattn
-from ppadaattn import config as config_module
 from ppadaattn.cli.train import main
-from ppadaattn.config import Config, LogConfig, Schedule, TrainData, load_config
 from ppadaattn.errors import InputError
 from ppadaattn.media.images import read_image
 from ppadaattn.model.attention import attention_statistics
@@ -21,7 +19,10 @@ from ppadaattn.model.features import normalize
 from ppadaattn.model.init import initialize
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.vgg import Encoder
+from ppadaattn.train import config as config_module
 from ppadaattn.train import dead_channels, losses, objectives, run
+from ppadaattn.train import trainer as trainer_module
+from ppadaattn.train.config import Config, LogConfig, Schedule, TrainData, load_config
 from ppadaattn.train.data import Samples
 from ppadaattn.train.logger import Logger
 from ppadaattn.train.objectives import Distillation, Reconstruction, Stylization, build_objective
@@ -241,7 +242,7 @@ def test_each_configuration_trains(rng, vgg, path):
     parameters = list(objective.trained_parameters().values())
     slope = sum(float(p.grad.square().sum()) for p in parameters if p.grad is not None)
     assert slope > 0
-    step = 1e-3 * float(before) / slope
+    step = 1e-4 * float(before) / slope  # a first-order decrease of a ten-thousandth: longer steps meet curvature
     with paddle.no_grad():
         for parameter in parameters:
             if parameter.grad is not None:
@@ -326,7 +327,7 @@ def test_dead_channels_begin_anew_and_nothing_else_changes(rng, vgg):
 def test_frozen_layers_stay(configure, words):
     options = ["model.reinit_dead_channels=true", "total_iters=2", "lr_scheduler.warmup_iters=0"]
     config = configure("model.freeze=[decoder.stage1, adaattn3]", *options)
-    folder, _ = train(config, "name")
+    folder = train(config, "name").folder
     before = ppadaattn.load("adaattn_lite_image", device="cpu").network.state_dict()
     after = ppadaattn.load(folder / "iter_2_weight.pdparams", device="cpu").network.state_dict()
     for name, tensor in before.items():
@@ -402,7 +403,8 @@ def test_a_run_leaves_its_configuration_log_pictures_and_weights(configure, caps
         "snapshot_config.interval=2", "snapshot_config.keep_last=2", "log_config.visual_interval=2",
         "validate.interval=4", "validate.save_img=true",
     )  # fmt: skip
-    folder, stopped_by = train(config, "name")
+    folder, stopped_by, weights, *_ = train(config, "name")
+    assert weights == folder / "iter_4_weight.pdparams"
     assert stopped_by is None and re.fullmatch(r"name-\d{4}(-\d\d){5}", folder.name)
     assert load_config(folder / "config.yaml") == config
     lines = (folder / "log.txt").read_text().splitlines()
@@ -425,7 +427,7 @@ def test_a_run_leaves_its_configuration_log_pictures_and_weights(configure, caps
 
 
 def test_only_the_last_snapshots_are_kept(configure):
-    folder, _ = train(configure("snapshot_config.interval=1", "snapshot_config.keep_last=2"), "name")
+    folder = train(configure("snapshot_config.interval=1", "snapshot_config.keep_last=2"), "name").folder
     assert sorted(name for name in os.listdir(folder) if name.startswith("iter_")) == [
         f"iter_{n}_{kind}.pdparams" for n in (3, 4) for kind in ("checkpoint", "weight")
     ]
@@ -434,8 +436,8 @@ def test_only_the_last_snapshots_are_kept(configure):
 @pytest.mark.parametrize("name", ["adaattn_lite_image", "adaattn_lite_video"])
 def test_resuming_takes_the_same_steps_to_the_last_bit(configure, name):
     options = ["snapshot_config.interval=2", "optimizer.accumulate=2", "lr_scheduler.warmup_iters=0"]
-    whole, _ = train(configure(*options, name=name), "whole")
-    resumed, _ = train(configure(*options, name=name), "again", resume=whole / "iter_2_checkpoint.pdparams")
+    whole = train(configure(*options, name=name), "whole").folder
+    resumed = train(configure(*options, name=name), "again", resume=whole / "iter_2_checkpoint.pdparams").folder
     assert resumed == whole
     (third, fourth), again = logged(whole)[2:4], logged(whole)[4:]
     assert again == [third, fourth]
@@ -487,11 +489,15 @@ def test_an_interrupted_run_writes_a_checkpoint_and_says_how_to_go_on(words, tmp
             break
     _, error = process.communicate()
     assert process.returncode == 130 and "Traceback" not in error
+    answer = r"finishing iteration [23], then writing a checkpoint; once more ends at once"
+    assert re.search(answer, error)
     (folder,) = (tmp_path / "runs").iterdir()
     assert snapshots(folder) and snapshots(folder)[0] in (2, 3)
-    (told,) = [line for line in error.splitlines() if "to go on: " in line]
-    told = told.partition("to go on: ")[2]
-    told = told.replace("python ", f"{sys.executable} ", 1).replace("total_iters=500", "total_iters=4")
+    (told,) = [line for line in error.splitlines() if "to resume: " in line]
+    told = told.partition("to resume: ")[2]
+    told = told.replace("python tools/main.py", f"{sys.executable} tools/main.py", 1).replace(
+        "total_iters=500", "total_iters=4"
+    )
     subprocess.run(told, shell=True, check=True, cwd=ROOT, env=ENVIRONMENT, capture_output=True)
     assert snapshots(folder)[-1] == 4
 
@@ -499,8 +505,8 @@ def test_an_interrupted_run_writes_a_checkpoint_and_says_how_to_go_on(words, tmp
 def test_accumulated_batches_are_one_large_batch(configure):
     options = ["total_iters=3", "lr_scheduler.warmup_iters=0", "lr_scheduler.learning_rate=0.0001"]
     options += ["losses.global_style.distance=l2"]
-    large, _ = train(configure(*options, "dataset.train.batch_size=2"), "large")
-    small, _ = train(configure(*options, "dataset.train.batch_size=1", "optimizer.accumulate=2"), "small")
+    large = train(configure(*options, "dataset.train.batch_size=2"), "large").folder
+    small = train(configure(*options, "dataset.train.batch_size=1", "optimizer.accumulate=2"), "small").folder
     for (_, a), (_, b) in zip(logged(large), logged(small)):
         assert a.keys() == b.keys() and len(a) == 4
         for name in a:
@@ -509,7 +515,7 @@ def test_accumulated_batches_are_one_large_batch(configure):
 
 def test_two_processes_are_one_with_the_same_total_batch(words, tmp_path, configure):
     options = ["total_iters=3", "lr_scheduler.warmup_iters=0", "lr_scheduler.learning_rate=0.0001"]
-    one, _ = train(configure(*options, "dataset.train.batch_size=2", name="adaattn_lite_video"), "one")
+    one = train(configure(*options, "dataset.train.batch_size=2", name="adaattn_lite_video"), "one").folder
     launch = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--backend", "gloo",
               "--log_dir", tmp_path / "log"]  # fmt: skip
     command = [*launch, "tools/main.py", "-c", "configs/adaattn_lite_video.yaml", "-o", *words, *options]
@@ -564,7 +570,7 @@ def test_small_models_from_nothing(words, pictures, tmp_path):
 
 
 def test_validation_alone(configure, capsys, vgg, pictures):
-    folder, _ = train(configure("validate.save_img=false"), "name", evaluate_only=True)
+    folder = train(configure("validate.save_img=false"), "name", evaluate_only=True).folder
     assert os.listdir(folder) == ["log.txt"]
     (line,) = (folder / "log.txt").read_text().splitlines()
     objective = Stylization(ppadaattn.load("adaattn_lite_image", device="cpu").network, vgg, configure().losses)
@@ -605,7 +611,7 @@ class FakeWriter:
 def test_visualdl_gets_every_loss_at_its_step(configure, monkeypatch):
     monkeypatch.setitem(sys.modules, "visualdl", types.SimpleNamespace(LogWriter=FakeWriter))
     options = ["enable_visualdl=true", "validate.interval=2", "validate.save_img=true", "log_config.visual_interval=4"]
-    folder, _ = train(configure(*options), "name")
+    folder = train(configure(*options), "name").folder
     found = {(tag, step): value for tag, step, value in FakeWriter.last.scalars}
     for iteration, terms in logged(folder):
         for name, text in terms.items():
@@ -614,7 +620,8 @@ def test_visualdl_gets_every_loss_at_its_step(configure, monkeypatch):
         np.testing.assert_allclose(weighted, 3 * float(terms["local_feature"]), rtol=1e-6)
         assert found["train/lr", iteration] > 0 and found["train/ips", iteration] > 0
     assert [step for tag, step in found if tag == "validation/total"] == [2, 4] and FakeWriter.last.closed
-    assert FakeWriter.last.images == [("visual_test", 2), ("visual_train", 4), ("visual_test", 4)]
+    sheets = [("visual_train", 1), ("visual_test", 2), ("visual_train", 4), ("visual_test", 4)]
+    assert FakeWriter.last.images == sheets
 
 
 def test_the_real_visualdl_reads_back_what_was_written(tmp_path):
@@ -634,7 +641,7 @@ def test_visualdl_that_is_missing_or_fails_is_told_once(tmp_path, monkeypatch, c
     logger.scalars(1, {"a": 1.0, "b": 2.0})
     logger.close()
     told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "pip install visualdl" in told and "training goes on" in told
+    assert told.count("\n") == 1 and "pip install visualdl" in told and "training continues" in told
 
     class Full(FakeWriter):
         def add_scalar(self, tag, step, value):
@@ -649,6 +656,102 @@ def test_visualdl_that_is_missing_or_fails_is_told_once(tmp_path, monkeypatch, c
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "No space left" in told
     assert (tmp_path / "full" / "log.txt").read_text() == "a line\n"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a run says
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_short_run_has_a_line_a_sheet_and_scalars_at_both_ends(configure, monkeypatch):
+    monkeypatch.setitem(sys.modules, "visualdl", types.SimpleNamespace(LogWriter=FakeWriter))
+    options = ("enable_visualdl=true", "log_config.interval=100", "log_config.visual_interval=1000", "total_iters=3")
+    run = train(configure(*options), "name")
+    assert [iteration for iteration, _ in logged(run.folder)] == [1, 3]
+    assert sorted(os.listdir(run.folder / "visual_train")) == ["iter_1.jpg", "iter_3.jpg"]
+    assert [step for tag, step, _ in FakeWriter.last.scalars if tag == "loss/total"] == [1, 3]
+    assert (run.folder / "log.txt").read_text().count("batch_cost: ") == 2
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_shows_a_bar_and_other_outputs_only_lines(configure, monkeypatch, capsys, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    folder = train(configure("total_iters=2"), "name").folder
+    shown = capsys.readouterr()
+    assert ("| 2/2 [" in shown.err and "total 0." in shown.err and "eta 0:00:00" in shown.err) == terminal
+    assert bool(shown.err) == terminal and shown.out.splitlines() == (folder / "log.txt").read_text().splitlines()
+
+
+def test_validation_and_saving_are_not_in_the_costs(configure, monkeypatch):
+    """A clock that moves only where it is told: a second in each step, an hour in validations and snapshots."""
+    now = [0.0]
+    monkeypatch.setattr(trainer_module.time, "perf_counter", lambda: now[0])
+
+    def slow(method, seconds):
+        def work(*arguments):
+            now[0] += seconds
+            return method(*arguments)
+
+        return work
+
+    monkeypatch.setattr(Trainer, "step", slow(Trainer.step, 1.0))
+    monkeypatch.setattr(Trainer, "validate", slow(Trainer.validate, 3600.0))
+    monkeypatch.setattr(Trainer, "snapshot", slow(Trainer.snapshot, 3600.0))
+    folder = train(
+        configure("validate.interval=1", "snapshot_config.interval=1", "log_config.interval=3"), "name"
+    ).folder
+    lines = [line for line in (folder / "log.txt").read_text().splitlines() if line.startswith("Iter: ")]
+    assert len(lines) == 3 and all("batch_cost: 1.000 s" in line and "ips: 1.000 " in line for line in lines)
+    assert "eta: 0:00:03" in lines[0] and "eta: 0:00:01" in lines[1]
+
+
+def test_the_last_lines_are_the_weights_and_how_to_paint(words, tmp_path, pictures, capsys):
+    path = str(ROOT / "configs" / "adaattn_lite_image.yaml")
+    assert main(["-c", path, "-o", *words, "total_iters=1"]) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    weights = folder / "iter_1_weight.pdparams"
+    *_, first, last = capsys.readouterr().out.splitlines()
+    assert first == f"weights: {weights}" and weights.is_file()
+    command = ["ppadaattn", "paint", "--model", weights, "--content", pictures / "contents" / "0.png", "--style"]
+    assert last == f"to paint: {' '.join(map(str, command))} {pictures / 'styles' / '0.png'}"
+
+
+@pytest.mark.parametrize("offline", ["1", ""])
+def test_all_that_is_missing_is_one_answer_before_any_download(tmp_path, monkeypatch, capsys, offline):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PPADAATTN_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PPADAATTN_OFFLINE", offline)
+    monkeypatch.setattr(zoo, "download", lambda *_: pytest.fail("nothing is to be downloaded"))
+    monkeypatch.setattr(zoo, "FOLDERS", (tmp_path / "pretrained",))
+    assert main(["-c", "adaattn_image.yaml", "-o", "device=cpu"]) == 2
+    (first, *missing, own, small), told = capsys.readouterr().err.splitlines(), "dataset.train."
+    assert [line.partition(":")[0].strip() for line in missing] == [
+        f"- {told}content_root", f"- {told}style_root", *["- VGG-19 is needed"] * bool(offline)
+    ]  # fmt: skip
+    assert first == f"error: {len(missing)} things are missing or wrong:"
+    folders = "-o dataset.train.content_root=PHOTOS dataset.train.style_root=PAINTINGS"
+    assert own == f"with folders of your own: ppadaattn train -c adaattn_image.yaml {folders}"
+    assert small == f"without a download: ppadaattn train -c adaattn_lite_video.yaml {folders}"
+    assert not list(tmp_path.iterdir()), "nothing is written"
+
+
+def test_the_small_configuration_needs_nothing_but_pictures(words, tmp_path, monkeypatch, pictures):
+    """The command that the answer above gives, from any folder, without the internet; made short here."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PPADAATTN_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PPADAATTN_OFFLINE", "1")
+    folders = [f"dataset.train.{kind}_root={pictures / f'{kind}s'}" for kind in ("content", "style")]
+    short = ["total_iters=1", "dataset.test.max_contents=1", "dataset.test.max_styles=1", "dataset.test.size=32"]
+    short += ["dataset.train.crop_size=32", "dataset.train.load_size=36", "device=cpu"]
+    assert main(["-c", "adaattn_lite_video.yaml", "-o", *folders, *short]) == 0
+    (folder,) = (tmp_path / "output_dir").iterdir()
+    assert (folder / "iter_1_weight.pdparams").is_file()
+
+
+def test_other_mistakes_get_no_commands(words, capsys):
+    assert main(["-c", str(ROOT / "configs" / "adaattn_lite_image.yaml"), "-o", *words, "load=adaattn_lite_vdieo"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "did you mean 'adaattn_lite_video'" in told
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -706,7 +809,7 @@ def run_folder(configure):
     "options, sentence",
     [
         ([], r"is of iteration 1, and total_iters is 1: there is nothing left to do"),
-        (["model.attention=cosine", "total_iters=2"], r"architecture .*'softmax'.*'cosine'.*begin a new one .* --load"),
+        (["model.attention=cosine", "total_iters=2"], r"architecture .*'softmax'.*'cosine'.*begin a new run .* `load`"),
         (["seed=5", "total_iters=2"], "is of a run with seed 0, this configuration has 5"),
         (["ema_decay=null", "total_iters=2"], "is of a run with ema_decay"),
         (["dataset.train.batch_size=2", "total_iters=2"], "samples_per_iteration 1, this configuration has 2"),
@@ -720,9 +823,9 @@ def test_resuming_from_another_run_is_refused(configure, run_folder, options, se
 
 def test_resuming_from_what_is_no_checkpoint(configure, run_folder, tmp_path):
     config = configure("total_iters=2")
-    with pytest.raises(InputError, match=r"holds 'ppadaattn weights 1', not 'ppadaattn checkpoint 1'.*--load"):
+    with pytest.raises(InputError, match=r"holds 'ppadaattn weights 1', not 'ppadaattn checkpoint 1'.*load"):
         train(config, "name", resume=run_folder / "iter_1_weight.pdparams")
-    with pytest.raises(InputError, match="--resume: there is no file or folder"):
+    with pytest.raises(InputError, match="`resume`: there is no file or folder"):
         train(config, "name", resume=tmp_path / "nowhere.pdparams")
     with pytest.raises(InputError, match=r"holds no iter_N_checkpoint\.pdparams to resume from"):
         train(config, "name", resume=tmp_path)
@@ -752,9 +855,9 @@ def test_encoder_and_decoder_serve_another_transform(configure, capsys):
         "total_iters=1",
         "ema_decay=null",
     )
-    first, _ = train(configure(*once, "model.name=reconstruction", "load_only=[encoder]"), "first")
+    first = train(configure(*once, "model.name=reconstruction", "load_only=[encoder]"), "first").folder
     text = (first / "log.txt").read_text()
-    assert "adaattn_lite_image: taken: encoder; begins anew: adaattn4, decoder" in text
+    assert "adaattn_lite_image: taken: encoder; new weights: adaattn4, decoder" in text
     bundled = ppadaattn.load("adaattn_lite_image", device="cpu").network.state_dict()
     weights = first / "iter_1_weight.pdparams"
     decoded = checkpoint.load_network(weights).state_dict()
@@ -762,9 +865,9 @@ def test_encoder_and_decoder_serve_another_transform(configure, capsys):
         if name.startswith("encoder"):
             np.testing.assert_array_equal(tensor.numpy(), bundled[name].numpy())
     still = ("model.freeze=[decoder]", f"load={weights}", "validate.interval=0")
-    second, _ = train(configure(*once, *still, "model.transform=linear"), "second")
+    second = train(configure(*once, *still, "model.transform=linear"), "second").folder
     text = (second / "log.txt").read_text()
-    assert f"{weights}: taken: encoder, decoder; begins anew: adaattn4" in text
+    assert f"{weights}: taken: encoder, decoder; new weights: adaattn4" in text
     for name, tensor in checkpoint.load_network(second / "iter_1_weight.pdparams").state_dict().items():
         if not name.startswith("adaattn4"):
             np.testing.assert_array_equal(tensor.numpy(), decoded[name].numpy(), err_msg=name)
@@ -790,12 +893,12 @@ def test_weights_that_do_not_fit_are_refused(configure, options, sentence):
 def test_losses_on_the_features_of_a_small_encoder_need_no_vgg(rng, configure, monkeypatch):
     monkeypatch.setattr(run, "vgg19", None)
     small = ("encoder_weights=adaattn_lite_image", "total_iters=2")
-    folder, _ = train(configure(*small), "small")
+    folder = train(configure(*small), "small").folder
     bundled = ppadaattn.load("adaattn_lite_image", device="cpu").network
     for name, tensor in checkpoint.load_network(folder / "iter_2_weight.pdparams").state_dict().items():
         same = np.array_equal(tensor.numpy(), bundled.state_dict()[name].numpy())
         assert same == name.startswith("encoder"), name
-    by_file, _ = train(configure(*small, f"encoder_weights={zoo.weights_file('adaattn_lite_image')}"), "by_file")
+    by_file = train(configure(*small, f"encoder_weights={zoo.weights_file('adaattn_lite_image')}"), "by_file").folder
     assert logged(by_file) == logged(folder)
     encoder, data = run._loss_encoder("adaattn_lite_image"), batch(rng)
     objective = Stylization(bundled, encoder, Config().losses)
@@ -830,7 +933,7 @@ def test_losses_that_a_small_encoder_cannot_give_are_refused(configure, tmp_path
 def test_load_and_resume_do_not_go_together(capsys):
     path = str(ROOT / "configs" / "adaattn_image.yaml")
     assert main(["-c", path, "--resume", "a", "--load", "b"]) == 2
-    assert capsys.readouterr().err.startswith("error: --resume goes on with the weights of its checkpoint")
+    assert capsys.readouterr().err.startswith("error: --resume continues with the weights of its checkpoint")
 
 
 def test_runs_that_begin_in_one_second_have_folders_of_their_own(configure, monkeypatch):

@@ -13,7 +13,6 @@ import platform
 import time
 
 import ppadaattn
-from ppadaattn.config import ImageSimilarity, Losses
 from ppadaattn.errors import InputError
 from ppadaattn.evaluation.timing import in_new_process, median_time, peak, reset_peak
 from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine
@@ -22,6 +21,7 @@ from ppadaattn.model import attention, vgg
 from ppadaattn.model.attention import attention_statistics
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.train import losses
+from ppadaattn.train.config import ImageSimilarity, Losses
 from ppadaattn.train.objectives import Stylization
 from ppadaattn.weights.zoo import MODELS
 

@@ -3,9 +3,10 @@
 import shlex
 
 from ppadaattn.cli.common import DEVICE_HELP, Parser, add_field, pixels, run, seconds, whole_number
-from ppadaattn.config import FlowError, Quality, Report, Speed, read_config
+from ppadaattn.config import read_config
 from ppadaattn.device import select_device
 from ppadaattn.evaluation import measuring, tables
+from ppadaattn.evaluation.config import FlowError, Quality, Report, Speed
 from ppadaattn.evaluation.methods import clips_by_name, load_method, named, parse_method, pictures_by_name
 from ppadaattn.evaluation.report import write_report
 from ppadaattn.evaluation.speed import parse_size
@@ -151,7 +152,7 @@ def _add_report(commands):
     made.add_argument(
         "config",
         metavar="FILE.yaml",
-        help="a file, or a packaged one of configs/evaluate/; its keys are in ppadaattn/config.py",
+        help="a file, or a packaged one of configs/evaluate/; its keys are in ppadaattn/evaluation/config.py",
     )
     made.add_argument("--output", required=True, metavar="FOLDER", help="for report.md and what belongs to it")
     made.add_argument(

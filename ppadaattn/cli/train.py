@@ -1,14 +1,19 @@
 """The command `train`: train or validate a network."""
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
 
 from ppadaattn.cli.common import Parser, run
-from ppadaattn.config import load_config
 from ppadaattn.errors import InputError
+from ppadaattn.train.config import load_config
+from ppadaattn.train.data import MissingInputError
 from ppadaattn.train.run import train
+
+OWN_FOLDERS = ("-o", "dataset.train.content_root=PHOTOS", "dataset.train.style_root=PAINTINGS")
+SMALL_CONFIGURATION = "adaattn_lite_video.yaml"
 
 
 def main(argv=None):
@@ -20,7 +25,7 @@ def parser(prog="ppadaattn train"):
     """The options of a training."""
     made = Parser(
         prog,
-        description="Train as a configuration says. Every key of it, with its meaning, is in ppadaattn/config.py.",
+        description="Train as a configuration says. Every key, with its meaning, is in ppadaattn/train/config.py.",
         examples=(
             "-c adaattn_video.yaml",
             "-c adaattn_lite_image.yaml -o dataset.train.content_root=photos dataset.train.style_root=paintings",
@@ -53,7 +58,7 @@ def parser(prog="ppadaattn train"):
     made.add_argument(
         "--resume",
         metavar="CHECKPOINT",
-        help="go on from an iter_N_checkpoint.pdparams, or from the newest one in a run's folder, in that folder",
+        help="continue from an iter_N_checkpoint.pdparams, or from the newest one in a run's folder, in that folder",
     )
     made.add_argument("--load", metavar="MODEL", help="begin with these weights (the key `load`)")
     made.add_argument("--evaluate-only", action="store_true", help="validate the weights to begin with, and end")
@@ -63,15 +68,37 @@ def parser(prog="ppadaattn train"):
 
 def _train(args):
     if args.resume and args.load:
-        raise InputError("--resume goes on with the weights of its checkpoint: give it or --load, not both")
-    shortcuts = [f"load={json.dumps(args.load)}"] if args.load else []
+        raise InputError("--resume continues with the weights of its checkpoint: give it or --load, not both")
+    shortcuts = [f"{key}={json.dumps(value)}" for key, value in (("load", args.load),) if value]
     shortcuts += [f"seed={args.seed}"] if args.seed is not None else []
     config = load_config(args.config_file, [*args.override, *shortcuts])
-    folder, stopped_by = train(config, Path(args.config_file).stem, args.resume, args.evaluate_only)
-    if stopped_by is None:
-        return 0
-    words = [*shlex.split(args.parser.prog), "-c", args.config_file]
-    # The checkpoint has all weights: there are none to load.
-    words += [word for override in (*args.override, *shortcuts) for word in ("-o", override) if "load=" not in override]
-    print(f"stopped; to go on: {shlex.join([*words, '--resume', str(folder)])}", file=sys.stderr)
-    return 128 + stopped_by
+    try:
+        done = train(config, Path(args.config_file).stem, args.resume, args.evaluate_only)
+    except InputError as error:
+        raise InputError("\n".join([str(error), *_help(error, args, config)])) from None
+    if done.stopped_by is not None:
+        overrides = [override for override in (*args.override, *shortcuts) if not override.startswith("load=")]
+        words = ["-c", args.config_file, *(word for override in overrides for word in ("-o", override))]
+        print(f"stopped; to resume: {_command(args, 'train', *words, '--resume', done.folder)}", file=sys.stderr)
+        return 128 + done.stopped_by
+    if done.weights is not None:
+        print(f"weights: {done.weights}")
+        if config.model.name != "distillation":  # which trains no decoder
+            words = ["--model", done.weights, "--content", done.content, "--style", done.style]
+            print("to paint:", _command(args, "paint", *words, *["--frames"] * os.path.isdir(done.content)))
+    return 0
+
+
+def _help(error, args, config):
+    """Commands that would help where data or weights are missing, a line each."""
+    if not any(isinstance(one, MissingInputError) for one in getattr(error, "errors", [error])):
+        return
+    yield f"with folders of your own: {_command(args, 'train', '-c', args.config_file, *OWN_FOLDERS)}"
+    if config.encoder_weights is None:
+        yield f"without a download: {_command(args, 'train', '-c', SMALL_CONFIGURATION, *OWN_FOLDERS)}"
+
+
+def _command(args, command, *words):
+    """A command as the user would type it: this one as it was started, others by the front door."""
+    program = shlex.split(args.parser.prog) if command == "train" else ["ppadaattn", command]
+    return shlex.join([*program, *map(str, words)])

@@ -1,9 +1,10 @@
 """The methods that are compared, and the files that they are compared on: named, found, loaded."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
-from ppadaattn.config import Method
 from ppadaattn.device import select_device
 from ppadaattn.errors import InputError
 from ppadaattn.evaluation.temporal import clip_name
@@ -15,6 +16,18 @@ from ppadaattn.weights.zoo import MODELS, weights_file
 
 import paddle
 import yaml
+
+
+@dataclass
+class Method:
+    """A method to compare."""
+
+    # What tables call it; null: the name of its weights.
+    name: Optional[str] = None
+    # A name of the model zoo or a weights file, which carries its own architecture.
+    weights: Optional[str] = None
+    # Instead of weights: arguments of AdaAttNNetwork. Its numbers are random then, and only its speed is measured.
+    architecture: Optional[dict] = None
 
 
 def parse_method(word):

@@ -3,6 +3,8 @@
 import paddle
 from paddle import nn
 
+INITS = ("kaiming", "release")
+
 
 @paddle.no_grad()
 def initialize(network, init="kaiming", identity_attention=False):

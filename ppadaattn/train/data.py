@@ -1,18 +1,20 @@
 """Training data: folders of pictures or clips, as samples that depend on a seed and their index alone.
 
-So a run can go on from any sample, on any number of threads or processes, and meets the pictures it would have met.
+A run can therefore start from any sample, on any number of threads or processes, and still see the same pictures.
 """
 
+import contextlib
 import itertools
 import os
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, all_errors
 from ppadaattn.media.images import FORMATS, flatten, read_image, to_floats
 from ppadaattn.media.video_formats import VIDEOS
+from ppadaattn.media.video_read import open_clip
 
 import numpy as np
 import paddle
@@ -28,7 +30,7 @@ def find_files(root, suffixes):
     found, seen = [], set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back
+        if real in seen:  # a link to a folder above
             folders.clear()
             continue
         seen.add(real)
@@ -41,13 +43,16 @@ def find_files(root, suffixes):
     return found
 
 
+class MissingInputError(InputError):
+    """Data or weights that a training needs are not there: the user's own, or another configuration, would help."""
+
+
 def _root(path, key, what):
+    """The folder `path`; MissingInputError, which names `key`, where it is not set or not there."""
     if not path:
-        raise InputError(
-            f"{key} is not set; it is to be a folder with {what}: give it in the YAML or as -o {key}=FOLDER"
-        )
+        raise MissingInputError(f"{key} is not set; set it to a folder of {what}")
     if not os.path.isdir(path):
-        raise InputError(f"{key}: there is no folder {path}; it is to hold {what}")
+        raise MissingInputError(f"{key}: there is no folder {path}; expected a folder of {what}")
     return path
 
 
@@ -58,7 +63,7 @@ class Photos:
         what = f"pictures ({', '.join(FORMATS)}), at any depth"
         self.items = find_files(_root(root, key, what), FORMATS)
         if not self.items:
-            raise InputError(f"{key}: the folder {root} holds no pictures; it is to hold {what}")
+            raise MissingInputError(f"{key}: the folder {root} holds no pictures; expected {what}")
 
     def __len__(self):
         return len(self.items)
@@ -72,79 +77,67 @@ class Photos:
 
 
 class Clips:
-    """The clips below a folder: folders with at least two pictures (frames in the order of their names), and videos.
+    """The clips below a folder: folders of at least two frames, and video files, read by `media.video_read`.
 
     Args:
-        gap: the frames of one sample are at most so many apart.
+        gap: how many frames lie at most between the two frames of a sample, the second one included.
     """
 
     def __init__(self, root, key, gap=1):
         what = f"clips: folders of frames ({', '.join(FORMATS)}), or videos ({', '.join(VIDEOS)})"
         files = find_files(_root(root, key, what), (*FORMATS, *VIDEOS))
-        frames = {}
-        for path in files:
-            if path.suffix.lower() in FORMATS:
-                frames.setdefault(path.parent, []).append(path)
-        self.items = [names for names in frames.values() if len(names) > 1]
+        frames = Counter(path.parent for path in files if path.suffix.lower() in FORMATS)
+        self.items = [folder for folder, count in frames.items() if count > 1]
         self.items += [path for path in files if path.suffix.lower() in VIDEOS]
         self.gap = gap
+        self._opened = {}  # a clip knows its frames or its length, and holds no file open
         if not self.items:
             single = next(iter(frames), None)
             found = f" (in {single} there is only one frame; a clip needs two)" if single else ""
-            raise InputError(f"{key}: the folder {root} holds no clip{found}; it is to hold {what}")
+            raise MissingInputError(f"{key}: the folder {root} holds no clip{found}; expected {what}")
 
     def __len__(self):
         return len(self.items)
 
     def name(self, index):
-        item = self.items[index]
-        return str(item[0].parent if isinstance(item, list) else item)
+        return str(self.items[index])
 
     def read(self, index, frames, rng):
-        """The first frame and, for two, another one at most `gap` later; uint8 RGB H x W x 3."""
-        item = self.items[index]
-        gap = int(rng.randint(1, self.gap + 1)) if frames > 1 else 0
-        if isinstance(item, list):
-            gap = min(gap, len(item) - 1)
-            first = int(rng.randint(len(item) - gap))
-            return [flatten(read_image(item[place])) for place in (first, first + gap)[:frames]]
-        return _read_video(item, gap, frames, rng)
+        """A random frame and, for two, another one at most `gap` later; uint8 RGB H x W x 3.
+
+        Only the part of a video around them is decoded. Raises InputError where it cannot be read.
+        """
+        clip = self._open(self.items[index])
+        count = clip.frame_count  # of a video an estimate, and 0 where it is not known
+        gap = min(int(rng.randint(1, self.gap + 1)) if frames > 1 else 0, max(1, count - 1))
+        first = int(rng.randint(max(1, count - gap)))
+        found = self._frames(clip, round(first / (clip.rate * clip.time_base)) - 1, gap + 1)
+        if len(found) <= gap:  # a video may have fewer frames than its length and its rate suggest
+            found = self._frames(clip, None, gap + 1)
+        if len(found) < frames:
+            raise InputError(f"{clip.path} has one frame; a clip needs at least two")
+        return [found[0], found[-1]][:frames]
+
+    def _open(self, path):
+        if path not in self._opened:
+            self._opened[path] = open_clip(path)
+        return self._opened[path]
+
+    @staticmethod
+    def _frames(clip, after, count):
+        with contextlib.closing(clip.frames(after)) as frames:
+            return [frame.image for frame in itertools.islice(frames, count)]
 
 
-def _read_video(path, gap, frames, rng):
-    """A random frame of a video, and the one `gap` later. Only the part around it is decoded."""
-    try:
-        import av
-    except ModuleNotFoundError:
-        raise InputError(f"{path} is a video, and reading videos needs PyAV: pip install av") from None
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            duration = (
-                stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
-            )
-            place = rng.random_sample() * float(duration)
-            container.seek(int(place * av.time_base))
-            wanted = deque(maxlen=gap + 1)
-            for frame in container.decode(stream):
-                wanted.append(frame)
-                if len(wanted) > gap and (frame.time or 0) >= place:
-                    break
-            if len(wanted) <= gap:  # the place was too near the end
-                container.seek(0)
-                wanted.extend(itertools.islice(container.decode(stream), gap + 1))
-            if len(wanted) <= gap:
-                raise InputError(f"{path} has fewer than {gap + 1} frames; a clip needs at least two")
-            return [frame.to_ndarray(format="rgb24") for frame in (wanted[0], wanted[-1])[:frames]]
-    except (av.error.FFmpegError, IndexError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a video: {error}") from None
+# What a `content_root` may hold: each content a picture by itself, or frames of a clip.
+CONTENT_KINDS = {"photos": Photos, "clips": Clips}
 
 
 def content_source(data, key):
-    """The Photos or Clips of a section of the configuration: TrainData or TestData."""
-    if data.content_kind == "clips":
-        return Clips(data.content_root, f"{key}.content_root", getattr(data, "frame_gap", 1))
-    return Photos(data.content_root, f"{key}.content_root")
+    """The contents of a section of the configuration, TrainData or TestData, which `key` names."""
+    kind = CONTENT_KINDS[data.content_kind]
+    gap = {"gap": data.frame_gap} if kind is Clips and hasattr(data, "frame_gap") else {}
+    return kind(data.content_root, f"{key}.content_root", **gap)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -160,25 +153,23 @@ def resize(image, width, height):
 
 
 class Cropper:
-    """Pictures at the load size, cropped at random: the transformation of `dataset.train`."""
+    """Resizes pictures to the load size and crops them at random, as TrainData says."""
 
     def __init__(self, data):
         self.data = data
 
     def __call__(self, images, rng, moved=False):
-        """Crops at one place of pictures of one size, uint8 [crop_size, crop_size, 3] each.
+        """Crops uint8 [crop_size, crop_size, 3] at one place of pictures of equal size.
 
         Args:
             images: one picture, or two frames.
             rng: numpy RandomState.
-            moved: two crops of one picture, the second shifted and zoomed a little, instead of two frames.
+            moved: two crops of one picture, the second a little shifted and zoomed, in place of two frames.
 
         Raises InputError where a picture is smaller than the crop.
         """
         size = self.data.crop_size
         images = [self._load(image) for image in images]
-        if len({image.shape for image in images}) > 1:
-            raise InputError(f"the frames of one clip differ in size: {[image.shape[1::-1] for image in images]}")
         height, width = images[0].shape[:2]
         if min(height, width) < size:
             raise InputError(f"{width} x {height} pixels are fewer than the crop of {size} x {size}")
@@ -203,7 +194,7 @@ class Cropper:
         return resize(image, *shape)
 
     def _move(self, box, height, width, rng):
-        """(top, left, side) of another square near the first, inside the picture."""
+        """(top, left, side) of another square near the first one, inside the picture."""
         top, left, size = box
         side = round(size * (1 + rng.uniform(-self.data.zoom, self.data.zoom)))
         side = min(side, height, width)
@@ -219,26 +210,33 @@ class Cropper:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+# Files in a row that may be unusable: chance draws so many only where nearly all files are.
+MOST_SKIPPED = 100
+
+
 class Samples:
     """Pairs of a content crop (one frame or two) and a style crop.
 
     `samples[index]` is {'content': uint8 [frames, H, W, 3], 'style': uint8 [H, W, 3]}. Each picture comes once before
-    any comes again, in an order drawn from the seed; one that cannot be used is put down in `skipped`, and another is
-    drawn in its place.
+    any comes again, in an order drawn from the seed. A picture that cannot be used is noted in `skipped`, {name: why},
+    and replaced by a random one.
 
     Args:
         data: TrainData.
-        frames: contents a sample, 1 or 2.
-        seed: of order and crops.
+        frames: contents in a sample, 1 or 2.
+        seed: determines order and crops.
+
+    Raises InputError, which names both folders where both lack pictures.
     """
 
     def __init__(self, data, frames, seed):
-        self.contents = content_source(data, "dataset.train")
-        self.styles = Photos(data.style_root, "dataset.train.style_root")
+        with all_errors() as attempt:
+            self.contents = attempt(content_source, data, "dataset.train")
+            self.styles = attempt(Photos, data.style_root, "dataset.train.style_root")
         self.crop = Cropper(data)
         self.frames, self.seed = frames, seed
         self.moved = frames > 1 and isinstance(self.contents, Photos)
-        self.skipped = {}  # name -> why
+        self.skipped = {}
 
     def __getitem__(self, index):
         content = self._draw(self.contents, self.frames, index, 0, self.moved)
@@ -249,14 +247,14 @@ class Samples:
         rng = np.random.RandomState([self.seed, index, stream])
         epoch, place = divmod(index, len(source))
         item = int(_order(len(source), self.seed, epoch, stream)[place])
-        for _ in range(100):
+        for _ in range(MOST_SKIPPED):
             try:
                 return self.crop(source.read(item, frames, rng), rng, moved)
             except InputError as error:
                 self.skipped[source.name(item)] = str(error)
                 item = int(rng.randint(len(source)))
         name, reason = next(iter(self.skipped.items()))
-        raise InputError(f"100 files after each other cannot be used, for instance {name}: {reason}")
+        raise InputError(f"{MOST_SKIPPED} files in a row cannot be used, for instance {name}: {reason}")
 
 
 @lru_cache(maxsize=8)
@@ -265,13 +263,13 @@ def _order(count, seed, epoch, stream):
 
 
 def batches(samples, start, batch_size, workers, step=None):
-    """Batches of samples without end, read ahead by threads (decoders of pictures release Python's lock).
+    """Endless batches of samples, read ahead by threads (decoding pictures releases Python's global lock).
 
     Args:
         samples: by index.
         start: index of the first sample.
-        batch_size: samples a batch.
-        workers: how many threads.
+        batch_size: samples in a batch.
+        workers: number of threads.
         step: from the first sample of one batch to that of the next; default `batch_size`.
 
     Yields:
@@ -284,7 +282,7 @@ def batches(samples, start, batch_size, workers, step=None):
         try:
             for first in itertools.count(start, step):
                 ahead.append([pool.submit(samples.__getitem__, first + i) for i in range(batch_size)])
-                if len(ahead) > 1 + workers // batch_size:
+                if len(ahead) > 1 + workers // batch_size:  # enough for every thread, and one batch in reserve
                     yield collate([future.result() for future in ahead.popleft()])
         finally:
             for future in itertools.chain.from_iterable(ahead):
@@ -292,7 +290,7 @@ def batches(samples, start, batch_size, workers, step=None):
 
 
 def collate(samples):
-    """A batch, as `batches` gives them, of a list of samples."""
+    """A batch, as `batches` yields it, of a list of samples."""
     content = np.stack([sample["content"] for sample in samples], 1)  # [frames, B, H, W, 3]
     return {
         "content": to_floats(content.reshape([-1, *content.shape[2:]])),
@@ -301,5 +299,5 @@ def collate(samples):
 
 
 def to_tensors(batch):
-    """A batch of arrays as one of Paddle's tensors."""
+    """A batch of arrays as a batch of Paddle tensors."""
     return {name: paddle.to_tensor(array) for name, array in batch.items()}

@@ -1,4 +1,4 @@
-"""What a run tells: lines on the screen and in log.txt, pictures in folders, and all of it in VisualDL where asked."""
+"""The log of a run: lines on the screen and in log.txt, pictures in folders, and numbers and pictures in VisualDL."""
 
 import sys
 from pathlib import Path
@@ -6,13 +6,15 @@ from pathlib import Path
 from ppadaattn.errors import InputError
 from ppadaattn.media.images import write_image
 
+from tqdm import tqdm
+
 
 class Logger:
-    """Writes to a run's folder. VisualDL is a help, not a need: where it is missing or fails, that is said once.
+    """Writes to a run's folder. Training does not need VisualDL: where it is missing or fails, one warning says so.
 
     Args:
-        folder: of the run; None for a process that keeps quiet (all but the first of several).
-        visualdl: whether VisualDL's files are written, to the folder's vdl/.
+        folder: of the run; None for a silent process (all but the first of several).
+        visualdl: whether to write VisualDL's files, to the folder's vdl/.
     """
 
     def __init__(self, folder, visualdl=False):
@@ -31,7 +33,8 @@ class Logger:
     def text(self, line):
         if self.folder is None:
             return
-        print(line, flush=True)
+        with tqdm.external_write_mode():  # above the progress bar, where there is one
+            print(line, flush=True)
         self._file.write(line + "\n")
         self._file.flush()
 
@@ -62,7 +65,7 @@ class Logger:
             return
         try:
             action()
-        except Exception as error:  # whatever it is, training goes on
+        except Exception as error:  # of any kind: training continues
             self._visualdl = None
             reason = "it is not installed: pip install visualdl" if isinstance(error, ImportError) else repr(error)
-            print(f"warning: VisualDL is not used from here on ({reason}); training goes on", file=sys.stderr)
+            print(f"warning: VisualDL is not used from here on ({reason}); training continues", file=sys.stderr)

@@ -1,14 +1,13 @@
-"""The losses of the paper (section 3.3, 3.4 and 4.3) and of the methods that it compares with: features in, scalars
-out, no network inside.
+"""Losses of the paper (sections 3.3, 3.4 and 4.3) and of the methods that it compares with: features in, scalars out.
 
-Features are those of the loss network (VGG-19), as `Encoder` gives them: {'relu1_1': [B, C1, H1, W1], ...}. Each loss
-is a float tensor without axes, to be weighted outside (eq. 9: 10 L_gs + 3 L_lf, and + 100 L_is for video).
+Features are those of the loss network (VGG-19), as `Encoder` returns them: {'relu1_1': float [B, C1, H1, W1], ...}.
+Each loss is a scalar tensor; the caller multiplies it by its weight (eq. 9: 10 L_gs + 3 L_lf, + 100 L_is for video).
 
-Options that the losses share:
-    levels: which relu{x}_1 are summed over.
+Options that several losses have:
+    levels: the x of the layers relu{x}_1 that are summed over.
     distance: 'mse', the mean of squared differences (the authors' release; the weights 10 and 3 were tuned with it), or
         'l2', the norm of the difference as the paper writes it, averaged over the batch.
-    level_weights: {level: factor}, 1 for levels that are not in it. The paper has none.
+    level_weights: {level: factor}, 1 for a level that it lacks; None: 1 for all, as in the paper.
 """
 
 from ppadaattn.model.attention import TILE_NUMBERS, style_state
@@ -109,8 +108,8 @@ def image_similarity_loss(contents, stylized, *, levels=(2, 3, 4), normalization
 def adain_content_loss(stylized, content, style, *, levels=(4,), distance="mse", level_weights=None):
     """The content loss of AdaIN (Huang & Belongie 2017, eq. 12): distance to AdaIN's output t, without gradient to it.
 
-    t is made of the features given, those of the loss network: for a network whose encoder is VGG-19 that is the t
-    which its decoder gets.
+    t is computed from the given features, those of the loss network. A decoder of a network whose encoder is VGG-19
+    receives this same t.
     """
 
     def term(name):
@@ -123,8 +122,8 @@ def adain_content_loss(stylized, content, style, *, levels=(4,), distance="mse",
 def gram_style_loss(stylized, style, *, levels=(1, 2, 3, 4), level_weights=None):
     """The style loss of Linear (Li et al. 2019): squared distances, summed, of Gram matrices and of channel means.
 
-    The paper names Gram matrices; that they are divided by C * H * W and that the means are there too is from the
-    authors' code. Averaged over the batch.
+    The paper names Gram matrices; the division by C * H * W and the channel means are from the authors' code. Averaged
+    over the batch.
     """
 
     def summed(first, second):
@@ -143,7 +142,7 @@ def gram(points):
 
 
 def identity_pixels_loss(painted, images):
-    """The first identity loss of SANet (Park & Lee 2019): pictures painted in their own style stay themselves.
+    """The first identity loss of SANet (Park & Lee 2019): pictures painted in their own style should not change.
 
     Args:
         painted, images: lists of float [B, 3, H, W]: contents and styles.
@@ -161,27 +160,27 @@ def identity_features_loss(painted, images, *, levels=(1, 2, 3, 4, 5), level_wei
 
 
 def illumination_loss(image, image_of_noisy_content):
-    """The illumination loss of MCCNet (Deng et al. 2021): noise on the content changes nothing. Pictures, mean square.
+    """The illumination loss of MCCNet (Deng et al. 2021): noise on the content should not change the picture.
 
-    The paper writes a norm; mean squares, as everywhere else there, are from the authors' code.
+    The mean squared difference of two float [B, 3, H, W], as in the authors' code; the paper writes a norm.
     """
     return (image - image_of_noisy_content).square().mean()
 
 
 def disentangled_content_loss(stylized, *, levels=(4, 5), level_weights=None):
-    """A disentanglement loss of MAST (Deng et al. 2020): one content in different styles has one content.
+    """A disentanglement loss of MAST (Deng et al. 2020): one content in different styles keeps the same content.
 
     Args:
         stylized: features of a batch of pictures of one content, each in another style.
 
-    The paper compares "different stylized results" and does not say how they are paired: here each picture with the
-    next of the batch, the last with the first. In a batch of one there is nothing to compare, and the loss is 0.
+    The paper compares "different stylized results" and does not say how they are paired: here each picture is compared
+    with the next one of the batch, and the last with the first. For a batch of one the loss is 0.
     """
     return content_loss(stylized, _next_in_batch(stylized), levels=levels, level_weights=level_weights, normalized=True)
 
 
 def disentangled_style_loss(stylized, *, levels=(1, 2, 3, 4, 5), level_weights=None):
-    """The other one: different contents in one style have one style; as `disentangled_content_loss`."""
+    """MAST's other one: different contents in one style have the same style. As `disentangled_content_loss`."""
     return global_style_loss(stylized, _next_in_batch(stylized), levels=levels, level_weights=level_weights)
 
 
@@ -196,7 +195,7 @@ def total_variation_loss(image):
 
 
 def range_loss(image):
-    """How far the values of an image lie outside [0, 1], on average. Not in the paper: it keeps colours printable."""
+    """How far the values of an image lie outside [0, 1], on average. Not in the paper: it avoids clipped colours."""
     return (image - image.clip(0, 1)).abs().mean()
 
 
@@ -217,8 +216,8 @@ def _distance(actual, target, kind):
 class _SimilarityDistance(PyLayer):
     """One level of eq. 13 on unit points c_1, c_2, cs_1, cs_2, each [B, C, N_1 or N_2] -> scalar, mean over the batch.
 
-    D_ij = 1 - u_i . v_j is normalized column by column, so columns are done tile by tile. The backward pass computes
-    each tile again; an N_1 x N_2 matrix is never whole. No gradient flows to the contents.
+    D_ij = 1 - u_i . v_j is normalized column by column, so that columns can be computed in tiles. The backward pass
+    computes each tile again; no N_1 x N_2 matrix is held whole. No gradient flows to the contents.
     """
 
     @staticmethod
@@ -261,8 +260,8 @@ def _column_tiles(first, second):
 def _column_shares(first, second):
     """D_ij / sum_i D_ij, [B, N_1, n], and the sums, [B, 1, n], for all of `first` and n points of `second`."""
     distances = 1 - paddle.matmul(first, second, transpose_x=True)
-    # Where all points are nearly one, as in the flat picture of a decoder that knows nothing yet, the distances are
-    # rounding noise, and shares of them would be arbitrarily large.
+    # Where all points are nearly equal, as in the flat picture of an untrained decoder, the distances are rounding
+    # noise, and their shares could be arbitrarily large.
     sums = distances.sum(1, keepdim=True).clip(min=8 * paddle.finfo(distances.dtype).eps * first.shape[-1])
     return distances / sums, sums
 

@@ -1,18 +1,17 @@
-"""What is trained, and on what: a batch in, named losses and pictures out.
+"""Objectives of a training: a batch in, named losses and pictures out.
 
-An objective is a layer with the network that it trains, `network`. Calling it with a batch gives
+An objective is a layer that holds the network it trains, `network`. Calling it with a batch returns
 
-    losses: {name: scalar}, not weighted; `weights` holds a factor for each.
-    pictures: {what they are: float [B, 3, H, W]}, for people to look at.
+    losses: {name: scalar}, without weights; `weights` holds a factor for each.
+    pictures: {name: float [B, 3, H, W]}, to look at.
 
-`measure` gives the same losses, as floats, for held-out pictures.
+`measure` computes the same losses, as floats, for held-out pictures.
 """
 
 import dataclasses
 import functools
 import typing
 
-from ppadaattn.config import Reconstruction as ReconstructionConfig
 from ppadaattn.errors import InputError, nearest
 from ppadaattn.train import losses
 
@@ -21,13 +20,16 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+# How `Reconstruction` compares pixels.
+PIXEL_DISTANCES = {"l1": F.l1_loss, "mse": F.mse_loss}
+
 
 class Objective(nn.Layer):
-    """Common to all.
+    """What all objectives share.
 
     Args:
         network: the AdaAttNNetwork.
-        vgg: the frozen Encoder whose features are the measure, VGG-19 or a smaller one; not part of the layer's state.
+        vgg: the frozen Encoder of the losses, VGG-19 or a smaller one; it is not part of the layer's state.
 
     Attributes:
         weights: {name of a loss: its factor}.
@@ -40,13 +42,13 @@ class Objective(nn.Layer):
     def __init__(self, network, vgg):
         super().__init__()
         self.network = network
-        self._vgg = [vgg]  # in a list it is no sublayer, and so no part of checkpoints
+        self._vgg = [vgg]  # a list hides it from checkpoints: it is no sublayer
 
     def vgg(self, image):
         return self._vgg[0](image)
 
     def check_levels(self, key, levels):
-        """InputError, naming the key of the configuration, where the features of a loss go deeper than they are."""
+        """Raise InputError, which names the configuration's key, where a loss needs deeper features than there are."""
         depth = self._vgg[0].depth
         if max(levels, default=0) > depth:
             raise InputError(
@@ -55,7 +57,7 @@ class Objective(nn.Layer):
             )
 
     def train_only(self, *layers):
-        """Freeze the whole network but `layers`."""
+        """Freeze the whole network except `layers`."""
         for parameter in self.network.parameters():
             parameter.stop_gradient = True
         for layer in layers:
@@ -63,10 +65,10 @@ class Objective(nn.Layer):
                 parameter.stop_gradient = False
 
     def prepare(self, batches):
-        """What is better computed than trained, from a list of batches, before the first step."""
+        """Compute first weights from a list of batches, before the first step. Here: nothing."""
 
     def trained_parameters(self):
-        """{name: parameter} of what is trained."""
+        """{name: parameter} of the parameters that are trained."""
         return {name: parameter for name, parameter in self.named_parameters() if not parameter.stop_gradient}
 
 
@@ -84,9 +86,9 @@ class Encoded(typing.NamedTuple):
 
 
 class Stylization(Objective):
-    """The paper's training: the losses of section 3.3, and of 3.4 for video, on the picture of the whole network.
+    """The paper's training: the losses of section 3.3, and of 3.4 for video, on pictures of the whole network.
 
-    Losses of the methods that the paper compares with are there too; none is computed whose weight is 0.
+    It also has the losses of the methods that the paper compares with. A loss of weight 0 is not computed.
 
     Args:
         config: Losses, of the configuration.
@@ -101,7 +103,7 @@ class Stylization(Objective):
         self.shares_encoder = not train_encoder and _same_weights(network.encoder, vgg)
         sections = {item.name: getattr(config, item.name) for item in dataclasses.fields(config)}
         self.weights = {name: section.weight for name, section in sections.items() if section.weight}
-        self.frames = 2 if "image_similarity" in self.weights else 1
+        self.frames = self.frames_for(config)
         self.options = {
             name: {key: value for key, value in dataclasses.asdict(section).items() if key != "weight"}
             for name, section in sections.items()
@@ -113,6 +115,11 @@ class Stylization(Objective):
             resize=network.conventions.resize,
             shallow_features=network.shallow_features,
         )
+
+    @staticmethod
+    def frames_for(config):
+        """Contents in a sample: the image similarity loss needs 2."""
+        return 2 if config.image_similarity.weight else 1
 
     def encode(self, image):
         """Pictures as Encoded."""
@@ -135,7 +142,7 @@ class Stylization(Objective):
         prepared = self.network.prepare_style_features(style.own, seed)
         image = self.network.stylize_features(content.own, prepared)
         stylized = self.vgg(image)
-        # Both identity losses are of the same pictures.
+        # Both identity losses need the same pictures: they are painted once.
         identities = functools.lru_cache(maxsize=None)(
             lambda: [self.paint_in_own_style(encoded, seed) for encoded in (content, style)]
         )
@@ -176,8 +183,11 @@ class Stylization(Objective):
         own = self.network.prepare_style_features(encoded.own, seed)
         return self.network.stylize_features(encoded.own, own)
 
-    def paint_with_noise(self, content, prepared, seed, least_noise, most_noise):
-        """Contents with noise, in their styles (MCCNet's illumination loss)."""
+    def paint_with_noise(self, content, prepared, seed, least_noise=0.01, most_noise=0.02):
+        """Contents with normal noise, in their styles (MCCNet's illumination loss).
+
+        The noise's standard deviation is drawn between the two limits, which are those of the authors' code.
+        """
         random = np.random.RandomState(seed)
         noise = random.uniform(least_noise, most_noise) * random.standard_normal(content.image.shape)
         noisy = self.encode(content.image + paddle.to_tensor(noise.astype("float32")))
@@ -213,7 +223,7 @@ class Stylization(Objective):
 
 
 class ImageObjective(Objective):
-    """An objective on single pictures, contents and styles alike. Not in the paper."""
+    """An objective on single pictures: contents and styles serve alike. Not in the paper."""
 
     def compare(self, image):
         """Losses, and a picture to look at, of pictures float [B, 3, H, W]."""
@@ -233,9 +243,9 @@ class ImageObjective(Objective):
 
 
 class Distillation(ImageObjective):
-    """A small encoder learns to predict VGG-19's features through 1x1 convolutions, which are not kept afterwards.
+    """A small encoder learns to predict VGG-19's features through 1x1 convolutions, which are dropped afterwards.
 
-    The loss of a level is the squared error over the target's mean square: levels weigh alike.
+    The loss of a level is the mean squared error divided by the target's mean square, so that all levels count alike.
     """
 
     def __init__(self, network, vgg):
@@ -248,17 +258,19 @@ class Distillation(ImageObjective):
 
     @paddle.no_grad()
     def prepare(self, batches):
-        """The 1x1 convolutions that predict best what the encoder's present features allow (least squares)."""
+        """Set the 1x1 convolutions to the least-squares prediction from the encoder's present features."""
         images = [paddle.concat([batch["content"], batch["style"]]) for batch in batches]
         pairs = [(self.network.encoder(image), self.vgg(image)) for image in images]
         for name, mapping in zip(self.weights, self.maps):
             products, targets = 0.0, 0.0
             for features, wanted in pairs:
                 points, wanted = (x[name].transpose([1, 0, 2, 3]).flatten(1) for x in (features, wanted))
-                points = paddle.concat([points, paddle.ones_like(points[:1])])  # the last row meets the bias
+                points = paddle.concat([points, paddle.ones_like(points[:1])])  # a row for the bias
                 products = products + paddle.matmul(points, points, transpose_y=True).numpy().astype("float64")
                 targets = targets + paddle.matmul(points, wanted, transpose_y=True).numpy().astype("float64")
-            ridge = 1e-6 * np.trace(products) / len(products) * np.eye(len(products))  # for channels that are all 0
+            # Channels that are 0 everywhere make the system singular. A millionth of the mean square, about float32's
+            # rounding, is too little to change the others.
+            ridge = 1e-6 * np.trace(products) / len(products) * np.eye(len(products))
             solution = np.linalg.solve(products + ridge, targets).astype("float32")
             mapping.weight.set_value(solution[:-1].T[:, :, None, None])
             mapping.bias.set_value(solution[-1])
@@ -275,49 +287,64 @@ class Distillation(ImageObjective):
 
 
 class Reconstruction(ImageObjective):
-    """The decoder learns to invert the encoder's features: a start from which stylization is found sooner, and all of
-    the training of Avatar-Net.
+    """The decoder learns to invert the encoder: a good start for stylization, and the whole training of Avatar-Net.
 
     Args:
-        config: Reconstruction, of the configuration.
+        distance: of pixels, one of PIXEL_DISTANCES.
+        weight, perceptual, total_variation: weights of that distance, of the mean squared difference of features at
+            relu{x}_1, x in `perceptual_levels`, and of the total variation.
     """
 
-    def __init__(self, network, vgg, config=None):
+    def __init__(
+        self,
+        network,
+        vgg,
+        *,
+        distance="l1",
+        weight=1.0,
+        perceptual=0.0,
+        perceptual_levels=(1, 2, 3, 4),
+        total_variation=0.0,
+    ):
         super().__init__(network, vgg)
         self.train_only(network.decoder)
-        self.config = config or ReconstructionConfig()
-        weights = self.config.weight, self.config.perceptual, self.config.total_variation
-        names = "reconstruction", "perceptual", "total_variation"
-        self.weights = {name: weight for name, weight in zip(names, weights) if weight}
-        if "perceptual" in self.weights:
-            self.check_levels("reconstruction.perceptual_levels", self.config.perceptual_levels)
+        self.distance, self.perceptual_levels = PIXEL_DISTANCES[distance], perceptual_levels
+        weights = {"reconstruction": weight, "perceptual": perceptual, "total_variation": total_variation}
+        self.weights = {name: weight for name, weight in weights.items() if weight}
+        if perceptual:
+            self.check_levels("reconstruction.perceptual_levels", perceptual_levels)
 
     def compare(self, image):
         with paddle.no_grad():
             features = self.network.encoder(image)
         result = self.network.reconstruct(features)
-        distance = {"l1": F.l1_loss, "mse": F.mse_loss}[self.config.distance]
         computed = {
-            "reconstruction": lambda: distance(result, image),
-            "perceptual": lambda: losses.content_loss(
-                self.vgg(result), self.vgg(image), levels=self.config.perceptual_levels
-            ),
+            "reconstruction": lambda: self.distance(result, image),
+            "perceptual": lambda: losses.content_loss(self.vgg(result), self.vgg(image), levels=self.perceptual_levels),
             "total_variation": lambda: losses.total_variation_loss(result),
         }
         return {name: computed[name]() for name in self.weights}, result
 
 
+# `model.name` of a Config: a function of the Config, the network and the Encoder of the losses.
+OBJECTIVES = {
+    "stylization": lambda config, *networks: Stylization(*networks, config.losses, config.model.train_encoder),
+    "distillation": lambda config, *networks: Distillation(*networks),
+    "reconstruction": lambda config, *networks: Reconstruction(*networks, **dataclasses.asdict(config.reconstruction)),
+}
+
+
+def frames_per_sample(config):
+    """Contents in a sample, 1 or 2, of the objective that a Config describes."""
+    return Stylization.frames_for(config.losses) if config.model.name == "stylization" else Objective.frames
+
+
 def build_objective(config, network, vgg):
-    """The objective that `config.model.name` says, for a network.
+    """The objective that `config.model.name` names, for a network.
 
     Raises InputError where `config.model.freeze` names no layer of the network.
     """
-    if config.model.name == "stylization":
-        objective = Stylization(network, vgg, config.losses, config.model.train_encoder)
-    elif config.model.name == "reconstruction":
-        objective = Reconstruction(network, vgg, config.reconstruction)
-    else:
-        objective = Distillation(network, vgg)
+    objective = OBJECTIVES[config.model.name](config, network, vgg)
     for prefix in config.model.freeze:
         check_prefix(network, prefix, "model.freeze")
         for name, parameter in network.named_parameters():
@@ -327,7 +354,7 @@ def build_objective(config, network, vgg):
 
 
 def check_prefix(network, prefix, key):
-    """InputError, naming the key of the configuration, where no weight of a network begins with a prefix."""
+    """Raise InputError, which names the key of the configuration, where no weight's name begins with a prefix."""
     if not any(name.startswith(prefix) for name in network.state_dict()):
         layers = [name for name, _ in network.named_sublayers()]
         raise InputError(f"{key}: no layer's name begins with {prefix!r}{nearest(prefix, layers)}")

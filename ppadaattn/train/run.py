@@ -1,59 +1,86 @@
-"""A run from a configuration: network, data, objective, logger and trainer put together."""
+"""A training from its configuration: puts together data, network, objective, logger and trainer."""
 
 import contextlib
+import inspect
 import itertools
 import time
 from pathlib import Path
+from typing import NamedTuple, Optional
 
 from ppadaattn.config import to_yaml
 from ppadaattn.device import select_device
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, all_errors
 from ppadaattn.files import atomic_write, check_writable
 from ppadaattn.media.images import to_floats
 from ppadaattn.model.init import initialize
+from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.vgg import scaled_channels
-from ppadaattn.train.data import Photos, Samples, batches, content_source, resize, to_tensors
+from ppadaattn.train.config import Config
+from ppadaattn.train.data import MissingInputError, Photos, Samples, batches, content_source, resize, to_tensors
 from ppadaattn.train.dead_channels import reinit_dead_channels
 from ppadaattn.train.logger import Logger
-from ppadaattn.train.objectives import build_objective, check_prefix
-from ppadaattn.train.trainer import Trainer, newest_checkpoint
+from ppadaattn.train.objectives import build_objective, check_prefix, frames_per_sample
+from ppadaattn.train.trainer import Trainer, newest_checkpoint, weights_path
 from ppadaattn.weights.checkpoint import build_network, is_network, load_network, network_weights, set_weights
 from ppadaattn.weights.convert import vgg19
-from ppadaattn.weights.zoo import MODELS, vgg19_file, weights_file
+from ppadaattn.weights.zoo import MODELS, is_offline, vgg19_file, weights_file
 
 import numpy as np
 import paddle
 import paddle.distributed as distributed
 
-# Batches that a run looks at before it begins: on them a channel must be dead to be revived.
+# Batches before the first step on which dead channels are found, and to which a distillation fits its 1x1 convolutions.
+# For the small models, 2 crops of 128 x 128 in a batch, they have 16384 points on relu3_1: enough that a channel which
+# is 0 on all of them is dead, and that the fit of at most 129 numbers from a point is well determined.
 PROBE_BATCHES = 8
 
 
-def train(config, name, resume=None, evaluate_only=False):
+class Run(NamedTuple):
+    """What a training leaves.
+
+    Attributes:
+        folder: of the run.
+        stopped_by: the signal that stopped it, or None.
+        weights: path of the last weights file; None after a validation alone, and in all processes but the first.
+        content, style: paths of a picture (or clip) of each kind, held-out ones where there are any; None after a
+            validation alone.
+    """
+
+    folder: Path
+    stopped_by: Optional[int] = None
+    weights: Optional[Path] = None
+    content: Optional[str] = None
+    style: Optional[str] = None
+
+
+def train(config: Config, name: str, resume: Optional[str] = None, evaluate_only: bool = False) -> Run:
     """Train, or only validate, as a Config says.
 
     Args:
         config: Config.
         name: of the run; its folder is output_dir/NAME-DATE.
-        resume: a checkpoint, or a run's folder with checkpoints, to go on from; the run goes on in that folder.
+        resume: a checkpoint, or a run's folder with checkpoints, to resume from; the run continues in that folder.
         evaluate_only: one validation of the weights that the run would begin with, nothing else.
 
     Returns:
-        (folder of the run, the signal that stopped it or None).
+        a Run.
 
     Raises:
-        InputError: anything that a user can put right.
+        InputError: anything that a user can put right. Everything that is missing is named at once, before anything is
+            downloaded; a MissingInputError, or CombinedInputError with some, where data or weights are not there.
     """
     _begin_processes(config.device)
     resume = newest_checkpoint(resume) if resume else None
     folder = resume.parent if resume else _new_folder(config.output_dir, name)
-    check_writable(folder, folder=True)
-    network, vgg, loaded = _networks(config, goes_on=resume is not None)
+    with all_errors() as attempt:
+        attempt(check_writable, folder, True)
+        frames = frames_per_sample(config)
+        samples = None if evaluate_only else attempt(Samples, config.dataset.train, frames, config.seed)
+        val_sources = attempt(_val_sources, config, evaluate_only)
+        attempt(_check_weights, config, resume is not None)
+    network, vgg, loaded = _networks(config, resume is not None)
     objective = build_objective(config, network, vgg)
-    val_pairs = _val_pairs(config.dataset.test, objective.frames, required=evaluate_only)
-    samples = None if evaluate_only else Samples(config.dataset.train, objective.frames, config.seed)
-    if config.validate.interval and val_pairs is None:
-        raise InputError("validate.interval is set, and dataset.test.content_root and style_root are not; set them")
+    val_pairs = _val_pairs(val_sources, config.dataset.test, frames)
     logger = Logger(folder if distributed.get_rank() == 0 else None, config.enable_visualdl)
     try:
         if loaded and not resume:
@@ -61,14 +88,14 @@ def train(config, name, resume=None, evaluate_only=False):
         trainer = Trainer(objective, samples, config, logger, val_pairs, _about(config, samples))
         if resume:
             trainer.restore(resume)
-            logger.text(f"going on from {resume}")
+            logger.text(f"resuming from {resume}")
         if evaluate_only:
             trainer.validate()
-            return folder, None
+            return Run(folder)
         if trainer.iteration >= config.total_iters:
             raise InputError(
                 f"{resume} is of iteration {trainer.iteration}, and total_iters is {config.total_iters}: "
-                "there is nothing left to do; raise total_iters to go on"
+                "there is nothing left to do; raise total_iters to train further"
             )
         if logger.folder is not None:
             with atomic_write(folder / "config.yaml") as temporary:
@@ -76,13 +103,16 @@ def train(config, name, resume=None, evaluate_only=False):
         if not resume and (config.model.reinit_dead_channels or config.model.name == "distillation"):
             _prepare(objective, samples, config, logger)
         logger.text(f"{folder}: {len(samples.contents)} contents, {len(samples.styles)} styles, {paddle.get_device()}")
-        return folder, trainer.run()
+        stopped_by = trainer.run()
     finally:
         logger.close()
+    weights = weights_path(folder, trainer.iteration) if logger.folder is not None else None
+    contents, styles = val_sources or (samples.contents, samples.styles)
+    return Run(folder, stopped_by, weights, contents.name(0), styles.name(0))
 
 
 def _begin_processes(device):
-    """The device, and the connection to the other processes where paddle.distributed.launch started several."""
+    """Select the device, and connect to the other processes where paddle.distributed.launch started several."""
     if distributed.ParallelEnv().world_size > 1:
         if device is None and paddle.is_compiled_with_cuda():
             device = f"gpu:{distributed.ParallelEnv().device_id}"
@@ -93,8 +123,8 @@ def _begin_processes(device):
 
 
 def _new_folder(output_dir, name):
-    """output_dir/NAME-DATE, or -2, -3 ... after it where that is there already."""
-    folder = Path(output_dir) / f"{name}-{time.strftime('%Y-%m-%d-%H-%M-%S')}"
+    """output_dir/NAME-DATE, with -2, -3 and so on after it where that exists."""
+    folder = Path(output_dir).expanduser() / f"{name}-{time.strftime('%Y-%m-%d-%H-%M-%S')}"
     unique, count = folder, 1
     while unique.exists():
         count += 1
@@ -103,32 +133,49 @@ def _new_folder(output_dir, name):
 
 
 def _prepare(objective, samples, config, logger):
-    """What an objective does before its first step with a look at some batches; every process sees the same ones."""
+    """Prepare an objective for its first step with the first batches, the same ones in every process."""
     data = config.dataset.train
     with contextlib.closing(batches(samples, 0, data.batch_size, data.num_workers)) as stream:
         probe = [to_tensors(batch) for batch in itertools.islice(stream, PROBE_BATCHES)]
     if config.model.reinit_dead_channels:
         for layer, (dead, channels) in reinit_dead_channels(objective, probe).items():
-            logger.text(f"revived: {layer}: {dead} of {channels} channels")
+            logger.text(f"new weights for dead channels: {layer}: {dead} of {channels}")
     objective.prepare(probe)
 
 
-def _networks(config, goes_on=False):
-    """The network to train, with its first weights, the Encoder of the losses, and what was loaded, in words ('': all).
+def _check_weights(config, resumes):
+    """Raise an InputError that names all weights that are not here and will not be downloaded."""
+    with all_errors() as attempt:
+        if not resumes:
+            attempt(_check_load, config)
+        if is_offline() or config.encoder_weights not in (None, *MODELS):
+            attempt(_encoder_file, config.encoder_weights)
 
-    A run that goes on has all weights in its checkpoint, and needs none to load.
+
+def _check_load(config):
+    if config.load:
+        if is_offline() or config.load not in MODELS:
+            weights_file(config.load)
+    elif config.model.width != 1 and config.model.name != "distillation":
+        raise InputError(
+            f"a network of width {config.model.width} needs trained weights of its encoder: `load` a model of that "
+            "width (adaattn_lite_image has 0.25), or the weights of configs/distill_lite.yaml"
+        )
+    elif config.load_only is not None:
+        raise InputError("load_only says what is taken from `load`, which is not set; set it, or remove load_only")
+
+
+def _networks(config, resumes=False):
+    """The network to train, with its first weights; the Encoder of the losses; what was loaded, in words ('': all).
+
+    A resumed run has all weights in its checkpoint, and loads no others.
     """
     model = config.model
     paddle.seed(config.seed)
     network = build_network("the configuration", architecture(model))
     vgg = _loss_encoder(config.encoder_weights)
-    if model.width != 1 and model.name != "distillation" and not config.load and not goes_on:
-        raise InputError(
-            f"a network of width {model.width} needs trained weights of its encoder to begin with: --load a model of "
-            "that width (adaattn_lite_image has 0.25), or the weights of configs/distill_lite.yaml"
-        )
-    if config.load_only is not None and not config.load and not goes_on:
-        raise InputError("load_only says what is taken from `load`, which is not set; set it, or leave load_only out")
+    if resumes:
+        return network, vgg, ""
     if config.load:
         return network, vgg, _load(network, config)
     initialize(network, model.init, model.identity_attention)
@@ -136,27 +183,38 @@ def _networks(config, goes_on=False):
         if vgg.channels != scaled_channels(1):
             raise InputError(
                 f"a network of width 1 begins with VGG-19, and encoder_weights is {config.encoder_weights}; give "
-                "VGG-19 there, or --load a model"
+                "VGG-19 there, or `load` a model"
             )
         network.encoder.set_state_dict({name: vgg.state_dict()[name] for name in network.encoder.state_dict()})
     return network, vgg, ""
 
 
+def _encoder_file(path):
+    """The file that `encoder_weights` names; it is downloaded where it is missing and can be."""
+    if path in MODELS:
+        return weights_file(path)
+    try:
+        return vgg19_file(path)
+    except InputError as error:
+        raise MissingInputError(str(error)) from None
+
+
 def _loss_encoder(path):
     """The frozen Encoder that `encoder_weights` names."""
-    if path in MODELS or (path and is_network(path)):
-        encoder = load_network(weights_file(path)).encoder
-        for parameter in encoder.parameters():
-            parameter.stop_gradient = True
-        return encoder
-    return vgg19(vgg19_file(path))
+    file = _encoder_file(path)
+    if path is None or not is_network(file):
+        return vgg19(file)
+    encoder = load_network(file).encoder
+    for parameter in encoder.parameters():
+        parameter.stop_gradient = True
+    return encoder
 
 
 def _load(network, config):
-    """Put the weights of `config.load` into a network; what was taken and what begins anew, in words ('' for all).
+    """Load the weights of `config.load` into a network; says which layers were taken and which are new ('': all taken).
 
-    Weights of one attention serve another: the video model begins as the image model. Where the transform is another,
-    or takes other keys, encoder and decoder are taken; what is taken has to fit.
+    Weights of one attention serve the other: the video model begins as the image model. Where the transform or its keys
+    are others, encoder and decoder are taken. What is taken has to fit.
     """
     path, model = weights_file(config.load), config.model
     source = load_network(path)
@@ -176,34 +234,44 @@ def _load(network, config):
     taken = {name for name in known if name.startswith(tuple(parts))}
     present = {name: weights[name] for name in taken if name in weights}
     set_weights(network, {**{name: own[name] for name in known if name not in taken}, **present}, path)
-    anew = sorted({name.split(".")[0] for name in known if name not in taken})
+    new = sorted({name.split(".")[0] for name in known if name not in taken})
     layers = ", ".join(part.rstrip(".") for part in parts)
-    return f"{config.load}: taken: {layers}; begins anew: {', '.join(anew) or 'nothing'}"
+    return f"{config.load}: taken: {layers}; new weights: {', '.join(new) or 'none'}"
 
 
 def architecture(model):
-    """The arguments of AdaAttNNetwork that are in a section `model` of the configuration."""
-    keys = ("width", "levels", "attention", "conventions", "transform", "shallow_features")
-    return {key: getattr(model, key) for key in keys}
+    """The arguments of AdaAttNNetwork in a section `model` of the configuration."""
+    return {key: getattr(model, key) for key in inspect.signature(AdaAttNNetwork).parameters}
 
 
-def _val_pairs(data, frames, required):
-    """(contents, styles) of TestData for `measure`: float32 [frames or 1, 3, size, size] each; None if not set."""
-    if not required and not (data.content_root or data.style_root):
+def _val_sources(config, evaluate_only):
+    """(contents, styles) of `dataset.test`; None where neither is set and no validation is asked for."""
+    data = config.dataset.test
+    if not (evaluate_only or config.validate.interval or data.content_root or data.style_root):
         return None
-    sources = [
-        (content_source(data, "dataset.test"), data.max_contents, frames),
-        (Photos(data.style_root, "dataset.test.style_root"), data.max_styles, 1),
-    ]
-    return tuple(_squares(*source, data.size) for source in sources)
+    with all_errors() as attempt:
+        return (
+            attempt(content_source, data, "dataset.test"),
+            attempt(Photos, data.style_root, "dataset.test.style_root"),
+        )
+
+
+def _val_pairs(sources, data, frames):
+    """(contents, styles) of `_val_sources` for `measure`: lists of float32 [frames or 1, 3, size, size]; or None."""
+    if sources is None:
+        return None
+    contents, styles = sources
+    return _squares(contents, data.max_contents, frames, data.size), _squares(styles, data.max_styles, 1, data.size)
 
 
 def _squares(source, most, frames, size):
+    """The first pictures of a source, at most `most`, as tensors [frames, 3, size, size]."""
     squares = []
     for index in range(min(most, len(source))):
         images = source.read(index, frames, np.random.RandomState(index))
         if len(images) < frames:
-            # A second frame from one photo, the same one at every validation: an eighth of it further right.
+            # Two frames of one photo, the same ones at every validation: the second is an eighth of the width further
+            # right, 32 pixels of 256, as far as the default `shift` of the training moves it.
             step = max(1, images[0].shape[1] // 8)
             images = [images[0][:, :-step], images[0][:, step:]]
         squares.append(paddle.to_tensor(to_floats(np.stack([resize(image, size, size) for image in images]))))

@@ -1,8 +1,7 @@
 """The training loop: batches through an objective, steps of the optimizer, logs, validation, snapshots.
 
-It knows nothing of style transfer: what the losses are is the objective's matter (objectives.py), what the samples are
-the data's (data.py). Everything random follows from the seed and the iteration, so that a run that goes on from a
-checkpoint takes the same steps as one that never stopped.
+It knows nothing of style transfer: objectives.py defines the losses, data.py the samples. Everything random follows
+from the seed and the iteration, so that a resumed run takes the same steps as one that never stopped.
 """
 
 import contextlib
@@ -23,24 +22,31 @@ from ppadaattn.weights.checkpoint import load_checkpoint, network_weights, save_
 import numpy as np
 import paddle
 import paddle.distributed as distributed
+from tqdm import tqdm
 
+# Side in pixels of a cell of the validation's contact sheet: of 15 x 15 pairs, the default, it is 2700 pixels wide.
 SHEET_CELL = 160
+
+OPTIMIZERS = {"Adam": paddle.optimizer.Adam}
+
+# Factor on the learning rate at a fraction, 0 to 1, of the iterations after `decay_after`.
+SCHEDULES = {
+    "constant": lambda done: 1.0,
+    "linear": lambda done: 1 - done,
+    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+}
 
 
 def learning_rate(schedule, iteration, total):
     """The rate of an iteration, 1 to `total`, of a Schedule of the configuration."""
     done = (iteration - 1) / total
-    falling = max(0.0, (done - schedule.decay_after) / (1 - schedule.decay_after))
-    factor = {"constant": 1.0, "linear": 1 - falling, "cosine": 0.5 * (1 + math.cos(math.pi * falling))}
-    rise = min(1.0, iteration / schedule.warmup_iters) if schedule.warmup_iters else 1.0
-    return schedule.learning_rate * factor[schedule.name] * rise
+    decaying = max(0.0, (done - schedule.decay_after) / (1 - schedule.decay_after))
+    warmup = min(1.0, iteration / schedule.warmup_iters) if schedule.warmup_iters else 1.0
+    return schedule.learning_rate * SCHEDULES[schedule.name](decaying) * warmup
 
 
 class MovingAverage:
-    """An average of parameters over iterations, for weights that are steadier than those of any one iteration.
-
-    The first iterations count more, so that it does not stay at where it began.
-    """
+    """An exponential moving average of parameters: weights that are steadier than those of any single iteration."""
 
     def __init__(self, parameters, decay):
         self.parameters, self.decay = parameters, decay
@@ -48,6 +54,8 @@ class MovingAverage:
 
     @paddle.no_grad()
     def update(self, iteration):
+        # At iteration t the average spans about the last (t + 10) / 10 iterations until it spans 1 / (1 - decay): early
+        # on, first weights would dominate it. The 10 is that of TensorFlow's ExponentialMovingAverage (num_updates).
         decay = min(self.decay, iteration / (iteration + 10))
         for name, parameter in self.parameters.items():
             self.values[name] = decay * self.values[name] + (1 - decay) * parameter
@@ -78,7 +86,7 @@ class Trainer:
         config: Config.
         logger: Logger.
         val_pairs: (list of contents, list of styles) for the objective's `measure`, or None.
-        about: a sentence for the weights files: where they come from.
+        about: a sentence for the weights files that says where they come from.
     """
 
     def __init__(self, objective, samples, config, logger, val_pairs=None, about=""):
@@ -89,7 +97,7 @@ class Trainer:
         self.parameters = objective.trained_parameters()
         options = config.optimizer
         clip = options.clip_grad_norm
-        self.optimizer = paddle.optimizer.Adam(
+        self.optimizer = OPTIMIZERS[options.name](
             config.lr_scheduler.learning_rate,
             beta1=options.beta1,
             beta2=options.beta2,
@@ -103,10 +111,10 @@ class Trainer:
         return self.config.dataset.train.batch_size * self.config.optimizer.accumulate * self.processes
 
     def run(self):
-        """Train until `total_iters`, or until the process is told to stop; then a snapshot is written first.
+        """Train until `total_iters`, or until a signal tells the process to stop; either way end with a snapshot.
 
         Returns:
-            the signal that stopped it, or None.
+            the signal, or None.
 
         Raises:
             InputError: a loss that is not finite, a file that cannot be written. Earlier checkpoints stay as they are.
@@ -115,15 +123,18 @@ class Trainer:
         data = config.dataset.train
         first = self.iteration * self.samples_per_iteration + distributed.get_rank() * data.batch_size
         stream = batches(self.samples, first, data.batch_size, data.num_workers, data.batch_size * self.processes)
-        clock = _Clock()
-        with stop_when_asked() as asked, contextlib.closing(stream):
+        clock, ends = _Clock(), (self.iteration + 1, config.total_iters)
+        with stop_when_asked(self._answer) as asked, contextlib.closing(stream), self._progress() as progress:
             while self.iteration < config.total_iters and not asked:
-                losses, pictures, rate = self.step(stream, clock)
+                with clock.steps:
+                    losses, pictures, rate = self.step(stream, clock)
                 clock.iterations += 1
-                if self.iteration % config.log_config.interval == 0 or self.iteration == config.total_iters:
+                progress.set_postfix_str(f"total {losses['total']:.4g}, eta {self._eta(clock)}", refresh=False)
+                progress.update()
+                if _due(self.iteration, config.log_config.interval, ends):
                     self.log(losses, rate, clock)
                     clock = _Clock()
-                if _due(self.iteration, config.log_config.visual_interval):
+                if _due(self.iteration, config.log_config.visual_interval, ends):
                     self.logger.picture(self.iteration, "visual_train", _rows(pictures))
                 if _due(self.iteration, config.validate.interval):
                     self.validate()
@@ -132,6 +143,22 @@ class Trainer:
             self.snapshot()
         return asked[0] if asked else None
 
+    def _answer(self):
+        return f"finishing iteration {self.iteration}, then writing a checkpoint; once more ends at once"
+
+    def _progress(self):
+        """A progress bar on stderr, on a terminal only; with the ETA of the log, without validation and saving."""
+        return tqdm(
+            total=self.config.total_iters,
+            initial=self.iteration,
+            disable=True if self.logger.folder is None else None,
+            leave=False,
+            bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]",
+        )
+
+    def _eta(self, clock):
+        return _duration(clock.batch_cost * (self.config.total_iters - self.iteration))
+
     def step(self, stream, clock):
         """One iteration: `accumulate` batches, one update. Returns the losses, the last pictures and the rate."""
         self.iteration += 1
@@ -139,10 +166,9 @@ class Trainer:
         losses = defaultdict(float)
         self.objective.train()
         for part in range(accumulate):
-            start = time.perf_counter()
-            batch = to_tensors(next(stream))
-            clock.reading += time.perf_counter() - start
-            # Each part of each iteration draws other style points, the same ones whenever it is run again.
+            with clock.reader:
+                batch = to_tensors(next(stream))
+            # Each part of each iteration draws its own style points, and draws them again when it is repeated.
             seed = (self.config.seed + self.iteration * accumulate + part) % 2**32
             found, pictures = self.objective(batch, seed)
             total = sum(weight * found[name] for name, weight in self.objective.weights.items())
@@ -179,22 +205,21 @@ class Trainer:
             return
         terms = ", ".join(f"{name} {_number(value)}" for name, value in losses.items())
         raise InputError(
-            f"the loss of iteration {self.iteration} is not finite: {terms}; the checkpoints before it are good: go on "
-            "from the last one with a lower lr_scheduler.learning_rate or optimizer.clip_grad_norm"
+            f"the loss of iteration {self.iteration} is not finite: {terms}; the checkpoints before it are good: "
+            "resume from the last one with a lower lr_scheduler.learning_rate or optimizer.clip_grad_norm"
         )
 
     def log(self, losses, rate, clock):
-        batch_cost, reader_cost = clock.per_iteration()
-        rest = batch_cost * (self.config.total_iters - self.iteration)
-        ips = self.samples_per_iteration / batch_cost
+        ips = self.samples_per_iteration / clock.batch_cost
         memory = peak_memory() / 2**20
         for name, reason in list(self.samples.skipped.items())[self.skipped :]:
             self.logger.text(f"skipped: {name}: {reason}")
         self.skipped = len(self.samples.skipped)
         terms = " ".join(f"{name}: {_number(value)}" for name, value in losses.items())
         self.logger.text(
-            f"Iter: {self.iteration}/{self.config.total_iters} lr: {rate:.3e} {terms} batch_cost: {batch_cost:.3f} s "
-            f"reader_cost: {reader_cost:.3f} s ips: {ips:.3f} samples/s eta: {_duration(rest)} "
+            f"Iter: {self.iteration}/{self.config.total_iters} lr: {rate:.3e} {terms} "
+            f"batch_cost: {clock.batch_cost:.3f} s reader_cost: {clock.reader_cost:.3f} s ips: {ips:.3f} samples/s "
+            f"eta: {self._eta(clock)} "
             f"peak_memory: {memory:.0f} MiB" + (f" skipped: {self.skipped} files" if self.skipped else "")
         )
         weighted = {f"weighted/{name}": weight * losses[name] for name, weight in self.objective.weights.items()}
@@ -203,7 +228,7 @@ class Trainer:
         self.logger.scalars(self.iteration, {**plain, **weighted, **speed})
 
     def validate(self):
-        """Mean losses over the held-out pairs, logged; {} without held-out pictures. Every process does the same."""
+        """Log and return the mean losses over the held-out pairs; {} without any. Every process does the same work."""
         if self.val_pairs is None:
             return {}
         contents, styles = self.val_pairs
@@ -236,21 +261,21 @@ class Trainer:
     # -----------------------------------------------------------------------------------------------------------------
 
     def snapshot(self):
-        """Write the checkpoint and the weights of this iteration, and remove those beyond `keep_last`."""
+        """Write the checkpoint and the weights of this iteration, and remove older ones beyond `keep_last`."""
         folder = self.logger.folder
         if folder is None:
             return
         save_checkpoint(folder / f"iter_{self.iteration}_checkpoint.pdparams", self.state())
         with self.average.applied() if self.average is not None else contextlib.nullcontext():
             about = f"{self.about} Iteration {self.iteration} of {self.config.total_iters}."
-            save_weights(folder / f"iter_{self.iteration}_weight.pdparams", self.objective.network, about)
+            save_weights(weights_path(folder, self.iteration), self.objective.network, about)
         keep = self.config.snapshot_config.keep_last
         for old in snapshots(folder)[:-keep] if keep else ():
             for kind in ("checkpoint", "weight"):
                 (folder / f"iter_{old}_{kind}.pdparams").unlink(missing_ok=True)
 
     def state(self):
-        """All that the next iteration depends on, beside configuration and data, as plain values and arrays."""
+        """What the next iteration depends on, beside configuration and data, as plain values and arrays."""
         return {
             "iteration": self.iteration,
             "architecture": self.objective.network.architecture,
@@ -266,10 +291,10 @@ class Trainer:
         return None if self.average is None else {name: value.numpy() for name, value in self.average.values.items()}
 
     def restore(self, path):
-        """Go on from a checkpoint.
+        """Resume from a checkpoint.
 
-        Raises InputError: another file, another architecture or objective, other seed or batches (the steps would not
-        be those of the run that it is from).
+        Raises InputError: another kind of file; another architecture, objective, seed or batch size, with which the
+        steps would not be those of the checkpoint's run.
         """
         saved = load_checkpoint(path)
         present = self.state()
@@ -277,7 +302,7 @@ class Trainer:
             if saved.get(key) != present[key]:
                 raise InputError(
                     f"{path} is of a run with {key} {saved.get(key)!r}, this configuration has {present[key]!r}; "
-                    "resume with the configuration of the run, or begin a new one from weights with --load"
+                    "resume with the configuration of that run, or begin a new run with its weights, as `load`"
                 )
         if (saved["average"] is None) != (self.average is None):
             raise InputError(f"{path} is of a run {'without' if saved['average'] is None else 'with'} ema_decay")
@@ -288,7 +313,7 @@ class Trainer:
         self.iteration = saved["iteration"]
 
     def _optimizer_state(self):
-        """Paddle names an optimizer's state by parameters that it numbers anew in each process; here ours name it."""
+        """The optimizer's state under our parameters' names: Paddle numbers its own anew in each process."""
         state = self.optimizer.state_dict()
         named = {}
         for name, parameter in self.parameters.items():
@@ -305,6 +330,11 @@ class Trainer:
         self.optimizer.set_state_dict(state)
 
 
+def weights_path(folder, iteration):
+    """The weights file of an iteration in a run's folder."""
+    return folder / f"iter_{iteration}_weight.pdparams"
+
+
 def snapshots(folder):
     """The iterations of the checkpoints in a run's folder, in order."""
     matches = (re.fullmatch(r"iter_(\d+)_checkpoint\.pdparams", name) for name in os.listdir(folder))
@@ -312,12 +342,12 @@ def snapshots(folder):
 
 
 def newest_checkpoint(path):
-    """A checkpoint file as it is, or the newest checkpoint of a run's folder."""
-    path = Path(path)
+    """The path of a checkpoint as it is, or of the newest checkpoint in a run's folder."""
+    path = Path(path).expanduser()
     if path.is_file():
         return path
     if not path.is_dir():
-        raise InputError(f"--resume: there is no file or folder {path}")
+        raise InputError(f"`resume`: there is no file or folder {path}")
     found = snapshots(path)
     if not found:
         raise InputError(f"the folder {path} holds no iter_N_checkpoint.pdparams to resume from")
@@ -329,22 +359,41 @@ def newest_checkpoint(path):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-class _Clock:
-    """Time since it was made, and the part of it spent waiting for data."""
+class _Stopwatch:
+    """Seconds spent in its `with` blocks."""
 
     def __init__(self):
-        self.start, self.reading, self.iterations = time.perf_counter(), 0.0, 0
+        self.seconds = 0.0
 
-    def per_iteration(self):
-        return (time.perf_counter() - self.start) / self.iterations, self.reading / self.iterations
+    def __enter__(self):
+        self.start = time.perf_counter()
+
+    def __exit__(self, *_):
+        self.seconds += time.perf_counter() - self.start
 
 
-def _due(iteration, interval):
-    return bool(interval) and iteration % interval == 0
+class _Clock:
+    """Seconds of iterations, and of waiting for their data."""
+
+    def __init__(self):
+        self.iterations, self.steps, self.reader = 0, _Stopwatch(), _Stopwatch()
+
+    @property
+    def batch_cost(self):
+        return self.steps.seconds / self.iterations
+
+    @property
+    def reader_cost(self):
+        return self.reader.seconds / self.iterations
+
+
+def _due(iteration, interval, besides=()):
+    """Whether an iteration is one of every `interval`, or one of `besides`; an interval of 0 means never."""
+    return bool(interval) and (iteration % interval == 0 or iteration in besides)
 
 
 def _number(value):
-    """A float32 in the fewest digits that give it back exactly: two runs can be compared to the last bit."""
+    """A float32 in the fewest digits that determine it: logs of two runs can be compared to the last bit."""
     return str(np.float32(value))
 
 
@@ -354,5 +403,5 @@ def _duration(seconds):
 
 
 def _rows(pictures):
-    """One row of pictures for each kind, one below the other, as a picture."""
+    """A picture with one row for each of `pictures`, a batch each."""
     return np.concatenate([np.concatenate(list(to_bytes(tensor.numpy())), 1) for tensor in pictures.values()])
