@@ -228,8 +228,8 @@ GOOD = item()
         ({"alpha": 1}, 400, 'must be {"images"'),
         ({"images": None}, 400, "images must be a list"),
         ({"images": [GOOD], "use_gpu": True}, 400, "a key 'use_gpu'; known ones are images, alpha"),
-        ({"images": [GOOD], "alpha": 2}, 400, "strength is 0"),
-        ({"images": [GOOD], "alpha": "1"}, 400, "strength is 0"),
+        ({"images": [GOOD], "alpha": 2}, 400, "`strength` is 0"),
+        ({"images": [GOOD], "alpha": "1"}, 400, "`strength` is 0"),
         ({"images": ["x"]}, 400, r"images\[0\] must be a dict"),
         ({"images": [{**GOOD, "styles": []}]}, 400, "at least one style"),
         ({"images": [{**GOOD, "styles": 3}]}, 400, "at least one style"),
@@ -248,7 +248,7 @@ GOOD = item()
         (b" " * 2**20 + b"{}", 413, "a request may have 1048576 bytes"),
     ],
 )
-def test_requests_that_are_wrong(port, request_, status, sentence):
+def test_wrong_requests_are_refused(port, request_, status, sentence):
     found, answer = post(port, request_)
     assert found == status and answer["status"] == str(status) and answer["results"] == ""
     assert re.search(sentence, answer["msg"]), answer["msg"]
@@ -262,7 +262,7 @@ def test_huge_pictures_are_refused_before_they_are_decoded(port, monkeypatch):
     assert status == 400 and "['content'] has more pixels than the 1000 that are read" in answer["msg"]
 
 
-def test_other_addresses(port):
+def test_unknown_addresses_are_refused(port):
     for method, path, expected in (
         ("GET", "/", 404),
         ("POST", "/predict", 404),
@@ -283,7 +283,7 @@ def test_a_body_in_chunks_is_limited_too(port):
         assert connection.getresponse().status == 413
 
 
-def test_a_client_that_will_hang_up_gets_its_answer_too(port):
+def test_a_refused_body_is_read_to_its_end(port):
     """Bytes that were not read when a server hangs up make the client lose the answer."""
     for name, status in ((NAME, 413), ("none", 404)):
         with connected(port) as connection:
@@ -291,7 +291,7 @@ def test_a_client_that_will_hang_up_gets_its_answer_too(port):
             assert connection.getresponse().status == status
 
 
-def test_a_body_that_does_not_come(stylizer):
+def test_a_body_that_does_not_arrive(stylizer):
     with running(Service({NAME: stylizer}, Limits(body_seconds=0.2))) as port, connected(port) as connection:
         connection.putrequest("POST", f"/predict/{NAME}")
         connection.putheader("Content-Length", "1000")
@@ -302,7 +302,7 @@ def test_a_body_that_does_not_come(stylizer):
         assert json.loads(ask(port, "GET", "/health")[2])["results"]["queue"] == 0
 
 
-def test_a_fault_of_the_service_is_500_and_it_goes_on(stylizer, caplog):
+def test_a_fault_is_answered_with_500_and_the_service_continues(stylizer, caplog):
     class Faulty(Gate):
         def __call__(self, content, style, **_):
             raise MemoryError if content[0, 0, 0] == 2 else ZeroDivisionError
@@ -325,7 +325,7 @@ def inside(port):
     return json.loads(ask(port, "GET", "/health")[2])["results"]["queue"]
 
 
-def test_the_queue_is_bounded_and_first_come_is_first_served():
+def test_the_queue_is_bounded_and_in_order():
     gate, arrived = Gate(), []
     service = Service({"gate": gate}, Limits(queue=3))
     in_turn = service._in_turn
@@ -359,7 +359,7 @@ def leave(port, request, arrived):
         wait_for(arrived)
 
 
-def test_clients_that_leave_give_their_places_up(monkeypatch):
+def test_clients_that_leave_free_their_places(monkeypatch):
     gate, noticed, left = Gate(), threading.Semaphore(0), service._left
 
     async def left_and_noticed(request):
@@ -431,7 +431,7 @@ def command(*words):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_end_it_answers_what_it_let_in(number):
+def test_a_signal_ends_it_after_the_accepted_requests(number):
     with command(ROOT / "tools" / "serve.py", "--model", NAME) as (process, port), ThreadPoolExecutor(3) as clients:
         large = text(png(tiny(0, 256, 256)))
         request = {"images": [{"content": large, "styles": [large]}]}
@@ -443,7 +443,7 @@ def test_told_to_end_it_answers_what_it_let_in(number):
         assert process.returncode == 0 and problems == "", problems
 
 
-def test_memory_stays_as_it_is():
+def test_memory_does_not_grow():
     """Hundreds of requests of all kinds, good and bad, cut off and too large: the process does not grow."""
     with command("-m", "ppadaattn", "serve", "--model", NAME, "--max-body", "1", "--max-pixels", "100000") as (_, port):
         huge = {"images": [{**GOOD, "content": text(png(np.zeros((1000, 1000, 3), "uint8")))}]}
@@ -466,7 +466,7 @@ def test_memory_stays_as_it_is():
         wait_for(lambda: inside(port) == 0)
 
 
-def test_the_command_refuses_what_it_cannot_do(capsys, tmp_path, stylizer):
+def test_wrong_options_are_refused(capsys, tmp_path, stylizer):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         words = ["--port", str(taken.getsockname()[1])]
         assert serve.main(words) == 2
@@ -490,7 +490,7 @@ def test_the_command_refuses_what_it_cannot_do(capsys, tmp_path, stylizer):
         assert stopped.value.code == 2 and sentence in capsys.readouterr().err
 
 
-def test_one_sentence_names_the_extra(monkeypatch):
+def test_missing_libraries_are_named_with_their_extra(monkeypatch):
     def missing(module, *_):
         raise ModuleNotFoundError(module)
 
@@ -499,7 +499,7 @@ def test_one_sentence_names_the_extra(monkeypatch):
         serve.serve(serve.parser().parse_args([]))
 
 
-def test_the_commands_say_what_they_take():
+def test_help():
     for words in (["-m", "ppadaattn", "serve"], [ROOT / "tools" / "serve.py"]):
         done = run_python(*words, "--help")
         assert done.returncode == 0 and "--max-pixels" in done.stdout
@@ -508,7 +508,7 @@ def test_the_commands_say_what_they_take():
     assert done.returncode == 2 and done.stderr == "error: the following arguments are required: COMMAND\n"
 
 
-def test_jpegs_are_those_of_write_image(stylizer, tmp_path):
+def test_jpegs_equal_those_of_write_image(stylizer, tmp_path):
     with running(Service({NAME: stylizer})) as port:
         (result,) = post(port, {"images": [item(3)]})[1]["results"]
     write_image(tmp_path / "expected.jpg", stylizer(tiny(3), tiny(1003)))
