@@ -117,7 +117,7 @@ def test_gradient_of_std_zero_is_finite():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradient_of_a_std_below_rounding_is_bounded(rng, kind):
-    """A query that attends to one point (softmax), or equal points (cosine): the std in float32 is noise instead of 0."""
+    """The std of a query that attends to one point (softmax) or to equal points (cosine) is float32 noise, not 0."""
     query, key, value = points(rng, 1, 4, 3, 200, 64, "float32")
     value = value * 100
     if kind == "softmax":

@@ -74,7 +74,7 @@ def sintel(tmp_path):
 
 @pytest.fixture
 def walk(sintel, rng):
-    """(folder, frames, truth): three random frames; flow in steps of 1/32 pixel, partly unknown, partly out of the frame."""
+    """(folder, frames, truth): three random frames; flow in 1/32 pixel, partly unknown, partly out of the frame."""
     frames = rng.randint(0, 256, (3, 24, 30, 3)).astype("uint8")
     truth = []
     for _ in range(2):
