@@ -4,6 +4,10 @@ import ast
 import collections
 import re
 
+import ppadaattn.model
+import ppadaattn.train.losses
+import ppadaattn.train.objectives
+
 import pytest
 from conftest import ROOT
 
@@ -155,6 +159,16 @@ def test_every_name_is_used(package):
     texts = [path.read_text(encoding="utf-8") for path in files if path.suffix in {".py", ".md", ".toml", ".yaml"}]
     unused = [name for name in unused_names(package, texts) if name.rpartition(" ")[2] not in CALLED_BY_PICKLE]
     assert not unused, unused
+
+
+def test_the_map_of_equations_leads_somewhere():
+    """Each `train.losses.adaattn_star` in the docstring of model/ is a module and a name in it."""
+    places = re.findall(r"\b(?:model|train)\.\w+(?:\.\w+)*", ppadaattn.model.__doc__)
+    assert len(places) >= 13
+    for place in places:
+        value = ppadaattn
+        for name in place.split("."):
+            value = getattr(value, name)
 
 
 # The checks themselves, on made-up modules ----------------------------------------------------------------------------
