@@ -106,6 +106,11 @@ def _crop(x, like):
     return x[:, :, : shape[2], : shape[3]]
 
 
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
+
 class AdaAttNNetwork(nn.Layer):
     """The whole network: content and style image in, stylized image out (eqs. 1-3).
 
@@ -137,24 +142,21 @@ class AdaAttNNetwork(nn.Layer):
         shallow_features: bool = True,
     ):
         super().__init__()
-        if transform not in TRANSFORMS:
-            raise ValueError(f"transform must be one of {', '.join(TRANSFORMS)}; got {transform!r}")
-        kind = TRANSFORMS[transform]
-        levels = tuple(sorted(set(kind.levels if levels is None else levels)))
+        _check_choice("transform", transform, TRANSFORMS)
+        _check_choice("attention", attention, KINDS)
+        _check_choice("conventions", conventions, CONVENTIONS)
+        layer_class = TRANSFORMS[transform]
+        levels = tuple(sorted(set(layer_class.levels if levels is None else levels)))
         if not levels or not set(levels) <= {3, 4, 5} or (5 in levels and 4 not in levels):
             raise ValueError(f"levels must be some of 3, 4, 5, and 5 only with 4; got {list(levels)}")
-        if attention not in KINDS:
-            raise ValueError(f"attention must be one of {', '.join(KINDS)}; got {attention!r}")
-        if conventions not in CONVENTIONS:
-            raise ValueError(f"conventions must be one of {', '.join(CONVENTIONS)}; got {conventions!r}")
-        if attention != "softmax" and attention not in kind.attentions:
+        if attention != "softmax" and attention not in layer_class.attentions:
             raise ValueError(f"the transform {transform} has no {attention} attention; leave attention at softmax")
-        if not shallow_features and not kind.stacks_key:
+        if not shallow_features and not layer_class.stacks_key:
             raise ValueError(f"the transform {transform} stacks no shallow features; leave shallow_features at true")
-        if set(levels) & set(kind.skips):
+        if set(levels) & set(layer_class.skips):
             raise ValueError(
-                f"the transform {transform} leaves levels {list(kind.skips)} to the decoder; levels must be others, "
-                f"such as {list(kind.levels)}; got {list(levels)}"
+                f"the transform {transform} leaves levels {list(layer_class.skips)} to the decoder; levels must be "
+                f"others, such as {list(layer_class.levels)}; got {list(levels)}"
             )
         self.architecture = {
             "width": float(width),
@@ -171,15 +173,16 @@ class AdaAttNNetwork(nn.Layer):
         channels = self.encoder.channels
         for level in levels:
             points = self.conventions.num_style_points.get(level) if attention == "softmax" else None
-            layer = kind(
+            stacked = range(1 if shallow_features else level, level + 1)
+            layer = layer_class(
                 channels[level],
-                sum(channels[x] for x in range(1 if shallow_features else level, level + 1)),
+                sum(channels[x] for x in stacked),
                 attention=attention,
                 num_style_points=points,
                 eps=self.conventions.eps,
             )
             self.add_sublayer(f"adaattn{level}", layer)
-        self.skips = kind.skips
+        self.skips = layer_class.skips
         for level in self.skips:
             self.add_sublayer(f"adaattn{level}", AdaIN(channels[level]))
         self.decoder = Decoder(width, levels, self.conventions.merge_relu)

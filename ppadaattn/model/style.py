@@ -1,16 +1,14 @@
 """A style as a network keeps it: one state for each level; mixed, concatenated, in regions (section 4.5, B.1)."""
 
 import numbers
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence
 
 from ppadaattn.errors import InputError, note
 from ppadaattn.model.attention import StyleState, mix
-from ppadaattn.model.regions import colour_name, level_labels, partner, split_mask
+from ppadaattn.model.regions import Colour, colour_name, level_labels, partner, split_mask
 from ppadaattn.model.vgg import feature_size
 
 import numpy as np
-
-Colour = Tuple[int, int, int]
 
 
 class Style:
