@@ -118,6 +118,7 @@ class StyleState:
     eps = None
 
     def __init_subclass__(cls, saved_as=None):
+        cls.saved_as = saved_as
         if saved_as:
             _SAVED_AS[saved_as] = cls
 
@@ -164,7 +165,7 @@ class StyleState:
             raise TypeError(
                 "only two unmixed states of one kind can be concatenated: add styles first, then mix the sums"
             )
-        _check_compatible([self, other])
+        check_compatible([self, other])
         if self.batch != other.batch:
             raise ValueError(f"styles of batch {self.batch} and {other.batch} cannot be concatenated")
         return self._concat(other)
@@ -298,7 +299,7 @@ class MixedState(StyleState, saved_as="mixed"):
 
     def __init__(self, states, weights):
         self.states, self.weights = list(states), list(weights)
-        self.batch, self.key_channels, self.value_channels, self.eps = _check_compatible(self.states)
+        self.batch, self.key_channels, self.value_channels, self.eps = check_compatible(self.states)
 
     def statistics(self, query):
         mean, std = zip(*(state.statistics(query) for state in self.states))
@@ -306,7 +307,8 @@ class MixedState(StyleState, saved_as="mixed"):
 
     def state_dict(self):
         """{'kind': 'mixed', 'weights': [...], 'states': [...]}."""
-        return {"kind": "mixed", "weights": self.weights, "states": [state.state_dict() for state in self.states]}
+        states = [state.state_dict() for state in self.states]
+        return {"kind": self.saved_as, "weights": self.weights, "states": states}
 
     @classmethod
     def from_dict(cls, saved):
@@ -329,7 +331,7 @@ def mix(states: Sequence[StyleState], weights: Optional[Sequence[float]] = None)
             f"{len(states)} styles need {len(states)} weights that are finite, not negative and not all 0; "
             f"got {weights.tolist()}"
         )
-    _check_compatible(states)
+    check_compatible(states)
     kept = [(state, weight) for state, weight in zip(states, (weights / weights.sum()).tolist()) if weight > 0]
     return kept[0][0] if len(kept) == 1 else states[0].mixture(*zip(*kept))
 
@@ -346,7 +348,7 @@ class RegionState(StyleState):
     """
 
     def __init__(self, states, labels):
-        self.batch, self.key_channels, self.value_channels, self.eps = _check_compatible(states)
+        self.batch, self.key_channels, self.value_channels, self.eps = check_compatible(states)
         self.count = len(labels)
         regions = [(state, np.flatnonzero(labels == index)) for index, state in enumerate(states)]
         self.regions = [(state, paddle.to_tensor(points)) for state, points in regions if len(points)]
@@ -413,7 +415,7 @@ def _std(first, second):
     return paddle.where(certain, variance, paddle.ones_like(variance)).sqrt() * certain.astype(variance.dtype)
 
 
-def _check_compatible(states):
+def check_compatible(states):
     """(batch, key channels, value channels, eps) common to the states; ValueError where they do not fit together."""
     kinds = {(s.key_channels, s.value_channels, s.eps) for s in states}
     batches = {s.batch for s in states}

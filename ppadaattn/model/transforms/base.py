@@ -10,7 +10,7 @@ F_cs is linear in M and S, this is the average of M and S.
 """
 
 from ppadaattn.errors import InputError
-from ppadaattn.model.attention import StyleState, state_from_dict
+from ppadaattn.model.attention import MixedState, StyleState, check_compatible
 from ppadaattn.model.features import channel_moments, points_of
 
 import numpy as np
@@ -142,36 +142,14 @@ class Statistics(TensorState, saved_as="statistics"):
         )
 
 
-class _StateList(FeatureState):
-    """Several states of one method."""
-
-    def __init__(self, states):
-        self.states = list(states)
-        self.batch = max(state.batch for state in self.states)
-        self.value_channels, self.key_channels = self.states[0].value_channels, self.states[0].key_channels
-
-
-class MixedFeatures(_StateList, saved_as="mixed_features"):
-    """Interpolation between styles: the weighted average of their F_cs."""
-
-    def __init__(self, states, weights):
-        super().__init__(states)
-        self.weights = list(weights)
+class MixedFeatures(FeatureState, MixedState, saved_as="mixed_features"):
+    """Interpolation between styles: F_cs is the weighted average of theirs."""
 
     def apply(self, transfer):
         return sum(weight * state.apply(transfer) for state, weight in zip(self.states, self.weights))
 
-    def state_dict(self):
-        """{'kind': 'mixed_features', 'weights': [...], 'states': [...]}."""
-        states = [state.state_dict() for state in self.states]
-        return {"kind": "mixed_features", "weights": self.weights, "states": states}
 
-    @classmethod
-    def from_dict(cls, saved):
-        return cls([state_from_dict(state) for state in saved["states"]], saved["weights"])
-
-
-class RegionFeatures(_StateList):
+class RegionFeatures(FeatureState):
     """Regions: each point of the content takes F_cs of the state of its region. It is not saved.
 
     Args:
@@ -180,8 +158,8 @@ class RegionFeatures(_StateList):
     """
 
     def __init__(self, states, labels):
-        super().__init__(states)
-        self.labels = np.asarray(labels)
+        self.states, self.labels = list(states), np.asarray(labels)
+        self.batch, self.key_channels, self.value_channels, self.eps = check_compatible(self.states)
 
     def apply(self, transfer):
         total = 0.0
