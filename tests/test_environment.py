@@ -13,7 +13,7 @@ VARIABLES = ("MKL_DEBUG_CPU_TYPE", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 @pytest.fixture
 def environment(monkeypatch):
-    """environment(processor, **own) -> the variables after prepare_environment with the user's own ones."""
+    """environment(processor, **own) -> the variables after prepare_environment, where the user has set `own`."""
 
     def prepare(processor, **own):
         for name in VARIABLES:
@@ -67,7 +67,7 @@ ROUND_TRIP = (
 
 
 def test_png_in_every_order_of_imports(tmp_path, monkeypatch):
-    """Paddle 2.6 spoils the system's zlib for others if it loads it."""
+    """Paddle 2.6 breaks the system's zlib where Paddle is what loads it; one sentence then says what to do."""
     monkeypatch.chdir(tmp_path)
     for order in ("ppadaattn, paddle", "zlib, paddle, ppadaattn"):
         assert run_python("-W", "ignore", "-c", f"import {order}; {ROUND_TRIP}").stdout == "7.0\n"

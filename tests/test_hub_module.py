@@ -1,4 +1,4 @@
-"""ppadaattn.hub: pictures in and out as PaddleHub's modules have them."""
+"""ppadaattn.hub: the interface of PaddleHub's modules."""
 
 import ast
 import base64
@@ -36,7 +36,7 @@ def arrays(rng):
 
 
 def painted(stylizer, content, style, **options):
-    """What the stylizer paints of BGR arrays, as BGR."""
+    """The stylizer's result for BGR arrays, in BGR."""
     rgb = [np.ascontiguousarray(array[:, :, ::-1]) for array in (content, style)]
     return stylizer(*rgb, **options)[:, :, ::-1]
 
@@ -255,7 +255,7 @@ def test_names_and_directories(tmp_path, arrays):
 
 @pytest.fixture
 def hub_class(monkeypatch):
-    """The class of module.py, with decorators that mark what PaddleHub's would."""
+    """The class of module.py, with stand-ins for PaddleHub's decorators."""
     marked = {}
 
     def mark(kind):

@@ -1,4 +1,4 @@
-"""The HTTP service: a real server, and the standard library as its client."""
+"""The HTTP service: a real server, with clients of the standard library."""
 
 import asyncio
 import base64
@@ -71,14 +71,14 @@ def ask(port, method, path, body=None):
 
 
 def post(port, request, name=NAME):
-    """(HTTP status, answer) of a request to paint: a value, or bytes to send as they are."""
+    """(HTTP status, answer) of a request to paint: a value for JSON, or bytes that are sent as they are."""
     body = request if isinstance(request, bytes) else json.dumps(request).encode()
     status, _, answer = ask(port, "POST", f"/predict/{name}", body)
     return status, json.loads(answer)
 
 
 def metric(port, name):
-    """The value of a metric that is there, or 0."""
+    """The value of a metric; 0 where it is missing."""
     status, headers, body = ask(port, "GET", "/metrics")
     assert status == 200 and headers["Content-Type"].startswith("text/plain")
     found = re.search(rf"^{re.escape(name)} (\S+)$", body.decode(), re.MULTILINE)
@@ -94,7 +94,7 @@ def wait_for(condition):
 
 @contextlib.contextmanager
 def running(served):
-    """The port of a server of this process."""
+    """Run a server in this process; gives its port."""
     server = uvicorn.Server(uvicorn.Config(served.application, log_level="warning", ws="none"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -132,7 +132,7 @@ class Gate:
 
 
 def numbered(number):
-    """A request whose content says which it is."""
+    """A request whose content holds its number."""
     picture = text(png(np.full((16, 16, 3), number, "uint8")))
     return {"images": [{"content": picture, "styles": [picture]}]}
 
@@ -284,7 +284,7 @@ def test_a_body_in_chunks_is_limited_too(port):
 
 
 def test_a_refused_body_is_read_to_its_end(port):
-    """Bytes that were not read when a server hangs up make the client lose the answer."""
+    """A client loses the answer where the server closes the connection before it has read all bytes."""
     for name, status in ((NAME, 413), ("none", 404)):
         with connected(port) as connection:
             connection.request("POST", f"/predict/{name}", b" " * 4 * 2**20, {"Connection": "close"})
@@ -415,7 +415,7 @@ def test_health_and_metrics(port):
 
 @contextlib.contextmanager
 def command(*words):
-    """(process, port) of a service as a user starts it."""
+    """Start a service as a user does; gives (process, port)."""
     words = [sys.executable, *words, "--port", "0", "--device", "cpu"]
     process = subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -444,7 +444,7 @@ def test_a_signal_ends_it_after_the_accepted_requests(number):
 
 
 def test_memory_does_not_grow():
-    """Hundreds of requests of all kinds, good and bad, cut off and too large: the process does not grow."""
+    """The process does not grow over hundreds of requests: good, wrong, interrupted and too large ones."""
     with command("-m", "ppadaattn", "serve", "--model", NAME, "--max-body", "1", "--max-pixels", "100000") as (_, port):
         huge = {"images": [{**GOOD, "content": text(png(np.zeros((1000, 1000, 3), "uint8")))}]}
 
