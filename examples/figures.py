@@ -1,9 +1,9 @@
 """Make the pictures in examples/figures with the bundled models: python examples/figures.py
 
-- regions.jpg: each region of a content painted in the region of the same colour of the style (paper, figure 10)
+- regions.jpg: each region of a content in the style of the region of the same colour (paper, figure 10)
 - interpolation.jpg: mixtures of four styles (paper, figure 8)
-- strength.jpg: a content, strength 0, 0.25, 0.5, 0.75 and 1, and strength 1 in the colours of the content
-- video.gif: a clip, and beside it the same clip painted by the video model
+- strength.jpg: a content; strength 0, 0.25, 0.5, 0.75 and 1; strength 1 in the colours of the content
+- video.gif: a clip beside the same clip, stylized by the video model
 """
 
 import tempfile
@@ -19,7 +19,7 @@ from PIL import Image
 
 EXAMPLES = Path(__file__).resolve().parent
 FIGURES = EXAMPLES / "figures"
-QUALITY = 85  # write_image's 95 makes files twice as large, and no more can be seen in them
+QUALITY = 85  # of JPEG; write_image's 95 makes files twice as large without a visible difference
 
 RED, GREEN, BLUE = (255, 30, 30), (0, 200, 60), (30, 60, 255)
 
@@ -50,16 +50,16 @@ def save(name, rows, cell):
 
 
 def inside(picture, *outlines):
-    """What any of the outlines encloses: bool H x W."""
+    """The inside of outlines: bool H x W."""
     corners = ([tuple(map(int, corner.split(","))) for corner in outline.split()] for outline in outlines)
     return np.any([fill_polygon(picture.shape[:2], points) for points in corners], axis=0)
 
 
 def regions(stylizer):
-    """Content, its regions, the style and its; painted without regions, with them, and with two of them exchanged."""
+    """Content and style with their regions; stylized without regions, with them, and with two of them exchanged."""
     landscape, strokes = example("content/landscape"), example("style/brush_strokes")
     rocks, woods = inside(landscape, MOUNTAINS, GRASS), inside(landscape, FOREST, *FIRS)
-    everything = np.ones_like(rocks)  # of which rocks and woods, painted over it, leave sky and lake
+    everything = np.ones_like(rocks)  # rocks and woods are painted over it; sky and lake remain
     mask = paint_mask({RED: everything, BLUE: rocks, GREEN: woods})
     exchanged = paint_mask({BLUE: everything, RED: rocks, GREEN: woods})
     style_mask = paint_mask({RED: inside(strokes, SWIRLS), GREEN: inside(strokes, TREE), BLUE: inside(strokes, FIELD)})
@@ -69,7 +69,7 @@ def regions(stylizer):
 
 
 def interpolation(stylizer, side=4):
-    """Mixtures of four styles, which are beside the corners: the nearer a corner, the more of it."""
+    """Mixtures of the four styles beside the corners: the nearer a corner, the more of its style."""
     content = scale_to(example("content/landscape")[:432, 180:612], 384)
     pictures = [example(f"style/{name}") for name in ("brush_strokes", "pointillism", "woodcut", "stained_glass")]
     styles = [stylizer.prepare_style(picture) for picture in pictures]
@@ -89,7 +89,7 @@ def strength(stylizer):
 
 
 def video(stylizer):
-    """A camera that sways before a mountain; it ends where it began, so that the animation goes on for ever."""
+    """A camera that sways before a mountain and returns to its first position, so that the animation repeats."""
     landscape = Image.fromarray(example("content/landscape"))
     with tempfile.TemporaryDirectory() as folder:
         for number in range(FRAMES):

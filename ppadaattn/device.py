@@ -1,8 +1,9 @@
-"""Where the network runs. Paddle has one current device a process."""
+"""The device that Paddle computes on; a process has one current device."""
 
 import math
 import re
 import sys
+from typing import Dict, Optional
 
 from ppadaattn import runtime
 from ppadaattn.errors import InputError
@@ -12,17 +13,17 @@ import numpy as np
 paddle = runtime.import_paddle()
 
 
-def select_device(device=None):
+def select_device(device: Optional[str] = None) -> str:
     """Make a device Paddle's current one.
 
     Args:
-        device: 'cpu', 'gpu', 'gpu:N', or None for a GPU where one works and the CPU elsewhere.
+        device: 'cpu', 'gpu', 'gpu:N', or None for a GPU that works, else the CPU.
 
     Returns:
-        its name.
+        name of the device, 'cpu' or 'gpu:N'.
 
     Raises:
-        InputError: an unknown name, or a GPU where there is none that works.
+        InputError: an unknown name, or a GPU that is missing or computes wrongly.
     """
     if device is None:
         return _use("gpu:0") if _gpu_problem(0) is None else _use("cpu")
@@ -38,13 +39,13 @@ def select_device(device=None):
     return _use(f"gpu:{index}")
 
 
-def peak_memory():
-    """Bytes: the most that Paddle held on the GPU in use, or else that the process held (nan on Windows)."""
+def peak_memory() -> float:
+    """Peak memory in bytes: of Paddle on the current GPU, or of the process on the CPU (nan on Windows)."""
     if paddle.get_device().startswith("gpu"):
         return paddle.device.cuda.max_memory_allocated()
     if sys.platform == "win32":
         return math.nan
-    import resource  # which Windows has not
+    import resource  # not on Windows
 
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kilobytes if sys.platform == "darwin" else kilobytes * 1024
@@ -56,7 +57,7 @@ def _use(device):
 
 
 def _gpu_problem(index):
-    """Why the GPU cannot be used, or None."""
+    """The reason why a GPU cannot be used, or None."""
     if not paddle.is_compiled_with_cuda():
         return "this PaddlePaddle is built for CPU only (the extra 'gpu' installs the other)"
     count = paddle.device.cuda.device_count()
@@ -64,7 +65,8 @@ def _gpu_problem(index):
         return f"this machine has {count} NVIDIA GPU(s), counted from 0"
     previous = paddle.get_device()
     try:
-        # A wheel without code for this chip imports well, and then fails at the first kernel or computes nonsense.
+        # A PaddlePaddle that was not built for this chip imports, and then fails at the first kernel or computes
+        # wrongly.
         expected, found = self_test("cpu"), self_test(f"gpu:{index}")
     except Exception as error:
         return f"a first operation failed: {str(error).strip().splitlines()[-1]}"
@@ -79,8 +81,12 @@ def _gpu_problem(index):
     return None
 
 
-def self_test(device):
-    """{name: float32 array} of a small convolution and matrix product on a device, which becomes the current one."""
+def self_test(device: str) -> Dict[str, np.ndarray]:
+    """Compute a small convolution and a matrix product on a device, which becomes the current one.
+
+    Returns:
+        {name of the operation: float32 array}.
+    """
     paddle.set_device(device)
     rng = np.random.RandomState(0)
     image, kernel, left, right = (

@@ -1,9 +1,10 @@
-"""What is said to users: the one exception for what they can put right, and notes on what was done with their input."""
+"""Messages to users: InputError for bad input, and notes where input is used otherwise than given."""
 
 import contextlib
 import difflib
 import importlib
 import threading
+import types
 import warnings
 
 
@@ -56,16 +57,22 @@ def nearest(word, known):
 
 
 class InputNote(UserWarning):
-    """Input that was used otherwise than given, such as weights divided by their sum. The tools print `note: ...`."""
+    """A note on input that is used otherwise than given, such as a mask that is resized. Commands print `note: ...`."""
 
 
-def note(message):
-    """Say in one sentence what was done with the input, as an InputNote."""
+def note(message: str) -> None:
+    """Warn with an InputNote; the message is one sentence."""
     warnings.warn(message, InputNote, stacklevel=3)
 
 
-def import_optional(module, package, purpose):
-    """A module that the installation may lack; InputError that names the package where it does."""
+def import_optional(module: str, package: str, purpose: str) -> types.ModuleType:
+    """Import a module that may be missing; InputError that names the package to install where it is.
+
+    Args:
+        module: dotted name.
+        package: what `pip install` takes.
+        purpose: what needs it, in the plural, for the message.
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:
@@ -77,7 +84,7 @@ _FILTERS = threading.RLock()
 
 @contextlib.contextmanager
 def without_warnings():
-    """No warnings in this block. Their filters belong to the process, so that only one thread at a time is inside."""
+    """Suppress warnings in this block. Filters belong to the process: only one thread at a time enters such a block."""
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

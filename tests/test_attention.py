@@ -2,6 +2,7 @@
 
 from ppadaattn.model import attention
 from ppadaattn.model.attention import attention_statistics, mix, state_from_dict, style_state
+from ppadaattn.model.features import modulate, normalize, sample_points, stacked_key
 from ppadaattn.model.transforms.adaattn import AdaAttN
 
 import numpy as np
@@ -41,12 +42,12 @@ def tiles(request, monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_statistics_are_those_of_the_equations(rng, tiles, kind, shape):
+def test_statistics_equal_the_equations(rng, tiles, kind, shape):
     arrays = points(rng, *shape)
     assert_close(statistics(arrays, kind), reference.attention_statistics(*arrays, kind))
 
 
-def test_cosine_with_the_epsilon_of_the_release(rng):
+def test_cosine_with_the_eps_of_the_release(rng):
     query, key, value = points(rng, 2, 6, 3, 17, 64)
     arrays = query * 1e-5, key * 1e-5, value  # so short that the epsilon matters
     without = reference.attention_statistics(*arrays, "cosine")
@@ -56,7 +57,7 @@ def test_cosine_with_the_epsilon_of_the_release(rng):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_tile_is_larger_than_asked(rng, kind, monkeypatch):
+def test_tiles_stay_within_their_limit(rng, kind, monkeypatch):
     monkeypatch.setattr(attention, "TILE_NUMBERS", 640)
     query, key, value = (paddle.to_tensor(x) for x in points(rng, 1, 6, 4, 100, 64))
     state, tiles = style_state(key, value, kind), []
@@ -82,7 +83,7 @@ def naive_statistics(query, key, value, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES[1:])
-def test_gradients_are_those_of_the_naive_form(rng, tiles, kind, shape):
+def test_gradients_equal_those_of_the_naive_form(rng, tiles, kind, shape):
     arrays = points(rng, *shape)
     probes = [paddle.to_tensor(rng.randn(shape[0], shape[2], shape[3])) for _ in range(2)]
     gradients = []
@@ -96,7 +97,7 @@ def test_gradients_are_those_of_the_naive_form(rng, tiles, kind, shape):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("free", range(3))
-def test_gradients_flow_to_any_one_input_alone(rng, kind, free):
+def test_gradients_flow_to_a_single_input(rng, kind, free):
     tensors = [paddle.to_tensor(array, stop_gradient=i != free) for i, array in enumerate(points(rng, 1, 4, 3, 6, 8))]
     mean, std = attention_statistics(*tensors, kind)
     (mean.sum() + std.sum()).backward()
@@ -104,7 +105,7 @@ def test_gradients_flow_to_any_one_input_alone(rng, kind, free):
     assert all(tensor.grad is None for i, tensor in enumerate(tensors) if i != free)
 
 
-def test_gradient_of_a_spread_of_zero_is_finite():
+def test_gradient_of_std_zero_is_finite():
     tensors = [paddle.ones([1, 2, n]) for n in (3, 4, 4)]
     for tensor in tensors:
         tensor.stop_gradient = False
@@ -115,8 +116,8 @@ def test_gradient_of_a_spread_of_zero_is_finite():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradient_of_a_spread_lost_in_rounding_is_bounded(rng, kind):
-    """All of a query's attention on one point (softmax), or all points alike (cosine): float32 leaves noise, not 0."""
+def test_gradient_of_a_std_below_rounding_is_bounded(rng, kind):
+    """The std of a query that attends to one point (softmax) or to equal points (cosine) is float32 noise, not 0."""
     query, key, value = points(rng, 1, 4, 3, 200, 64, "float32")
     value = value * 100
     if kind == "softmax":
@@ -140,7 +141,7 @@ def test_linear_cosine_in_float32_is_as_close_to_float64_as_the_quadratic_form(r
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_small_spread_beside_a_large_mean_survives_float32(rng, kind):
+def test_small_std_beside_a_large_mean_is_exact_in_float32(rng, kind):
     query, key, value = points(rng, 1, 8, 4, 30, 50)
     value = value * 1e-3 + 100
     exact = reference.attention_statistics(query, key, value.astype("float32").astype("float64"), kind)
@@ -157,12 +158,12 @@ def test_uniform_attention_is_adain(rng, kind):
     assert_close((mean, std), [np.repeat(x[:, :, None], 5, 2) for x in (value.mean(-1), value.std(-1))])
     content = rng.randn(2, 3, 1, 5)
     adain = reference.normalize(content) * value.std(-1)[:, :, None, None] + value.mean(-1)[:, :, None, None]
-    modulated = attention.modulate(*map(paddle.to_tensor, (content, mean, std)))
+    modulated = modulate(*map(paddle.to_tensor, (content, mean, std)))
     assert_close([modulated.numpy()], [adain])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_softmax_of_equal_keys_and_a_single_point(rng, kind):
+def test_a_style_of_a_single_point(rng, kind):
     query, key, value = points(rng, 1, 4, 3, 6, 1)
     mean, std = statistics((query, key, value), kind)
     assert_close((mean, std), (np.repeat(value, 6, 2), np.zeros((1, 3, 6))))
@@ -175,7 +176,7 @@ def test_zero_queries_and_keys_have_finite_cosine_statistics(rng):
     assert all(np.isfinite(x).all() for x in statistics((query, key, value), "cosine"))
 
 
-def test_a_query_opposite_to_every_key_has_finite_statistics():
+def test_query_opposite_to_every_key_has_finite_statistics():
     query = paddle.ones([1, 4, 3])
     mean, std = attention_statistics(query, -paddle.ones([1, 4, 5]), paddle.rand([1, 2, 5]), "cosine")
     assert bool(paddle.isfinite(mean).all()) and bool(paddle.isfinite(std).all())
@@ -196,7 +197,7 @@ def states(rng, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_adding_states_is_attending_to_the_styles_side_by_side(rng, tiles, kind):
+def test_sum_of_states_attends_to_the_points_of_both(rng, tiles, kind):
     (first, second), query, key, value = states(rng, kind)
     both = (first + second).statistics(paddle.to_tensor(query))
     assert_close([x.numpy() for x in both], statistics((query, key, value), kind, eps=1e-5))
@@ -218,7 +219,7 @@ def test_mixing_averages_means_and_stds(rng, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_state_dicts_hold_everything(rng, kind):
+def test_state_dicts_restore_states(rng, kind):
     (first, second), query, *_ = states(rng, kind)
     query = paddle.to_tensor(query)
     for state in (first, first + second, mix([first, second], [0.2, 0.8])):
@@ -229,7 +230,7 @@ def test_state_dicts_hold_everything(rng, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_style_serves_a_batch_of_contents(rng, tiles, kind):
+def test_one_style_for_a_batch_of_contents(rng, tiles, kind):
     query, key, value = (paddle.to_tensor(x) for x in points(rng, 3, 6, 4, 15, 20))
     state = style_state(key[:1], value[:1], kind)
     together = state.statistics(query)
@@ -275,7 +276,7 @@ def test_wrong_combinations_are_refused(rng):
 @pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 2, 1, 2), (1, 2, 1, 1)])
 def test_normalize(rng, shape):
     feature = rng.randn(*shape) * 3 + 5
-    assert_close([attention.normalize(paddle.to_tensor(feature)).numpy()], [reference.normalize(feature)])
+    assert_close([normalize(paddle.to_tensor(feature)).numpy()], [reference.normalize(feature)])
 
 
 @pytest.mark.parametrize(("resize", "resized"), [("bilinear", reference.bilinear), ("nearest", reference.nearest)])
@@ -284,22 +285,22 @@ def test_stacked_key(rng, resize, resized):
     named = {f"relu{x + 1}_1": paddle.to_tensor(feature) for x, feature in enumerate(features)}
     expected = np.concatenate([reference.normalize(resized(feature, (6, 9))) for feature in features], 1)
     # Paddle computes the shares of bilinear resizing in float32, for float64 maps too.
-    assert_close([attention.stacked_key(named, 3, resize).numpy()], [expected], tolerance=1e-5)
+    assert_close([stacked_key(named, 3, resize).numpy()], [expected], tolerance=1e-5)
 
 
 def test_sampled_points_are_distinct_and_repeatable():
-    chosen = attention.sample_points(100, 30, seed=3).numpy()
+    chosen = sample_points(100, 30, seed=3).numpy()
     assert len(set(chosen)) == 30 and chosen.min() >= 0 and chosen.max() < 100
-    np.testing.assert_array_equal(chosen, attention.sample_points(100, 30, seed=3).numpy())
-    assert set(chosen) != set(attention.sample_points(100, 30, seed=4).numpy())
-    assert attention.sample_points(30, 30) is None and attention.sample_points(100) is None
+    np.testing.assert_array_equal(chosen, sample_points(100, 30, seed=3).numpy())
+    assert set(chosen) != set(sample_points(100, 30, seed=4).numpy())
+    assert sample_points(30, 30) is None and sample_points(100) is None
 
 
-def test_layer_with_few_style_points_is_the_layer_on_those_points(rng):
+def test_layer_with_sampled_points_equals_the_layer_on_these_points(rng):
     layer = AdaAttN(3, 5, num_style_points=7)
     content, style = (paddle.to_tensor(rng.randn(1, 3, 4, n).astype("float32")) for n in (4, 6))
     content_key, style_key = (paddle.to_tensor(rng.randn(1, 5, 4, n).astype("float32")) for n in (4, 6))
-    chosen = attention.sample_points(24, 7, seed=1)
+    chosen = sample_points(24, 7, seed=1)
     sampled = layer(content, content_key, layer.prepare_style(style, style_key, seed=1))
     layer.num_style_points = None
     style, style_key = (x.flatten(2).index_select(chosen, -1).unsqueeze(2) for x in (style, style_key))

@@ -1,4 +1,4 @@
-"""The compared methods: each against its paper's formula in float64, then what all of them share, then their use."""
+"""The compared methods: each against its paper's formula in float64; mixtures and regions; networks; losses."""
 
 import itertools
 
@@ -49,7 +49,7 @@ def features(rng, content=(6, 7), style=(5, 9), batch=1):
 
 
 def key_of(layer, feature):
-    """What the layer takes as the key of a feature: SANet that of its own level alone, others none."""
+    """The key of a feature for a layer: SANet's is that of its own level alone, others have none."""
     normalized = reference.normalize(feature.numpy().astype("float64")).astype("float32")
     return paddle.to_tensor(normalized) if layer.stacks_key else None
 
@@ -121,7 +121,7 @@ def expected_mccnet(weights, content, style):
 
 
 def attended(weights, name, asking, asked):
-    """x + out(M): position-wise attention of `asking` to `asked`."""
+    """x + out(M): attention of the points of `asking` to those of `asked`."""
     query = convolve(weights, f"{name}f", reference.normalize(asking))
     key = convolve(weights, f"{name}g", reference.normalize(asked))
     attention = reference.softmax_attention(flat(query), flat(key))
@@ -185,7 +185,7 @@ def expected_avatarnet(weights, content, style, centres=None):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_method_is_its_papers_formula(rng, name):
+def test_each_method_equals_the_formula_of_its_paper(rng, name):
     layer, weights = made(name)
     content, style = features(rng, batch=2)
     with paddle.no_grad():
@@ -196,7 +196,7 @@ def test_each_method_is_its_papers_formula(rng, name):
 
 
 @pytest.mark.parametrize("tile_numbers", [1, 9 * 12 * 9 * 13, 2**22])
-def test_patches_are_swapped_band_by_band(rng, monkeypatch, tile_numbers):
+def test_patch_swap_in_bands_equals_the_reference(rng, monkeypatch, tile_numbers):
     monkeypatch.setattr(avatarnet, "TILE_NUMBERS", tile_numbers)
     layer, weights = made("avatarnet")
     content, style = features(rng, content=(9, 8))
@@ -204,7 +204,7 @@ def test_patches_are_swapped_band_by_band(rng, monkeypatch, tile_numbers):
     np.testing.assert_allclose(embed(layer, content, style).numpy(), expected, atol=1e-4)
 
 
-def test_whitening_leaves_out_what_does_not_vary(rng):
+def test_whitening_leaves_out_directions_without_variance(rng):
     """With fewer points than channels the covariance is singular."""
     points = paddle.to_tensor(rng.randn(1, CHANNELS, 4).astype("float32"))
     mean, whiten, colour = avatarnet.whitening(points)
@@ -215,14 +215,14 @@ def test_whitening_leaves_out_what_does_not_vary(rng):
     np.testing.assert_allclose(back[0].numpy(), points[0].numpy(), atol=1e-4)
 
 
-def test_avatarnet_of_one_picture_is_that_picture(rng):
+def test_avatarnet_in_its_own_style_changes_nothing(rng):
     """Each patch finds itself."""
     layer, _ = made("avatarnet")
     content, _ = features(rng)
     np.testing.assert_allclose(embed(layer, content, content).numpy(), content, atol=1e-4)
 
 
-def test_adain_is_adaattn_that_attends_to_all_points_alike(rng):
+def test_adain_is_adaattn_with_uniform_attention(rng):
     """Queries of 0 score all keys alike. AdaAttN's variance is divided by n, AdaIN's by n - 1, and eps is added."""
     layer, _ = made("adain")
     content, style = map(paddle.to_tensor, features(rng))
@@ -240,7 +240,7 @@ def test_adain_is_adaattn_that_attends_to_all_points_alike(rng):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_mixture_is_the_average_of_what_its_styles_give(rng, name):
+def test_a_mixture_averages_the_features_of_its_styles(rng, name):
     layer, _ = made(name)
     content, first = features(rng)
     second = features(rng, style=(4, 8))[1]
@@ -258,7 +258,7 @@ def test_a_mixture_is_the_average_of_what_its_styles_give(rng, name):
 
 
 @pytest.mark.parametrize("name", ["adain", "linear", "mccnet", "avatarnet"])
-def test_a_region_takes_the_points_of_its_own(rng, name):
+def test_a_region_takes_only_its_own_points(rng, name):
     layer, weights = made(name)
     content, style = (x.astype("float64") for x in features(rng))
     points = np.array([1, 2, 3, 10, 11, 12, 13, 20, 22, 30, 31, 40])
@@ -279,7 +279,7 @@ def test_a_region_takes_the_points_of_its_own(rng, name):
     np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
-def test_contents_in_regions_read_their_own_state(rng):
+def test_each_region_of_a_content_takes_its_state(rng):
     layer, _ = made("adain")
     content, first = features(rng)
     second = features(rng, style=(3, 4))[1]
@@ -290,11 +290,11 @@ def test_contents_in_regions_read_their_own_state(rng):
     for label, style in enumerate((first, second)):
         alone = flat(embed(layer, content, style).numpy())
         np.testing.assert_allclose(actual[:, :, labels == label], alone[:, :, labels == label], atol=1e-6)
-    with pytest.raises(ValueError, match="regions are those of 42 content points; the content has 5 x 9"):
+    with pytest.raises(ValueError, match="regions are for 42 content points; the content has 5 x 9"):
         layer(paddle.to_tensor(first), None, together)
 
 
-def test_statistics_side_by_side_are_those_of_all_points(rng):
+def test_sum_of_statistics_is_that_of_all_points(rng):
     first, second = features(rng)
     state = Statistics.of(paddle.to_tensor(first)) + Statistics.of(paddle.to_tensor(second))
     everything = np.concatenate([flat(first), flat(second)], -1).astype("float64")
@@ -304,7 +304,7 @@ def test_statistics_side_by_side_are_those_of_all_points(rng):
 
 
 @pytest.mark.parametrize("name", ["linear", "mccnet", "avatarnet"])
-def test_styles_that_cannot_stand_side_by_side_are_refused(rng, name):
+def test_methods_that_cannot_concatenate_styles_refuse(rng, name):
     layer, _ = made(name)
     state = layer.prepare_style(paddle.to_tensor(features(rng)[1]))
     with pytest.raises(InputError, match="cannot be put side by side as if they were one picture; mix them"):
@@ -324,7 +324,7 @@ def test_gradients_reach_every_parameter(rng, name):
 
 
 @pytest.mark.parametrize("name", ["linear", "mast", "mccnet", "sanet"])
-def test_near_identity_each_begins_near_its_content(rng, name):
+def test_init_near_identity_keeps_the_content(rng, name):
     """Linear with as many compressed channels as it has: the content, moved to the mean of the style."""
     layer, _ = made(name)
     for parameter in layer.parameters():
@@ -384,7 +384,7 @@ def test_pictures_of_any_size(rng, name, content, style):
     np.testing.assert_allclose(together[1:], alone, atol=1e-3 * np.abs(together).max())
 
 
-def test_the_hourglass_gives_features_the_styles_statistics(rng):
+def test_avatarnets_decoder_gives_features_the_statistics_of_the_style(rng):
     """What the last convolution of levels 3, 2 and 1 of the decoder takes has the mean and std of the style there."""
     network = network_of("avatarnet")
     content, style = (paddle.to_tensor(rng.rand(1, 3, *size).astype("float32")) for size in ((40, 32), (48, 24)))
@@ -421,7 +421,7 @@ def test_the_hourglass_gives_features_the_styles_statistics(rng):
         ),
     ],
 )
-def test_options_without_meaning_are_refused(options, sentence):
+def test_options_that_do_not_apply_are_refused(options, sentence):
     with pytest.raises(ValueError, match=sentence):
         AdaAttNNetwork(width=0.125, **options)
 
@@ -440,7 +440,7 @@ def halves(height, width):
     return paint_mask({(255, 0, 0): left, (0, 0, 255): ~left})
 
 
-def test_files_of_weights_and_of_styles(model, tmp_path, rng):
+def test_saved_weights_and_styles(model, tmp_path, rng):
     stylizer = ppadaattn.load(model, device="cpu")
     assert stylizer.engine is None
     pictures = [rng.randint(0, 256, (*size, 3)).astype("uint8") for size in ((24, 33), (40, 26), (20, 20))]
@@ -473,7 +473,7 @@ def test_painting_from_the_command_line(model, picture, tmp_path):
     assert infer(words) == 0 and len(list((tmp_path / "frames").glob("*.png"))) == 2
 
 
-def test_what_a_method_cannot_do_is_said_in_one_sentence(picture, tmp_path, capsys):
+def test_limits_of_a_method_are_one_sentence(picture, tmp_path, capsys):
     path = tmp_path / "linear.pdparams"
     save_weights(path, network_of("linear"))
     files = ["--model", str(path), "--content", str(picture("content.png")), "--output", str(tmp_path / "out.png")]
@@ -517,7 +517,7 @@ def exact(features, level):
     return features[f"relu{level}_1"].astype("float64")
 
 
-def test_losses_of_features_against_their_formulas(rng):
+def test_losses_of_features_equal_their_formulas(rng):
     a, b, c = (pyramid(rng) for _ in range(3))
     normalized = sum(
         ((reference.normalize(exact(a, x)) - reference.normalize(exact(b, x))) ** 2).mean() for x in (4, 5)
@@ -559,7 +559,7 @@ def test_disentanglement_compares_neighbours_in_the_batch(rng):
     assert float(losses.disentangled_content_loss(alone)) == float(losses.disentangled_style_loss(alone)) == 0
 
 
-def test_losses_of_pictures_against_their_formulas(rng):
+def test_losses_of_pictures_equal_their_formulas(rng):
     a, b, c, d = rng.rand(4, 2, 3, 5, 7)
     pictures = [paddle.to_tensor(x.astype("float32")) for x in (a, b, c, d)]
     expected = ((a - b) ** 2).mean() + ((c - d) ** 2).mean()

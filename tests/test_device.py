@@ -1,4 +1,4 @@
-"""A GPU is used only where it computes what the CPU does. There is none here: it is played by the CPU."""
+"""A GPU is used only where it computes the same as the CPU. In these tests the CPU stands in for the GPU."""
 
 from ppadaattn import device
 from ppadaattn.errors import InputError
@@ -19,7 +19,7 @@ def card(monkeypatch):
 
 
 def spoil(monkeypatch, change):
-    """Change what the self-test gives on the GPU: change(name, array) -> array."""
+    """Change the results of the self-test on the GPU: change(name, array) -> array."""
     test = device.self_test
 
     def spoiled(name):
@@ -29,7 +29,7 @@ def spoil(monkeypatch, change):
     monkeypatch.setattr(device, "self_test", spoiled)
 
 
-def test_the_self_test_is_a_convolution_and_a_matrix_product():
+def test_self_test_equals_numpy():
     rng = np.random.RandomState(0)
     image, kernel, left, right = (
         rng.uniform(-1, 1, shape).astype("float32").astype("float64")
@@ -41,31 +41,31 @@ def test_the_self_test_is_a_convolution_and_a_matrix_product():
     np.testing.assert_allclose(results["matrix product"], left @ right, atol=1e-5)
 
 
-def test_a_card_that_works_is_used(card):
+def test_a_working_card_is_used(card):
     assert device.select_device() == "gpu:0" and card[-1] == "gpu:0"
     assert device.select_device("gpu") == "gpu:0"
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
-def test_a_card_that_computes_nonsense_is_refused(card, monkeypatch, value):
+def test_a_card_with_wrong_results_is_refused(card, monkeypatch, value):
     spoil(monkeypatch, lambda name, array: array * value)
     assert device.select_device() == "cpu" and card[-1] == "cpu"
     with pytest.raises(InputError, match="gpu cannot be used: it computes another convolution and matrix product than"):
         device.select_device("gpu")
 
 
-def test_only_one_of_the_two_is_wrong(card, monkeypatch):
+def test_a_single_wrong_operation_is_named(card, monkeypatch):
     spoil(monkeypatch, lambda name, array: array + (name == "matrix product"))
     with pytest.raises(InputError, match="another matrix product than the CPU, .* paddlepaddle-gpu 2.6.2"):
         device.select_device("gpu:0")
 
 
-def test_rounding_is_no_fault(card, monkeypatch):
+def test_rounding_is_accepted(card, monkeypatch):
     spoil(monkeypatch, lambda name, array: array * 1.001)
     assert device.select_device() == "gpu:0"
 
 
-def test_a_card_that_fails_at_once_is_refused(card, monkeypatch):
+def test_a_card_whose_first_operation_fails_is_refused(card, monkeypatch):
     def fail(name):
         if name != "cpu":
             raise RuntimeError("long text\nno kernel image is available")

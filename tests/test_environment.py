@@ -1,4 +1,4 @@
-"""What the package sets up before Paddle loads, and what it says where Paddle is missing."""
+"""The environment that the package sets up before Paddle loads, and the message where Paddle is missing."""
 
 import os
 
@@ -13,7 +13,7 @@ VARIABLES = ("MKL_DEBUG_CPU_TYPE", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 @pytest.fixture
 def environment(monkeypatch):
-    """environment(processor, **own) -> the variables after prepare_environment with the user's own ones."""
+    """environment(processor, **own) -> the variables after prepare_environment, where the user has set `own`."""
 
     def prepare(processor, **own):
         for name in VARIABLES:
@@ -30,18 +30,18 @@ def environment(monkeypatch):
     return prepare
 
 
-def test_threads_for_all_and_the_fast_path_for_amd(environment):
+def test_threads_and_the_fast_path_for_amd(environment):
     assert environment("AuthenticAMD") == {"MKL_DEBUG_CPU_TYPE": "5", "MKL_NUM_THREADS": "6"}
     assert environment("GenuineIntel") == {"MKL_NUM_THREADS": "6"}
 
 
-def test_what_the_user_has_set_is_kept(environment):
+def test_variables_of_the_user_are_kept(environment):
     own = {"MKL_DEBUG_CPU_TYPE": "7", "MKL_NUM_THREADS": "1"}
     assert environment("AuthenticAMD", **own) == own
     assert environment("GenuineIntel", OMP_NUM_THREADS="3") == {"OMP_NUM_THREADS": "3"}
 
 
-def test_a_one_that_paddle_has_set_is_not_the_users_word(environment, monkeypatch):
+def test_one_thread_set_by_paddle_is_replaced(environment, monkeypatch):
     monkeypatch.delitem(runtime.sys.modules, "paddle")
     assert environment("GenuineIntel", OMP_NUM_THREADS="1") == {"OMP_NUM_THREADS": "1"}
     monkeypatch.undo()
@@ -66,8 +66,8 @@ ROUND_TRIP = (
 )
 
 
-def test_png_is_read_whichever_came_first_or_one_sentence_says_why_not(tmp_path, monkeypatch):
-    """Paddle 2.6 spoils the system's zlib for others if it loads it."""
+def test_png_in_every_order_of_imports(tmp_path, monkeypatch):
+    """Paddle 2.6 breaks the system's zlib where Paddle is what loads it; one sentence then says what to do."""
     monkeypatch.chdir(tmp_path)
     for order in ("ppadaattn, paddle", "zlib, paddle, ppadaattn"):
         assert run_python("-W", "ignore", "-c", f"import {order}; {ROUND_TRIP}").stdout == "7.0\n"

@@ -1,4 +1,4 @@
-"""Methods compared by figures: measures against plain float64 formulas, the report, one sentence for each mistake."""
+"""Evaluation: measures against plain float64 formulas, the report, messages for bad input."""
 
 import json
 import struct
@@ -12,7 +12,7 @@ from ppadaattn.errors import InputError, InputNote
 from ppadaattn.evaluation import charts, measuring, quality, speed, tables, temporal
 from ppadaattn.evaluation.config import FlowError, Report, Speed
 from ppadaattn.evaluation.grid import Grid
-from ppadaattn.evaluation.methods import Method, clips_by_name, named, parse_method, pictures_by_name
+from ppadaattn.evaluation.methods import Method, clips_by_name, name_methods, parse_method, pictures_by_name
 from ppadaattn.media import flow
 from ppadaattn.model.init import initialize
 from ppadaattn.model.network import AdaAttNNetwork
@@ -39,7 +39,7 @@ def flo_bytes(field):
 
 
 def slow_error(first, second, field, counted):
-    """The definition pixel by pixel in float64: bilinear, where `counted` and inside the frame."""
+    """The definition, pixel by pixel in float64: bilinear, over pixels that are `counted` and end inside the frame."""
     height, width, _ = first.shape
     squares = []
     for y in range(height):
@@ -75,7 +75,7 @@ def sintel(tmp_path):
 
 @pytest.fixture
 def walk(sintel, rng):
-    """(folder, frames, truth): three random frames; flow in steps of 1/32, some unknown, some out of the frame."""
+    """(folder, frames, truth): three random frames; flow in 1/32 pixel, partly unknown, partly out of the frame."""
     frames = rng.randint(0, 256, (3, 24, 30, 3)).astype("uint8")
     truth = []
     for _ in range(2):
@@ -106,14 +106,14 @@ def test_flo_files_are_read(tmp_path, rng):
         (b"PIEH" + struct.pack("<ii", -1, -1), "is cut short or damaged"),
     ],
 )
-def test_other_flo_files_are_refused(tmp_path, data, message):
+def test_damaged_flo_files_are_refused(tmp_path, data, message):
     if data is not None:
         (tmp_path / "a.flo").write_bytes(data)
     with pytest.raises(InputError, match=message):
         flow.read_flo(tmp_path / "a.flo")
 
 
-def test_a_flow_comes_home_by_the_usual_bound(rng):
+def test_flow_consistency_equals_a_slow_loop(rng):
     forward, backward = (rng.randint(-64, 65, (12, 14, 2)).astype("float32") / 32 for _ in range(2))
     expected = np.zeros((12, 14), bool)
     for y in range(12):
@@ -131,7 +131,7 @@ def test_a_flow_comes_home_by_the_usual_bound(rng):
     np.testing.assert_array_equal(flow.is_flow_consistent(forward, backward), expected)
 
 
-def test_error_with_ground_truth_is_that_of_a_slow_loop(walk):
+def test_error_with_ground_truth_equals_a_slow_loop(walk):
     folder, frames, truth = walk
     clip = temporal.read_clip(folder, flow="truth")
     assert clip.name == "walk" and len(clip.frames) == 3
@@ -144,7 +144,7 @@ def test_error_with_ground_truth_is_that_of_a_slow_loop(walk):
 
 
 @pytest.mark.parametrize("name", ["sintel_alley_1", "sintel_cave_2"])
-def test_error_on_sintel_is_that_of_a_slow_loop(shared, sintel, name):
+def test_error_on_sintel_equals_a_slow_loop(shared, sintel, name):
     """A part of the published pairs. Versions of OpenCV before 5 round to 1/32 pixel, hence the tolerance."""
     source, part = shared / "data" / "video" / "flow" / name, np.s_[100:196, 200:328]
     frames = [np.asarray(Image.open(source / f"frame_000{n}.png").convert("RGB"))[part] for n in (1, 2)]
@@ -159,7 +159,7 @@ def test_error_on_sintel_is_that_of_a_slow_loop(shared, sintel, name):
 
 
 def test_error_of_a_translation_is_known():
-    """Of a ramp that moves 3 pixels: 0 along its flow, 3 steps of the ramp where nothing is known to move."""
+    """A ramp moves 3 pixels: the error is 0 along its flow, and 3 steps of the ramp where the flow is 0."""
     ramp = np.tile(np.arange(64, dtype="float32")[:, None] / 100, (20, 1, 3))
     moved, everywhere = ramp - np.float32(0.03), np.ones((20, 64), bool)
     field = np.zeros((20, 64, 2), "float32")
@@ -186,17 +186,17 @@ def test_static_clips_have_no_error_and_pairs_without_pixels_are_left_out(pictur
     assert error == pytest.approx(expected, rel=1e-6)
 
 
-def test_at_most_so_many_frames_reduced(picture, tmp_path):
+def test_clips_are_cut_and_reduced(picture, tmp_path):
     for number in range(4):
         picture(f"clip/{number}.png", 48, 64)
     clip = temporal.read_clip(tmp_path / "clip", size=32, count=3)
     assert [frame.shape for frame in clip.frames] == [(24, 32, 3)] * 3 and len(clip.flows) == 2
 
 
-def test_frames_are_painted_as_pictures_are_but_not_rounded(stylizer, rng):
+def test_stylized_frames_equal_pictures_before_rounding(stylizer, rng):
     frames = rng.randint(0, 256, (2, 24, 32, 3)).astype("uint8")
     style = stylizer.prepare_style(rng.randint(0, 256, (24, 24, 3)).astype("uint8"))
-    for frame, painted in zip(frames, temporal.painted(stylizer, style, frames)):
+    for frame, painted in zip(frames, temporal.stylize_frames(stylizer, style, frames)):
         assert painted.dtype == np.float32 and painted.min() >= 0 and painted.max() <= 1
         np.testing.assert_array_equal((painted * 255).round().astype("uint8"), stylizer(frame, style))
 
@@ -204,7 +204,7 @@ def test_frames_are_painted_as_pictures_are_but_not_rounded(stylizer, rng):
 # Quality --------------------------------------------------------------------------------------------------------------
 
 
-def test_encoder_gives_any_layer(rng):
+def test_encoder_returns_any_layer(rng):
     paddle.seed(3)
     encoder = Encoder(width=0.0625)
     weights = {name: tensor.numpy().astype("float64") for name, tensor in encoder.state_dict().items()}
@@ -263,7 +263,7 @@ def test_sliced_wasserstein_distance(rng):
     np.testing.assert_allclose(quality.sliced_wasserstein(one + 1, one), expected, rtol=1e-5)
 
 
-def test_judge_measures_what_it_says(rng):
+def test_metrics(rng):
     paddle.seed(1)
     metrics = quality.Metrics(Encoder(width=0.0625))
     content, style, other = (rng.rand(1, 3, *size).astype("float32") for size in ((32, 40), (36, 24), (32, 40)))
@@ -279,7 +279,7 @@ def test_judge_measures_what_it_says(rng):
 def test_without_vgg19_features_are_those_of_the_small_encoder(offline):
     with pytest.warns(InputNote, match="no VGG-19: features are those of adaattn_lite_image"):
         encoder, what = quality.loss_network()
-    assert encoder.channels[1] == 16 and "since VGG-19 is not here" in what
+    assert encoder.channels[1] == 16 and "because VGG-19 is not available" in what
     with pytest.raises(InputError, match="there is no file vgg.npz"):
         quality.loss_network("vgg.npz")
 
@@ -293,7 +293,7 @@ def offline(monkeypatch, tmp_path):
 # Speed ----------------------------------------------------------------------------------------------------------------
 
 
-def test_speed_is_measured_in_a_process_of_its_own():
+def test_speed_in_a_new_process():
     method = Method("S", architecture={"transform": "sanet", "width": 0.0625})
     found = speed.measure(method, "whole", "32x16", runs=1, device="cpu")
     assert found.keys() == {"seconds", "peak_bytes"} and found["seconds"] > 0 and found["peak_bytes"] > 2**20
@@ -303,7 +303,7 @@ def test_speed_is_measured_in_a_process_of_its_own():
         speed.measure(method, "new", "32x16", device="cpu")
 
 
-def test_what_is_too_slow_is_not_run_at_larger_sizes(monkeypatch):
+def test_slow_methods_are_not_run_at_larger_sizes(monkeypatch):
     asked = []
 
     def measure(method, mode, size, **options):
@@ -324,7 +324,7 @@ def test_what_is_too_slow_is_not_run_at_larger_sizes(monkeypatch):
 # Kept values ----------------------------------------------------------------------------------------------------------
 
 
-def test_values_are_kept_while_what_they_depend_on_is_the_same(tmp_path):
+def test_values_are_kept_until_something_changes(tmp_path):
     path, asked = tmp_path / "values" / "a.json", []
 
     class Progress:
@@ -347,7 +347,7 @@ def test_values_are_kept_while_what_they_depend_on_is_the_same(tmp_path):
     fill(axes, {"size": 4}, anew=True)
     assert len(asked) == 2
     path.write_text('{"settings"')
-    with pytest.warns(InputNote, match=r"a.json is damaged and is made anew"):
+    with pytest.warns(InputNote, match=r"a.json is damaged: its values are measured again"):
         fill(axes, {"size": 4})
     assert len(asked) == 2 and [file.name for file in path.parent.iterdir()] == ["a.json"]
 
@@ -380,7 +380,7 @@ def material(picture, tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Counts what is computed; speed is not measured, which would take processes."""
+    """Counts of computed values. Speed is not measured here: it would start processes."""
     counts = {"flow": 0, "quality": 0, "speed": 0, "painted": 0}
 
     def count(name, function):
@@ -397,7 +397,7 @@ def calls(monkeypatch):
     return counts
 
 
-def test_a_report_goes_on_with_what_is_there(tiny, material, calls, offline, tmp_path, capsys):
+def test_a_report_continues(tiny, material, calls, offline, tmp_path, capsys):
     ppadaattn.load(tiny["one"], device="cpu").save_style(
         tmp_path / "own.style", ppadaattn.load(tiny["one"], device="cpu").prepare_style(material["styles"][0])
     )
@@ -430,7 +430,7 @@ def test_a_report_goes_on_with_what_is_there(tiny, material, calls, offline, tmp
         "the method four has no weights: only its speed is measured",
         "styles: there is no file or folder gone.png",
         "clips: there is no file gone.mp4",
-        "flow, two: the method two cannot paint in",
+        "flow, two: the method two cannot use the style",
     )
     for sentence in missing:
         assert f"- {sentence}" in text.split("## How it was made")[0] and f"warning: {sentence}" in errors
@@ -452,8 +452,8 @@ def test_a_report_goes_on_with_what_is_there(tiny, material, calls, offline, tmp
     assert calls["quality"] == 12 + 12
 
 
-def test_flow_table_is_that_of_its_values(tiny, material, calls):
-    methods = named([Method(name, path) for name, path in tiny.items()])
+def test_flow_table(tiny, material, calls):
+    methods = name_methods([Method(name, path) for name, path in tiny.items()])
     styles, clips = pictures_by_name(map(Path, material["styles"]), "styles"), clips_by_name(material["clips"])
     options = FlowError(size=0)
     grids, inputs = measuring.measure_flow(methods, styles, clips, options, style_size=32, device="cpu")
@@ -469,7 +469,7 @@ def test_flow_table_is_that_of_its_values(tiny, material, calls):
     assert f"| the input, not painted | - | - | {100 * inputs.values['walk',]:.2f} |" in text
 
 
-def test_quality_table_has_means_and_standard_errors():
+def test_quality_table():
     values = {("a", "x"): 1.0, ("a", "y"): 2.0, ("b", "x"): 6.0, ("b", "y"): 3.0}
     grid = Grid([{"a": 0, "b": 0}, {"x": 0, "y": 0}])
     grid.values = {key: dict.fromkeys(quality.MEASURES, value) for key, value in values.items()}
@@ -487,7 +487,7 @@ def test_without_matplotlib_one_sentence_says_what_to_install(monkeypatch):
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
 def test_each_report_configuration_is_valid(path, tmp_path):
     config = read_config(Report, path)
-    assert len(named(config.methods)) > 1 and config.contents and config.styles
+    assert len(name_methods(config.methods)) > 1 and config.contents and config.styles
     (tmp_path / "again.yaml").write_text(to_yaml(config))
     assert read_config(Report, tmp_path / "again.yaml") == config
 
@@ -496,7 +496,7 @@ def test_methods_of_a_command_line(tmp_path, monkeypatch):
     assert parse_method("adaattn_lite_image") == Method(weights="adaattn_lite_image")
     assert parse_method("My net=a=b.pdparams") == Method("My net", "a=b.pdparams")
     assert parse_method("A={transform: sanet, levels: [4]}").architecture == {"transform": "sanet", "levels": [4]}
-    assert [method.name for method in named([Method(weights="x/y.pdparams")])] == ["y"]
+    assert [method.name for method in name_methods([Method(weights="x/y.pdparams")])] == ["y"]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a=b").write_text("")
     assert parse_method("a=b") == Method(weights="a=b")
@@ -517,7 +517,7 @@ def fails(capsys, *words):
     return lines[0]
 
 
-def test_wrong_words(capsys, material):
+def test_wrong_arguments(capsys, material):
     assert "invalid choice: 'flows'" in fails(capsys, "flows")
     assert "COMMAND" in fails(capsys)
     contents, styles, clips = (
@@ -556,9 +556,9 @@ def test_wrong_clips_and_styles(capsys, tiny, material, walk, picture, tmp_path)
         return fails(capsys, "flow", *words)
 
     picture("alone/1.png")
-    assert "alone has one frame; flow is between frames" in flow_fails(tmp_path / "alone")
+    assert "alone has one frame; a clip needs at least two" in flow_fails(tmp_path / "alone")
     assert "there is no file or folder gone" in flow_fails("gone")
-    assert "the size must be 0, and is 64" in flow_fails(folder, "--truth", "--size", "64")
+    assert "`size` must be 0; got 64" in flow_fails(folder, "--truth", "--size", "64")
     flo = tmp_path / "flow" / "walk" / "frame_0001.flo"
     whole = flo.read_bytes()
     flo.write_bytes(whole[:-8])
@@ -566,7 +566,7 @@ def test_wrong_clips_and_styles(capsys, tiny, material, walk, picture, tmp_path)
     flo.write_bytes(b"PNG!" + whole[4:])
     assert "frame_0001.flo is no .flo file" in flow_fails(folder, "--truth")
     flo.write_bytes(flo_bytes(np.zeros((24, 31, 2))))
-    assert "is for 31 x 24 pixels, and the frame frame_0001 has 30 x 24" in flow_fails(folder, "--truth")
+    assert "has 31 x 24 pixels, but the frame frame_0001 has 30 x 24" in flow_fails(folder, "--truth")
     flo.unlink()
     assert "there is no file" in flow_fails(folder, "--truth")
 
@@ -574,7 +574,7 @@ def test_wrong_clips_and_styles(capsys, tiny, material, walk, picture, tmp_path)
     stylizer = ppadaattn.load(tiny["one"], device="cpu")
     stylizer.save_style(style, stylizer.prepare_style(material["styles"][0]))
     message = flow_fails(material["clips"][0], styles=[style], methods=(one, two))
-    assert "the method two cannot paint in" in message and "was prepared by another model" in message
+    assert "the method two cannot use the style" in message and "was prepared by another model" in message
     words = ("--methods", one, "--contents", *material["contents"], "--styles", style, "--device", "cpu")
     assert "quality is measured against a style's picture" in fails(capsys, "quality", *words)
 
@@ -589,10 +589,10 @@ def test_wrong_clips_and_styles(capsys, tiny, material, walk, picture, tmp_path)
         ("methods: [{weight: a}]", "unknown key methods[0].weight .did you mean 'weights'?"),
         ("methods: [adaattn_lite_image]", "methods[0] must be a mapping of keys to values"),
         ("methods: {a: b}", "methods must be a list of mappings"),
-        ("methods: [{name: a}]", "the method a needs weights or an architecture"),
+        ("methods: [{name: a}]", "the method a needs either weights or an architecture"),
         ("methods: [{name: a, architecture: 3}]", "methods[0].architecture must be a mapping"),
         ("methods: [{weights: gone.pdparams}]", "none of the methods can be used"),
-        ("methods: [{weights: adaattn_lite_image}]\nparts: [flow]", "nothing of the report could be done"),
+        ("methods: [{weights: adaattn_lite_image}]\nparts: [flow]", "no part of the report could be made"),
         ("flow: {frames: 1}", "flow.frames must be at least 2"),
     ],
 )
@@ -603,6 +603,6 @@ def test_wrong_configurations(capsys, tmp_path, text, message):
     assert not (tmp_path / "out" / "report.md").exists()
 
 
-def test_the_tool_itself():
+def test_the_command():
     done = run_python(ROOT / "tools" / "evaluate.py", "flaw")
     assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

@@ -12,7 +12,7 @@ def hub(function, *arguments, **keywords):
     return getattr(paddle.hub, function)(str(ROOT), *arguments, source="local", **keywords)
 
 
-def test_one_public_entry_for_each_model():
+def test_one_entry_for_each_model():
     assert sorted(hub("list")) == sorted(zoo.MODELS)
 
 

@@ -1,4 +1,4 @@
-"""ppadaattn.hub: pictures in and out as PaddleHub's modules have them."""
+"""ppadaattn.hub: the interface of PaddleHub's modules."""
 
 import ast
 import base64
@@ -36,7 +36,7 @@ def arrays(rng):
 
 
 def painted(stylizer, content, style, **options):
-    """What the stylizer paints of BGR arrays, as BGR."""
+    """The stylizer's result for BGR arrays, in BGR."""
     rgb = [np.ascontiguousarray(array[:, :, ::-1]) for array in (content, style)]
     return stylizer(*rgb, **options)[:, :, ::-1]
 
@@ -63,7 +63,7 @@ def test_arrays_are_bgr_and_come_back_in_order(module, stylizer, arrays):
         np.testing.assert_array_equal(array, same)
 
 
-def test_paths_give_what_arrays_of_them_give(module, picture):
+def test_paths_and_arrays_give_the_same(module, picture):
     cv2 = pytest.importorskip("cv2")
     content, style = str(picture("c.png", 40, 33)), picture("s.png", 40, 700)  # a style of more than 512 pixels
     (from_paths,) = module.style_transfer(paths=[{"content": content, "styles": [style]}])
@@ -90,7 +90,7 @@ def test_weights_mix_and_alpha_is_the_strength(module, stylizer, arrays):
         np.testing.assert_array_equal(result["data"][:, :, ::-1], expected)
 
 
-def test_a_style_that_several_share_is_prepared_once(module, arrays, picture, monkeypatch):
+def test_a_shared_style_is_prepared_once(module, arrays, picture, monkeypatch):
     content, first, second = arrays
     prepared = []
     prepare = Stylizer.prepare_style
@@ -106,7 +106,7 @@ def test_a_style_that_several_share_is_prepared_once(module, arrays, picture, mo
     assert len(prepared) == 6
 
 
-def test_results_are_written_and_nothing_is_written_over(module, picture, tmp_path, arrays):
+def test_results_are_written_and_overwrite_nothing(module, picture, tmp_path, arrays):
     content, style = picture("in/photo.png"), picture("s.png")
     options = {"output_dir": str(tmp_path / "a" / "b"), "visualization": True}
     paths = [{"content": content, "styles": [style]}]
@@ -133,7 +133,7 @@ def test_a_failure_writes_nothing(module, picture, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_style_files_stand_where_pictures_do(module, stylizer, picture, tmp_path):
+def test_style_files_in_place_of_pictures(module, stylizer, picture, tmp_path):
     content, style = picture("c.png"), picture("s.png")
     saved = tmp_path / "s.style"
     stylizer.save_style(saved, stylizer.prepare_style(style))
@@ -187,12 +187,12 @@ A = np.zeros((20, 20, 3), "uint8")
         ([{"content": A, "styles": [A], "weights": {}}], r"images\[0\]\['weights'\]: "),
     ],
 )
-def test_items_that_cannot_be_used(module, images, sentence):
+def test_wrong_items_are_refused(module, images, sentence):
     with pytest.raises(InputError, match=sentence):
         module.style_transfer(images=images)
 
 
-def test_sources_that_cannot_be_used(module, picture, tmp_path):
+def test_wrong_pictures_are_refused(module, picture, tmp_path):
     good, broken = picture("a.png"), tmp_path / "broken.png"
     broken.write_bytes(good.read_bytes()[:200])
     for content, sentence in ((3, r"paths\[0\]\['content'\] must be the path"), (broken, "broken.png cannot be read")):
@@ -209,11 +209,11 @@ def test_sources_that_cannot_be_used(module, picture, tmp_path):
         with pytest.raises(InputError, match=rf"images\[0\]\['content'\] {sentence}"):
             module.serving_method([{"content": content, "styles": [text(good)]}])
     for alpha in (2, "1", None, float("nan")):
-        with pytest.raises(InputError, match="strength is 0"):
+        with pytest.raises(InputError, match="`strength` is 0"):
             module.serving_method([{"content": text(good), "styles": [text(good)]}], alpha=alpha)
 
 
-def test_a_gpu_that_is_not_there(module):
+def test_a_missing_gpu_is_refused(module):
     if paddle.is_compiled_with_cuda():
         pytest.skip("there may be one here")
     with pytest.raises(InputError, match="gpu cannot be used"):
@@ -255,7 +255,7 @@ def test_names_and_directories(tmp_path, arrays):
 
 @pytest.fixture
 def hub_class(monkeypatch):
-    """The class of module.py, with decorators that mark what PaddleHub's would."""
+    """The class of module.py, with stand-ins for PaddleHub's decorators."""
     marked = {}
 
     def mark(kind):
@@ -276,7 +276,7 @@ def hub_class(monkeypatch):
     return loaded.PpadaattnStyle, marked
 
 
-def test_the_folder_paints_as_the_package_does(hub_class, module, picture, tmp_path, capsys):
+def test_the_folder_equals_the_package(hub_class, module, picture, tmp_path, capsys):
     cls, marked = hub_class
     hub_module = cls()
     content, style = picture("c.png"), picture("s.png")
@@ -292,7 +292,7 @@ def test_the_folder_paints_as_the_package_does(hub_class, module, picture, tmp_p
     assert "hub run ppadaattn_style" in capsys.readouterr().out
 
 
-def test_the_folder_says_what_paddlehub_reads_without_running_it(hub_class):
+def test_the_folders_description_is_literal(hub_class):
     tree = ast.parse((FOLDER / "module.py").read_text(encoding="utf-8"))
     (cls,) = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     (decorator,) = cls.decorator_list

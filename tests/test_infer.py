@@ -387,7 +387,7 @@ def test_regions(run, picture, stylizer):
     painted = stylizer(content, style, mask=mask)
     assert np.abs(read_image("o.png").astype(int) - painted).max() <= 1
     status, _, err = run(*words[:-1], "p.png", "--style-mask", "red", "#ff0000")
-    assert status == 2 and "has #0000ff, of which the style has no region" in err
+    assert status == 2 and "the style has no region for #0000ff of the content's mask" in err
 
 
 def test_a_grid_of_interpolations(run, picture, stylizer):
@@ -435,7 +435,7 @@ def test_videos_by_the_tool(run, picture, stylizer):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        bad(*PAIR, "--strength", "1.5", sentence="strength is 0 (the content as its own style) to 1"),
+        bad(*PAIR, "--strength", "1.5", sentence="is 0 (the content as its own style) to 1 (the style); got 1.5"),
         bad(*PAIR, "--style-weights", "0.5", "0.5", sentence="1 styles need 1 weights; --style-weights has 2"),
         bad(*PAIR, "--style", "t.png", "--style-weights", "-1", "2", sentence="--style-weights are 0 or more, and not"),
         bad(*PAIR, "--style", "t.png", "--style-weights", "0", "0", sentence="and not all 0; got 0 0"),

@@ -39,7 +39,7 @@ def images(rng, content=(37, 50), style=(29, 42), batch=1):
         ("cosine", (3,), "paper"),
     ],
 )
-def test_network_is_the_one_of_the_paper(rng, kind, levels, conventions):
+def test_network_equals_the_reference(rng, kind, levels, conventions):
     network, weights = tiny_network(attention=kind, levels=levels, conventions=conventions)
     expected_network = reference.Network(weights, kind, levels, release=conventions == "release")
     content, style = images(rng, batch=2)
@@ -52,7 +52,7 @@ def test_network_is_the_one_of_the_paper(rng, kind, levels, conventions):
 
 @pytest.mark.parametrize("transform", ["adaattn", "sanet"])
 @pytest.mark.parametrize("shallow", [True, False])
-def test_the_networks_of_the_ablations(rng, transform, shallow):
+def test_ablations_equal_the_reference(rng, transform, shallow):
     network, weights = tiny_network(transform=transform, levels=(3, 4, 5), shallow_features=shallow)
     expected_network = reference.Network(weights, "softmax", sanet=transform == "sanet", shallow=shallow)
     content, style = images(rng)
@@ -93,7 +93,7 @@ def test_gradients_reach_every_trained_layer(rng):
             assert np.abs(parameter.grad.numpy()).sum() > 0, name
 
 
-def test_styles_side_by_side_and_mixed(rng):
+def test_concatenated_and_mixed_styles(rng):
     network, _ = tiny_network(attention="cosine")
     content, style = (paddle.to_tensor(x) for x in images(rng))
     with paddle.no_grad():
@@ -118,7 +118,7 @@ def test_styles_side_by_side_and_mixed(rng):
         network.stylize(content, other)
 
 
-def test_release_samples_the_style_by_the_seed(rng):
+def test_release_samples_style_points_by_the_seed(rng):
     """At 260 x 260 level 3 has 65 x 65 = 4225 points, a little more than the 4096 that the release uses."""
     network, _ = tiny_network(conventions="release")
     content, style = (paddle.to_tensor(x) for x in images(rng, style=(260, 260)))
@@ -188,14 +188,14 @@ def test_encoder_names_its_features():
 
 
 @pytest.mark.parametrize("size", [(9, 13), (1, 6), (6, 1), (1, 1), (2, 2)])
-def test_convolution_reflects(rng, size):
+def test_convolution_has_reflection_padding(rng, size):
     layer = ReflectionConv2D(3, 4)
     x = rng.randn(2, 3, *size).astype("float32")
     expected = reference.convolution(*(np.asarray(a, "float64") for a in (x, layer.weight, layer.bias)))
     np.testing.assert_allclose(layer(paddle.to_tensor(x)).numpy(), expected, atol=1e-5)
 
 
-def test_convolution_in_bands_is_the_convolution(rng, monkeypatch):
+def test_convolution_in_bands_equals_the_whole(rng, monkeypatch):
     layer = ReflectionConv2D(3, 4)
     x = paddle.to_tensor(rng.randn(1, 3, 23, 11).astype("float32"))
     whole = layer(x).numpy()  # with gradients the map is never cut

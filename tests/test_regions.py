@@ -1,4 +1,4 @@
-"""Regions: attention within them, masks, regions made by hand."""
+"""Regions: attention within regions, masks, drawing tools."""
 
 import ppadaattn
 from ppadaattn.errors import InputError, InputNote
@@ -41,7 +41,7 @@ def masked_reference(query, key, value, kind, content, style):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_attention_in_regions_is_that_of_masked_scores(rng, kind):
+def test_attention_in_regions_equals_masked_scores(rng, kind):
     arrays = points(rng)
     content, style = rng.randint(0, 3, 30), rng.randint(0, 3, 24)
     for actual, expected in zip(
@@ -51,7 +51,7 @@ def test_attention_in_regions_is_that_of_masked_scores(rng, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_outside_a_style_region_does_not_reach_its_content_region(rng, kind):
+def test_points_outside_a_style_region_do_not_change_its_content_region(rng, kind):
     query, key, value = points(rng)
     content, style = np.repeat([1, 2, 0], 10), np.repeat([1, 2, 0], 8)
     before = statistics(query, key, value, kind, content, style)
@@ -63,7 +63,7 @@ def test_what_is_outside_a_style_region_does_not_reach_its_content_region(rng, k
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_region_over_everything_is_no_mask(rng, kind):
+def test_one_region_over_everything_changes_nothing(rng, kind):
     arrays = points(rng)
     plain = [x.numpy() for x in attention_statistics(*map(paddle.to_tensor, arrays), kind)]
     for actual, expected in zip(statistics(*arrays, kind, np.ones(30, int), np.ones(24, int)), plain):
@@ -75,7 +75,7 @@ def test_regions_that_do_not_fit_are_refused(rng):
     with pytest.raises(ValueError, match="region 2 of the content has no style points"):
         attention_statistics(query, key, value, content_regions=np.full(30, 2), style_regions=np.ones(24, int))
     state = RegionState([style_state(key, value)], np.zeros(29, int))
-    with pytest.raises(ValueError, match="those of 29 content points; the query has 30"):
+    with pytest.raises(ValueError, match="regions are for 29 content points; the query has 30"):
         state.statistics(query)
 
 
@@ -98,7 +98,7 @@ def halves(height=64, width=80, left=RED, right=BLUE):
 
 
 @pytest.mark.parametrize("attention", KINDS)
-def test_a_mask_of_one_colour_is_no_mask(rng, attention):
+def test_a_mask_of_one_colour_changes_nothing(rng, attention):
     net, content, style = network(attention), image(rng), image(rng)
     mask = halves(right=RED)
     with paddle.no_grad():
@@ -108,7 +108,7 @@ def test_a_mask_of_one_colour_is_no_mask(rng, attention):
 
 
 @pytest.mark.parametrize("attention", KINDS)
-def test_each_region_is_embedded_as_if_its_part_of_the_style_were_all(rng, attention):
+def test_each_region_is_embedded_with_its_part_of_the_style(rng, attention):
     net, content, style = network(attention), image(rng), image(rng)
     with paddle.no_grad():
         prepared = net.prepare_style(style, mask=halves(left=BLACK))
@@ -123,7 +123,7 @@ def test_each_region_is_embedded_as_if_its_part_of_the_style_were_all(rng, atten
         assert np.abs((blue[level] - whole[level]).numpy()).max() > 1e-3
 
 
-def test_styles_for_a_region_each(rng):
+def test_one_style_for_each_region(rng):
     net, content = network("cosine"), image(rng)
     with paddle.no_grad():
         first, second = (net.prepare_style(image(rng)) for _ in range(2))
@@ -149,11 +149,11 @@ def test_regions_of_sums_and_mixtures(rng):
     assert set(Style.mix([first, second], [0, 1]).regions) == {RED}  # blue is of a style of weight 0
 
 
-def test_colours_without_a_partner_are_all_listed(rng):
+def test_colours_that_do_not_match_are_listed(rng):
     net = network("cosine")
     with paddle.no_grad():
         style = net.prepare_style(image(rng), mask=halves())
-    with pytest.raises(InputError, match="the content's mask has #00ff00, of which .* are #0000ff, #ff0000"):
+    with pytest.raises(InputError, match="no region for #00ff00 of .* regions are #0000ff, #ff0000"):
         style.in_regions(halves(right=(0, 255, 0)))
     with pytest.warns(InputNote, match="has no region for #0000ff of the style"):
         style.in_regions(halves(right=BLACK))
@@ -162,7 +162,7 @@ def test_colours_without_a_partner_are_all_listed(rng):
 # Masks ---------------------------------------------------------------------------------------------------------------
 
 
-def test_splitting_a_mask():
+def test_split_mask():
     labels, colours = split_mask(paint_mask({RED: np.eye(20) > 0, BLUE: np.arange(400).reshape(20, 20) >= 380}))
     assert sorted(colours) == [BLUE, RED]
     assert (labels == 1 + colours.index(BLUE)).sum() == 20 and (labels == 1 + colours.index(RED)).sum() == 19
@@ -171,7 +171,7 @@ def test_splitting_a_mask():
     assert (labels == 1).all() and colours == [(255, 255, 255)]
 
 
-def test_a_mask_survives_jpeg_and_soft_edges(tmp_path):
+def test_masks_with_soft_edges_in_jpeg(tmp_path):
     mask = paint_mask({RED: np.tri(120) > 0, (0, 200, 0): np.indices((120, 120)).sum(0) < 60})
     Image.fromarray(mask).resize((240, 240), Image.BICUBIC).save(tmp_path / "m.jpg", quality=80)
     labels, colours = split_mask(read_mask(tmp_path / "m.jpg"))
@@ -181,19 +181,19 @@ def test_a_mask_survives_jpeg_and_soft_edges(tmp_path):
     assert (np.array(order)[labels] == exact).mean() > 0.97
 
 
-def test_transparent_parts_are_free(tmp_path):
+def test_transparent_pixels_are_in_no_region(tmp_path):
     mask = np.full((20, 20, 4), 255, "uint8")
     mask[:10, :, 3] = 0
     Image.fromarray(mask).save(tmp_path / "m.png")
     assert (read_mask(tmp_path / "m.png")[:10] == 0).all() and (read_mask(tmp_path / "m.png")[10:] == 255).all()
 
 
-def test_a_photograph_is_no_mask(rng):
+def test_photographs_are_refused_as_masks(rng):
     with pytest.raises(InputError, match="one flat colour for each region"):
         split_mask(rng.randint(0, 256, (64, 64, 3)).astype("uint8"))
 
 
-def test_masks_of_another_size_are_resized_and_said():
+def test_masks_of_another_size_are_resized_with_a_note():
     mask = halves(32, 40)
     with pytest.warns(InputNote, match="the mask is 40 x 32 pixels, its picture 80 x 64 pixels: the mask is resized"):
         np.testing.assert_array_equal(mask_for(mask, (64, 80)), halves())
@@ -202,7 +202,7 @@ def test_masks_of_another_size_are_resized_and_said():
         mask_for(mask.astype(float), (64, 80))
 
 
-def test_a_region_too_small_for_a_level_is_one_cell_and_said():
+def test_regions_too_small_for_a_level_get_one_cell_with_a_note():
     labels = np.ones((64, 64), int)
     labels[33, 50] = 2
     with pytest.warns(InputNote, match="a region of 1 pixels is smaller than a cell of level 5"):
@@ -213,7 +213,7 @@ def test_a_region_too_small_for_a_level_is_one_cell_and_said():
         assert sorted(set(level_labels(labels, (4, 4), 5))) in ([1, 2], [1, 3])
 
 
-# By hand -------------------------------------------------------------------------------------------------------------
+# Drawing -------------------------------------------------------------------------------------------------------------
 
 
 def test_growing_a_region_from_points():
@@ -251,7 +251,7 @@ def test_showing_regions():
     assert (shown[np.tri(4) == 0] == 100).all() and (shown[np.tri(4) > 0] == (177, 50, 50)).all()
 
 
-def test_by_path_and_array(stylizer, picture, tmp_path, rng):
+def test_masks_by_path_and_array(stylizer, picture, tmp_path, rng):
     content, style = picture("c.png", 48, 64), picture("s.png", 32, 48)
     Image.fromarray(halves(48, 64)).save(tmp_path / "cm.png")
     Image.fromarray(halves(32, 48)).save(tmp_path / "sm.png")

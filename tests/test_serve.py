@@ -1,4 +1,4 @@
-"""The HTTP service: a real server, and the standard library as its client."""
+"""The HTTP service: a real server, with clients of the standard library."""
 
 import asyncio
 import base64
@@ -72,14 +72,14 @@ def ask(port, method, path, body=None):
 
 
 def post(port, request, name=NAME):
-    """(HTTP status, answer) of a request to paint: a value, or bytes to send as they are."""
+    """(HTTP status, answer) of a request to paint: a value for JSON, or bytes that are sent as they are."""
     body = request if isinstance(request, bytes) else json.dumps(request).encode()
     status, _, answer = ask(port, "POST", f"/predict/{name}", body)
     return status, json.loads(answer)
 
 
 def metric(port, name):
-    """The value of a metric that is there, or 0."""
+    """The value of a metric; 0 where it is missing."""
     status, headers, body = ask(port, "GET", "/metrics")
     assert status == 200 and headers["Content-Type"].startswith("text/plain")
     found = re.search(rf"^{re.escape(name)} (\S+)$", body.decode(), re.MULTILINE)
@@ -95,7 +95,7 @@ def wait_for(condition):
 
 @contextlib.contextmanager
 def running(served):
-    """The port of a server of this process."""
+    """Run a server in this process; gives its port."""
     server = uvicorn.Server(uvicorn.Config(served.application, log_level="warning", ws="none"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -133,7 +133,7 @@ class Gate:
 
 
 def numbered(number):
-    """A request whose content says which it is."""
+    """A request whose content holds its number."""
     picture = text(png(np.full((16, 16, 3), number, "uint8")))
     return {"images": [{"content": picture, "styles": [picture]}]}
 
@@ -229,8 +229,8 @@ GOOD = item()
         ({"alpha": 1}, 400, 'must be {"images"'),
         ({"images": None}, 400, "images must be a list"),
         ({"images": [GOOD], "use_gpu": True}, 400, "a key 'use_gpu'; known ones are images, alpha"),
-        ({"images": [GOOD], "alpha": 2}, 400, "strength is 0"),
-        ({"images": [GOOD], "alpha": "1"}, 400, "strength is 0"),
+        ({"images": [GOOD], "alpha": 2}, 400, "`strength` is 0"),
+        ({"images": [GOOD], "alpha": "1"}, 400, "`strength` is 0"),
         ({"images": ["x"]}, 400, r"images\[0\] must be a dict"),
         ({"images": [{**GOOD, "styles": []}]}, 400, "at least one style"),
         ({"images": [{**GOOD, "styles": 3}]}, 400, "at least one style"),
@@ -249,7 +249,7 @@ GOOD = item()
         (b" " * 2**20 + b"{}", 413, "a request may have 1 MiB"),
     ],
 )
-def test_requests_that_are_wrong(port, request_, status, sentence):
+def test_wrong_requests_are_refused(port, request_, status, sentence):
     found, answer = post(port, request_)
     assert found == status and answer["status"] == str(status) and answer["results"] == ""
     assert re.search(sentence, answer["msg"]), answer["msg"]
@@ -263,7 +263,7 @@ def test_huge_pictures_are_refused_before_they_are_decoded(port, monkeypatch):
     assert status == 400 and "['content'] has more pixels than the 1000 that are read" in answer["msg"]
 
 
-def test_other_addresses(port):
+def test_unknown_addresses_are_refused(port):
     for method, path, expected in (
         ("GET", "/", 404),
         ("POST", "/predict", 404),
@@ -284,15 +284,15 @@ def test_a_body_in_chunks_is_limited_too(port):
         assert connection.getresponse().status == 413
 
 
-def test_a_client_that_will_hang_up_gets_its_answer_too(port):
-    """Bytes that were not read when a server hangs up make the client lose the answer."""
+def test_a_refused_body_is_read_to_its_end(port):
+    """A client loses the answer where the server closes the connection before it has read all bytes."""
     for name, status in ((NAME, 413), ("none", 404)):
         with connected(port) as connection:
             connection.request("POST", f"/predict/{name}", b" " * 4 * 2**20, {"Connection": "close"})
             assert connection.getresponse().status == status
 
 
-def test_a_body_that_does_not_come(stylizer):
+def test_a_body_that_does_not_arrive(stylizer):
     with running(Service({NAME: stylizer}, Limits(body_seconds=0.2))) as port, connected(port) as connection:
         connection.putrequest("POST", f"/predict/{NAME}")
         connection.putheader("Content-Length", "1000")
@@ -303,7 +303,7 @@ def test_a_body_that_does_not_come(stylizer):
         assert json.loads(ask(port, "GET", "/health")[2])["results"]["queue"] == 0
 
 
-def test_a_fault_of_the_service_is_500_and_it_goes_on(stylizer, caplog):
+def test_a_fault_is_answered_with_500_and_the_service_continues(stylizer, caplog):
     class Faulty(Gate):
         def __call__(self, content, style, **_):
             raise MemoryError if content[0, 0, 0] == 2 else ZeroDivisionError
@@ -326,7 +326,7 @@ def inside(port):
     return json.loads(ask(port, "GET", "/health")[2])["results"]["queue"]
 
 
-def test_the_queue_is_bounded_and_first_come_is_first_served():
+def test_the_queue_is_bounded_and_in_order():
     gate, arrived = Gate(), []
     service = Service({"gate": gate}, Limits(queue=3))
     in_turn = service._in_turn
@@ -360,7 +360,7 @@ def leave(port, request, arrived):
         wait_for(arrived)
 
 
-def test_clients_that_leave_give_their_places_up(monkeypatch):
+def test_clients_that_leave_free_their_places(monkeypatch):
     gate, noticed, left = Gate(), threading.Semaphore(0), service._left
 
     async def left_and_noticed(request):
@@ -416,7 +416,7 @@ def test_health_and_metrics(port):
 
 @contextlib.contextmanager
 def command(*words):
-    """(process, port) of a service as a user starts it."""
+    """Start a service as a user does; gives (process, port)."""
     words = [sys.executable, *words, "--port", "0", "--device", "cpu"]
     process = subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -432,7 +432,7 @@ def command(*words):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_end_it_answers_what_it_let_in(number):
+def test_a_signal_ends_it_after_the_accepted_requests(number):
     with command(ROOT / "tools" / "serve.py", "--model", NAME) as (process, port), ThreadPoolExecutor(3) as clients:
         large = text(png(tiny(0, 256, 256)))
         request = {"images": [{"content": large, "styles": [large]}]}
@@ -444,8 +444,8 @@ def test_told_to_end_it_answers_what_it_let_in(number):
         assert process.returncode == 0 and problems == "", problems
 
 
-def test_memory_stays_as_it_is():
-    """Hundreds of requests of all kinds, good and bad, cut off and too large: the process does not grow."""
+def test_memory_does_not_grow():
+    """The process does not grow over hundreds of requests: good, wrong, interrupted and too large ones."""
     with command("-m", "ppadaattn", "serve", "--model", NAME, "--max-body", "1", "--max-pixels", "100000") as (_, port):
         huge = {"images": [{**GOOD, "content": text(png(np.zeros((1000, 1000, 3), "uint8")))}]}
 
@@ -467,7 +467,7 @@ def test_memory_stays_as_it_is():
         wait_for(lambda: inside(port) == 0)
 
 
-def test_the_command_refuses_what_it_cannot_do(capsys, tmp_path, stylizer):
+def test_wrong_options_are_refused(capsys, tmp_path, stylizer):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         words = ["--port", str(taken.getsockname()[1])]
         assert serve.main(words) == 2
@@ -491,7 +491,7 @@ def test_the_command_refuses_what_it_cannot_do(capsys, tmp_path, stylizer):
         assert stopped.value.code == 2 and sentence in capsys.readouterr().err
 
 
-def test_one_sentence_names_the_extra(monkeypatch):
+def test_missing_libraries_are_named_with_their_extra(monkeypatch):
     def missing(module, *_):
         raise ModuleNotFoundError(module)
 
@@ -500,7 +500,7 @@ def test_one_sentence_names_the_extra(monkeypatch):
         serve._serve(serve.parser().parse_args([]))
 
 
-def test_the_commands_say_what_they_take():
+def test_help():
     for words in (["-m", "ppadaattn", "serve"], [ROOT / "tools" / "serve.py"]):
         done = run_python(*words, "--help")
         assert done.returncode == 0 and "--max-pixels" in done.stdout
@@ -509,7 +509,7 @@ def test_the_commands_say_what_they_take():
     assert done.returncode == 2 and done.stderr == "error: the following arguments are required: COMMAND\n"
 
 
-def test_jpegs_are_those_of_write_image(stylizer, tmp_path):
+def test_jpegs_equal_those_of_write_image(stylizer, tmp_path):
     with running(Service({NAME: stylizer})) as port:
         (result,) = post(port, {"images": [item(3)]})[1]["results"]
     write_image(tmp_path / "expected.jpg", stylizer(tiny(3), tiny(1003)))

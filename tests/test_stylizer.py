@@ -136,7 +136,7 @@ def test_strength_goes_from_the_content_to_the_style(stylizer, rng):
         assert np.abs(found.astype(int) - expected).max() <= 1
     assert (half != stylizer(content, style)).any()
     for wrong in (-0.1, 1.1, float("nan")):
-        with pytest.raises(InputError, match="strength is 0 .the content as its own style. to 1 .the style.; got"):
+        with pytest.raises(InputError, match="`strength` is 0 .the content as its own style. to 1 .the style.; got"):
             stylizer(content, style, strength=wrong)
 
 

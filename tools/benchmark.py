@@ -1,8 +1,8 @@
 """Time and peak memory on the CPU, as Markdown: attention statistics, the whole network, engines, a step of
 training.
 
-`python tools/benchmark.py` prints everything (about ten minutes on two cores); `--help` tells how to choose.
-Each row runs in a process of its own; ratios compare rows of one run.
+`python tools/benchmark.py` prints all tables (about ten minutes on two cores); `--help` lists the options that choose.
+Each row runs in a new process; ratios compare rows of one run.
 """
 
 import argparse
@@ -39,10 +39,10 @@ NETWORK_SIZES = [256, 512, 1024, 2048]
 ENGINE_SIZES = [(256, 256), (512, 256), (512, 512), (1024, 1024)]
 STYLE_SIZE = 512
 
-# Networks with random weights, which cost the same: name -> attention.
+# Networks with random weights, which take the same time: name -> attention.
 FULL_WIDTH = {"full width, softmax": "softmax", "full width, cosine": "cosine"}
 
-# The quadratic forms keep several N_c x N_s matrices; softmax needs as many exponentials. Rows beyond are not run.
+# Larger N_c x N_s are not run: the quadratic forms keep several such matrices, softmax computes as many exponentials.
 QUADRATIC_NUMBERS = 2**28
 SOFTMAX_NUMBERS = 2**30
 
@@ -65,7 +65,7 @@ def quadratic_statistics(weights, value):
     return mean, (second - mean.square()).clip(min=0).sqrt()
 
 
-METHODS = {  # name -> (function, how many numbers of N_c x N_s it can be run with)
+METHODS = {  # name -> (function, largest N_c x N_s that is run)
     "softmax, quadratic": (quadratic_softmax, QUADRATIC_NUMBERS),
     "softmax, tiles (ours)": (attention_statistics, SOFTMAX_NUMBERS),
     "cosine, quadratic": (quadratic_cosine, QUADRATIC_NUMBERS),
@@ -86,7 +86,7 @@ def measure_attention(method, content_size, style_size):
 
 @paddle.no_grad()
 def measure_network(model, size, bands):
-    """(seconds, peak bytes of the process) of one content of `size` x `size`, the style prepared before."""
+    """(seconds, peak bytes of the process) of one content of `size` x `size` in a prepared style."""
     stylizer = ppadaattn.load(model, device="cpu")
     vgg.UNFOLDED_NUMBERS = vgg.UNFOLDED_NUMBERS if bands else 2**60
     style = stylizer.network.prepare_style(paddle.rand([1, 3, STYLE_SIZE, STYLE_SIZE]))
@@ -95,8 +95,11 @@ def measure_network(model, size, bands):
 
 
 def measure_engine(model, engine, width, height):
-    """Of one uint8 content: (seconds, the style prepared before; with it computed anew; for the first picture of the
-    process, with what the cache folder holds; peak bytes of the process; the picture).
+    """Stylize one uint8 content.
+
+    Returns:
+        (seconds in a prepared style, seconds with the style prepared each time, seconds for the first picture of the
+        process, peak bytes of the process, the stylized picture).
     """
     paddle.seed(0)
     if model in MODELS:
@@ -138,7 +141,7 @@ def measure_layout(layout):
 
 @paddle.no_grad()
 def measure_bfloat16(model):
-    """(what Paddle says to a convolution in bfloat16, dB of a picture whose weights and features are rounded to it)."""
+    """(how Paddle answers a convolution in bfloat16, PSNR in dB of a picture with weights and features in bfloat16)."""
     try:
         seconds = median_time(lambda: F.conv2d(*(paddle.rand([64, 64, 3, 3]).astype("bfloat16") for _ in range(2))))
         answer = f"runs, {seconds * 1000:.1f} ms for a small convolution"
@@ -165,7 +168,7 @@ def measure_bfloat16(model):
 def measure_training(form, batch, size):
     """(seconds, extra peak bytes) of one step of the paper's video training, forward and backward.
 
-    Full width, `batch` pairs of frames of `size` x `size`; the weights are random, which costs the same.
+    Full width, `batch` pairs of frames of `size` x `size`, random weights (which take the same time).
     """
     config = Losses(image_similarity=ImageSimilarity(weight=100))
     loss_encoder = vgg.Encoder()
@@ -274,10 +277,10 @@ def print_variants():
     print("|---|---|---|---|---|", flush=True)
     cores, first = os.cpu_count(), None
     rows = [(engine, threads, "ours", {}, True) for engine in ("eager", *PROGRAM_ENGINES) for threads in (cores, 1)]
-    plain = {"MKL_DEBUG_CPU_TYPE": "0"}  # MKL's own choice; Paddle sets OMP_NUM_THREADS to 1, which MKL follows
+    plain = {"MKL_DEBUG_CPU_TYPE": "0"}  # MKL chooses; Paddle sets OMP_NUM_THREADS to 1, and MKL follows
     rows += [
         ("eager", 1, "without those of runtime.py", plain, True),
-        ("eager", 1, "without those, whole maps: Paddle as it comes", plain, False),
+        ("eager", 1, "without those, whole maps: plain Paddle", plain, False),
     ]
     for engine, threads, settings, variables, bands in rows:
         with environment(MKL_NUM_THREADS=str(threads), **variables):
@@ -300,7 +303,7 @@ def print_variants():
 
 @contextlib.contextmanager
 def environment(**variables):
-    """With these environment variables, for the processes begun meanwhile."""
+    """Set environment variables for processes that begin in this block."""
     before = dict(os.environ)
     os.environ.update(variables)
     yield
@@ -357,7 +360,7 @@ def main(argv=None):
         help="networks of the paper's width, with random weights, in the table of engines: softmax, cosine, or none "
         "(default: both)",
     )
-    parser.add_argument("--variants", action="store_true", help="threads, settings, layouts and bfloat16, too")
+    parser.add_argument("--variants", action="store_true", help="also threads, settings, layouts and bfloat16")
     parser.add_argument(
         "--training",
         nargs="*",
@@ -367,7 +370,7 @@ def main(argv=None):
         help="batches for the table of a step of training; none leaves it out (default: 1)",
     )
     parser.add_argument("--training-size", type=_side, default=256, metavar="SIDE", help="default: %(default)s")
-    parser.add_argument("--no-bands", action="store_true", help="convolve whole maps, to see what bands of rows bring")
+    parser.add_argument("--no-bands", action="store_true", help="convolve whole maps instead of bands of rows")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="default: %(default)s")
     args = parser.parse_args(argv)
     print(f"paddle {paddle.__version__}, {platform.machine()}, {os.cpu_count()} cores\n")

@@ -1,7 +1,7 @@
-"""Video on the CPU, as Markdown: flicker of painted clips, speed, memory.
+"""Video on the CPU, as Markdown: flicker of stylized clips, speed, memory.
 
-`python tools/benchmark_video.py --clips FOLDER ... --styles FILE ...` prints everything; `--help` tells how to choose.
-Each model and each row of the memory table has a process of its own; ratios compare rows of one run.
+`python tools/benchmark_video.py --clips FOLDER ... --styles FILE ...` prints all tables; `--help` lists the options
+that choose. Each model and each row of the memory table runs in a new process; ratios compare rows of one run.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import numpy as np
 import paddle
 from tqdm import tqdm
 
-# Means against flicker: name -> options of FramePainter.
+# Ways to reduce flicker: name -> options of FramePainter.
 SMOOTH, BLEND = {"smooth_statistics": 0.8}, {"flow_blend": 0.5}
 MEANS = {"nothing": {}, "smooth_statistics=0.8": SMOOTH, "flow_blend=0.5": BLEND, "both": {**SMOOTH, **BLEND}}
 
@@ -37,7 +37,7 @@ MEMORY_SIZE, MEMORY_FRAMES, MEMORY_MODEL = (128, 96), (60, 300), "adaattn_lite_v
 
 
 def write_clip(path, count, width, height):
-    """A video of three waves, red, green and blue, that run through each other."""
+    """Write a video of three crossing waves, red, green and blue."""
     rows, columns = np.mgrid[:height, :width]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
@@ -50,12 +50,12 @@ def write_clip(path, count, width, height):
 
 
 def any_style(side):
-    """A picture of noise: what a style shows makes no difference to time and memory."""
+    """A picture of noise: time and memory do not depend on what a style shows."""
     return np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
 
 
 def flicker(pictures, flows):
-    """Mean absolute difference (%) of pictures and the next ones moved back onto them, where flow can be trusted."""
+    """Mean absolute difference (%) of pictures to the next ones, warped back onto them, where the flow is reliable."""
     differences = [
         np.abs(difference(first, second.astype(np.float32), flow))[trusted]
         for first, second, (flow, trusted) in zip(pictures, pictures[1:], flows)
@@ -64,7 +64,7 @@ def flicker(pictures, flows):
 
 
 def measure_flicker(model, clips, styles, count, size):
-    """{means: [flicker of each clip, on average over the styles]} of a model."""
+    """{way to reduce flicker: [flicker of each clip, mean over the styles]} of a model."""
     stylizer = ppadaattn.load(model, device="cpu")
     prepared = [stylizer.prepare_style(style) for style in styles]
     found = {means: [] for means in MEANS}
@@ -87,7 +87,7 @@ def paint_in_turn(painter, frames):
 
 
 def measure_speed(model, clip, output, style_size):
-    """{batch size, or None for the style anew for each frame: {'whole' or a stage: seconds}}: medians of runs."""
+    """{batch size, or None for a new style in each frame: {'whole' or a stage: seconds}}, medians of runs."""
     stylizer = ppadaattn.load(model, device="cpu")
     picture = any_style(style_size)
     style, frames = stylizer.prepare_style(picture), [frame.image for frame in open_clip(clip).frames()]
@@ -148,7 +148,7 @@ def print_speed(models, style_size=512):
             found = in_new_process(measure_speed, model, clip, output, style_size)
             for batch, times in found.items():
                 print_speed_row(Path(model).stem, batch, times, found[None]["whole"])
-    print("\nThe stages overlap; shares are of their sum. The style anew: painting alone, no decoding or encoding.")
+    print("\nThe stages overlap; shares are of their sum. The style anew: network alone, no decoding or encoding.")
 
 
 def print_speed_row(model, batch, times, first):
@@ -197,7 +197,7 @@ def main(argv=None):
         except InputError as error:
             parser.error(str(error))
     elif everything:
-        print("\nNo flicker: it is measured on the clips and in the styles of --clips and --styles.")
+        print("\nNo table of flicker: it needs --clips and --styles.")
     if args.speed or everything:
         print_speed(args.models)
     if args.memory or everything:

@@ -9,7 +9,7 @@ from paddle import nn
 from paddlehub.module.module import moduleinfo, runnable, serving
 
 
-# PaddleHub reads these words without running the file, so that they are literal.
+# Literals, because PaddleHub reads them without running the file.
 @moduleinfo(
     name="ppadaattn_style",
     version="0.1.0",
@@ -22,7 +22,7 @@ class PpadaattnStyle(nn.Layer):
     """Paints pictures. It is a Layer because PaddleHub runs the methods of anything else in static mode."""
 
     def __init__(self):
-        nn.Layer.__init__(self)  # PaddleHub makes a new class of this one, which super() would not know
+        nn.Layer.__init__(self)  # super() fails: PaddleHub makes a new class of this one
         self.painter = ppadaattn.hub.Module(directory=self.directory)
 
     def style_transfer(

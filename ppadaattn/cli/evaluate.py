@@ -7,7 +7,7 @@ from ppadaattn.config import read_config
 from ppadaattn.device import select_device
 from ppadaattn.evaluation import measuring, tables
 from ppadaattn.evaluation.config import FlowError, Quality, Report, Speed
-from ppadaattn.evaluation.methods import clips_by_name, load_method, named, parse_method, pictures_by_name
+from ppadaattn.evaluation.methods import clips_by_name, load_method, name_methods, parse_method, pictures_by_name
 from ppadaattn.evaluation.report import write_report
 from ppadaattn.evaluation.speed import parse_size
 from ppadaattn.evaluation.temporal import DEFINITION, FLOWS
@@ -187,7 +187,7 @@ def _speed(args):
     options = Speed(list(dict.fromkeys(args.sizes)), args.runs, args.limit)
     for size in options.sizes:
         parse_size(size)
-    grids = measuring.measure_speed(named(list(map(parse_method, args.methods))), options, device=args.device)
+    grids = measuring.measure_speed(name_methods(list(map(parse_method, args.methods))), options, device=args.device)
     print(tables.speed_text(grids, options, select_device(args.device)))
     return 0
 
@@ -201,7 +201,7 @@ def _report(args):
 
 def _methods(args):
     """The methods of a command line; each is loaded once, so that a wrong one is known before anything is measured."""
-    methods = named(list(map(parse_method, args.methods)))
+    methods = name_methods(list(map(parse_method, args.methods)))
     for method in methods:
         load_method(method, args.device, "eager")
     return methods

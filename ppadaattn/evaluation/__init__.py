@@ -1,6 +1,6 @@
-"""Methods compared by figures: optical-flow error, losses and distances, speed, a report of all (tools/evaluate.py).
+"""Comparison of methods by figures: optical-flow error, losses and distances, speed, and a report of them all.
 
-A method is a name and a weights file, which carries its architecture; nothing here knows what kind of network it is.
+A method is a name and a weights file, which carries its architecture: the code here is the same for every network.
 """
 
 from ppadaattn import runtime

@@ -9,7 +9,7 @@ INCHES, DPI = 2.6, 120
 
 
 def flow_chart(path, grids, inputs):
-    """A bar for the mean optical-flow error of each method, and a dot for each style."""
+    """Draw a bar for the mean optical-flow error of each method, and a dot for each style."""
     means = flow_means(grids, inputs)
     figure = _figure(2.5 * INCHES, _height(means))
     axes = figure.subplots()
@@ -22,7 +22,7 @@ def flow_chart(path, grids, inputs):
 
 
 def quality_chart(path, grids):
-    """A field for each measure, with a bar for each method and its standard error."""
+    """Draw a panel for each measure, with a bar for each method and its standard error."""
     means = quality_means(grids)
     figure = _figure(3 * INCHES, 2 * _height(means))
     for axes, measure in zip(figure.subplots(2, 3).flat, MEASURES):
@@ -32,7 +32,7 @@ def quality_chart(path, grids):
 
 
 def speed_chart(path, grids, mode):
-    """A field for each size, with a bar for the time of each method in one mode."""
+    """Draw a panel for each size, with a bar for the time of each method in one mode."""
     sizes = list(next(iter(grids.values())).axes[1])
     figure = _figure(len(sizes) * INCHES, _height(grids))
     for axes, size in zip(figure.subplots(1, len(sizes), squeeze=False).flat, sizes):
@@ -43,13 +43,13 @@ def speed_chart(path, grids, mode):
 
 
 def require():
-    """Raise InputError unless charts can be drawn."""
+    """Raise InputError unless matplotlib is installed."""
     import_optional("matplotlib", "'ppadaattn[evaluate]'", "the report's charts")
 
 
 def _figure(width, height):
     require()
-    from matplotlib.figure import Figure  # without pyplot there is no screen and no state
+    from matplotlib.figure import Figure  # pyplot would need a screen and keep a state
 
     return Figure((width, height), layout="constrained")
 
@@ -59,7 +59,7 @@ def _height(rows):
 
 
 def _bars(axes, values):
-    """Horizontal bars of {name: (value or None, error or None)}, the first one on top."""
+    """Draw horizontal bars of {name: (value or None, error or None)}, the first one on top."""
     axes.barh(
         list(values),
         [value or 0 for value, _ in values.values()],

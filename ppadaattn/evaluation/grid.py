@@ -1,4 +1,4 @@
-"""What was measured of one method: a value for each combination of names."""
+"""The measurements of one method: a value for each combination of names, kept in a file."""
 
 import itertools
 import json
@@ -10,40 +10,40 @@ from ppadaattn.files import atomic_write
 class Grid:
     """Values by (name on the first axis, name on the second, ...), kept in a file where a path is given.
 
-    What a file holds is used again where the settings, and the stamps of the names, are those of before.
+    A value in the file is used again as long as the settings and the stamps of its names are the same.
 
     Args:
-        axes: for each axis {name: stamp}; a stamp tells whether what is called so is still the same.
+        axes: for each axis {name: stamp}; a stamp changes when the named thing does (`methods.file_stamp`).
         path: of a JSON file; None keeps nothing.
         settings: what else the values depend on, as plain values.
-        anew: do not use what the file holds.
+        anew: do not use the values in the file.
 
     Attributes:
-        values: {(name, ...): value}, values as JSON has them.
+        values: {(name, ...): value}, each a value that JSON can hold.
     """
 
     def __init__(self, axes, path=None, settings=None, anew=False):
-        # As they will be read again: JSON has no tuples.
+        # Through JSON, which has no tuples, so that they equal what a file gives back.
         self.axes, self.settings = json.loads(json.dumps([list(axes), settings]))
         self.path = path
-        self.values = {} if path is None or anew else self._kept()
+        self.values = {} if path is None or anew else self._read()
 
     def combinations(self):
         """All combinations, the last axis fastest."""
         return list(itertools.product(*self.axes))
 
     def missing(self):
-        """The combinations that have no value yet."""
+        """The combinations without a value."""
         return [key for key in self.combinations() if key not in self.values]
 
     def fill(self, compute, progress, failed=None, only=None):
-        """Compute the values that are missing.
+        """Compute the missing values.
 
         Args:
-            compute: a function of the names of a combination; its result is JSON's kind of value.
-            progress: a tqdm bar of as many steps as there are missing values.
-            failed: called with a combination and the InputError that its computing raised; None lets it through.
-            only: one combination instead of all.
+            compute: function of the names of a combination; returns a value that JSON can hold.
+            progress: a tqdm bar with a step for each missing value.
+            failed: function of a combination and the InputError that `compute` raised for it; None raises the error.
+            only: one combination, to compute no other.
         """
         for key in self.missing() if only is None else {only}.intersection(self.missing()):
             try:
@@ -53,10 +53,10 @@ class Grid:
                     raise
                 failed(key, error)
             else:
-                self._keep()
+                self._write()
             progress.update()
 
-    def _kept(self):
+    def _read(self):
         try:
             saved = json.loads(self.path.read_text(encoding="utf-8"))
             if saved["settings"] != self.settings or len(saved["axes"]) != len(self.axes):
@@ -66,7 +66,7 @@ class Grid:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            note(f"{self.path} is damaged and is made anew ({error})")
+            note(f"{self.path} is damaged: its values are measured again ({error})")
             return {}
 
     def _is_same(self, key, axes):
@@ -74,7 +74,7 @@ class Grid:
             name in own and own[name] == before.get(name) for name, own, before in zip(key, self.axes, axes)
         )
 
-    def _keep(self):
+    def _write(self):
         if self.path is not None:
             saved = {"settings": self.settings, "axes": self.axes, "values": list(self.values.items())}
             with atomic_write(self.path) as temporary:

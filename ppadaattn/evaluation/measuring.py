@@ -1,7 +1,7 @@
-"""The three kinds of measurement, for several methods: what tools/evaluate.py prints and what a report keeps.
+"""The three kinds of measurement, of several methods: flow, quality, speed.
 
-Each gives {name of a method: Grid}. `failed(method's name, combination, error)` is called for what cannot be measured;
-without it the first such InputError is raised.
+Each returns {name of a method: Grid}. It calls `failed(name of a method, combination, error)` for a value that cannot
+be measured; without `failed` it raises the first such InputError.
 """
 
 import functools
@@ -15,9 +15,9 @@ from ppadaattn.device import select_device
 from ppadaattn.errors import InputError
 from ppadaattn.evaluation import speed
 from ppadaattn.evaluation.grid import Grid
-from ppadaattn.evaluation.methods import load_method, method_stamp, stamp
+from ppadaattn.evaluation.methods import file_stamp, load_method, method_stamp
 from ppadaattn.evaluation.quality import Metrics, loss_network
-from ppadaattn.evaluation.temporal import flow_error, painted, read_clip
+from ppadaattn.evaluation.temporal import flow_error, read_clip, stylize_frames
 from ppadaattn.infer.stylizer import is_style_file
 from ppadaattn.media.images import flatten, read_image
 from ppadaattn.version import __version__
@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 @dataclass(frozen=True)
 class Store:
-    """Where Grids are kept: `folder`, or nowhere; with `anew` nothing that is kept there is used."""
+    """Keeps Grids in `folder`, or nowhere where that is None; with `anew` values that are there are not used."""
 
     folder: Optional[Path] = None
     anew: bool = False
@@ -38,7 +38,7 @@ class Store:
         return Grid(axes, path, {**settings, "version": __version__}, self.anew)
 
     def grids(self, kind, methods, axes, settings):
-        """{name: Grid} of some Methods."""
+        """{name: Grid} for each of the Methods."""
         return {
             method.name: self.grid(kind, method.name, axes, {**settings, "method": method_stamp(method)})
             for method in methods
@@ -46,7 +46,7 @@ class Store:
 
 
 class Painter:
-    """A method that is loaded when it is first needed, and the style that it prepared last."""
+    """A Method that is loaded when first used, and the style that it prepared last."""
 
     def __init__(self, method, device, style_size):
         self.method, self.device, self.style_size = method, device, style_size
@@ -57,16 +57,17 @@ class Painter:
         return load_method(self.method, self.device)
 
     def style(self, path):
+        """The Style of a picture or a style file; InputError that names the method."""
         if self._prepared[0] != path:
             try:
                 self._prepared = path, self.stylizer.prepare_style(path, style_size=self.style_size)
             except InputError as error:
-                raise InputError(f"the method {self.method.name} cannot paint in {path}: {error}") from None
+                raise InputError(f"the method {self.method.name} cannot use the style {path}: {error}") from None
         return self._prepared[1]
 
 
 def measure_flow(methods, styles, clips, options, *, style_size, device=None, store=None, failed=None):
-    """Optical-flow errors (not x 100) of methods, and of the input frames themselves.
+    """Measure optical-flow errors (not x 100) of methods, and of the input frames themselves.
 
     Args:
         methods: list of Method, with weights.
@@ -91,7 +92,7 @@ def measure_flow(methods, styles, clips, options, *, style_size, device=None, st
         return flow_error(frames, clip(name).flows)
 
     def of_method(painter, style, name):
-        frames = painted(painter.stylizer, painter.style(styles[style]), clip(name).frames)
+        frames = stylize_frames(painter.stylizer, painter.style(styles[style]), clip(name).frames)
         return flow_error(frames, clip(name).flows)
 
     select_device(device)
@@ -105,16 +106,16 @@ def measure_flow(methods, styles, clips, options, *, style_size, device=None, st
 
 
 def measure_quality(methods, contents, styles, *, size, encoder=None, device=None, store=None, failed=None):
-    """{measure: float}, as in `quality.MEASURES`, of methods, all contents in all styles.
+    """Measure losses and distances of methods, for each content in each style.
 
     Args:
         methods: list of Method, with weights.
         contents, styles: {name: path of a picture}.
-        size: long side to which both are reduced.
-        encoder: weights of VGG-19, or None: as `quality.loss_network` does.
+        size: long side in pixels to which both are reduced.
+        encoder: path of VGG-19's weights, or None, as in `quality.loss_network`.
 
     Returns:
-        ({method: Grid of (content, style)}, what network the features are of).
+        ({method: Grid of (content, style), each {measure of `quality.MEASURES`: float}}, name of the loss network).
     """
     store = store or Store()
     for path in filter(is_style_file, styles.values()):
@@ -141,7 +142,7 @@ def measure_quality(methods, contents, styles, *, size, encoder=None, device=Non
     def prepared(painter, path):
         return painter.style(path)
 
-    settings = {"size": size, "features": [features, encoder and stamp(encoder)]}
+    settings = {"size": size, "features": [features, encoder and file_stamp(encoder)]}
     grids = store.grids("quality", methods, [_stamps(contents), _stamps(styles)], settings)
     with _progress("quality", grids.values()) as progress:
         for method in methods:
@@ -152,14 +153,14 @@ def measure_quality(methods, contents, styles, *, size, encoder=None, device=Non
 
 
 def measure_speed(methods, options, *, device=None, store=None, failed=None):
-    """Times and memory of methods, as `speed.measure` gives them; random weights will do.
+    """Measure times and memory of methods.
 
     Args:
-        methods: list of Method.
+        methods: list of Method, with weights or only an architecture.
         options: a Speed of the configuration.
 
     Returns:
-        {method: Grid of (mode, size)}.
+        {method: Grid of (mode, size), each as `speed.measure` returns it}.
     """
     store = store or Store()
     sizes = sorted(options.sizes, key=lambda size: np.prod(speed.parse_size(size)))
@@ -169,13 +170,15 @@ def measure_speed(methods, options, *, device=None, store=None, failed=None):
     grids = store.grids("speed", methods, axes, settings)
 
     def of_size(method, mode, size):
-        less = [(mode, other) for other in sizes[: sizes.index(size)]] + [("new", size)] * (mode == "whole")
-        if any("failed" in (grids[method.name].values.get(key) or {}) for key in less):
+        # What is less work than this measurement: smaller sizes, and "new" for "whole".
+        easier = [(mode, other) for other in sizes[: sizes.index(size)]] + [("new", size)] * (mode == "whole")
+        if any("failed" in (grids[method.name].values.get(key) or {}) for key in easier):
             return {"failed": "not run"}
         return speed.measure(method, mode, size, runs=options.runs, limit=options.limit, device=device)
 
     with _progress("speed", grids.values()) as progress:
-        # Methods in turn, so that what is compared is measured at about the same time: machines are not always as fast.
+        # Methods in turn, so that values that are compared are measured at about the same time: a machine's speed
+        # varies.
         for size, mode, method in itertools.product(sizes, speed.MODES, methods):
             compute, fail = functools.partial(of_size, method), failed and functools.partial(failed, method.name)
             grids[method.name].fill(compute, progress, fail, only=(mode, size))
@@ -183,7 +186,7 @@ def measure_speed(methods, options, *, device=None, store=None, failed=None):
 
 
 def _stamps(paths):
-    return {name: stamp(path) for name, path in paths.items()}
+    return {name: file_stamp(path) for name, path in paths.items()}
 
 
 def _progress(what, grids):

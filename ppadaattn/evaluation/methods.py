@@ -1,4 +1,4 @@
-"""The methods that are compared, and the files that they are compared on: named, found, loaded."""
+"""The methods that are compared, and the files that they are compared on: their names, loading, changes of files."""
 
 import os
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Method:
 
 
 def parse_method(word):
-    """A Method of a word: a model's name, a weights file, NAME=FILE, or NAME={transform: adain, ...}."""
+    """Read a Method from a word: a model's name, a weights file, NAME=FILE, or NAME={transform: adain, ...}."""
     name, equals, source = word.partition("=")
     if not equals or word in MODELS or os.path.isfile(word):
         return Method(weights=word)
@@ -43,29 +43,28 @@ def parse_method(word):
         return Method(name, architecture=yaml.safe_load(source))
     except yaml.YAMLError:
         raise InputError(
-            f"{source} is no mapping in YAML; expected such as {{transform: adain, levels: [4]}}"
+            f"{source} is no mapping in YAML; expected something like {{transform: adain, levels: [4]}}"
         ) from None
 
 
-def named(methods):
-    """The Methods with a name each.
+def name_methods(methods):
+    """Give each Method a name: its own, or the stem of its weights file.
 
-    Raises InputError: none at all, one without weights and architecture or with both, a name that two have.
+    Raises:
+        InputError: no method, a method without weights and architecture or with both, two methods of one name.
     """
     if not methods:
         raise InputError("there is no method to evaluate; name models or weights files")
     found = []
     for method in methods:
         if (method.weights is None) == (method.architecture is None):
-            raise InputError(
-                f"the method {method.name or '(no name)'} needs weights or an architecture, and one of them"
-            )
+            raise InputError(f"the method {method.name or '(no name)'} needs either weights or an architecture")
         found.append(Method(method.name or Path(method.weights or "random").stem, method.weights, method.architecture))
     return list(by_name(found, "methods", lambda method: method.name).values())
 
 
 def by_name(items, kind, name):
-    """{name(item): item}; InputError where two items have one name."""
+    """{name(item): item}; InputError where two items have the same name."""
     found = {}
     for item in items:
         if name(item) in found:
@@ -85,7 +84,11 @@ def clips_by_name(paths):
 
 
 def load_method(method, device=None, engine="auto"):
-    """The Stylizer of a Method; InputError that names it where it has no weights or they cannot be used."""
+    """Load the Stylizer of a Method.
+
+    Raises:
+        InputError: no weights, or weights that cannot be used; the message names the method.
+    """
     if method.weights is None:
         raise InputError(f"the method {method.name} has no weights: without them only its speed can be measured")
     try:
@@ -95,7 +98,7 @@ def load_method(method, device=None, engine="auto"):
 
 
 def load_for_speed(method, device=None):
-    """As `load_method`, run by Paddle; where there is only an architecture, with random weights."""
+    """As `load_method`, with the engine 'eager'; a method that is only an architecture gets random weights."""
     if method.weights is not None:
         return load_method(method, device, "eager")
     select_device(device)
@@ -107,12 +110,12 @@ def load_for_speed(method, device=None):
 
 
 def method_stamp(method):
-    """What tells whether a method is still the one that was measured."""
-    return method.architecture or stamp(weights_file(method.weights))
+    """A value that changes when the method does: its architecture, or the `file_stamp` of its weights."""
+    return method.architecture or file_stamp(weights_file(method.weights))
 
 
-def stamp(path):
-    """What tells whether a file, or what lies in a folder, is still the same: names, sizes, times of change."""
+def file_stamp(path):
+    """A value that changes when a file, or a file in a folder, does: names, sizes in bytes, times of change."""
     path = Path(path)
     try:
         files = sorted(path.iterdir()) if path.is_dir() else [path]

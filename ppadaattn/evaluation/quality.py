@@ -1,4 +1,4 @@
-"""Quality of single pictures in figures: losses and distances, on the features of one network for all methods."""
+"""Quality of single pictures in figures: losses and distances on features of one loss network for all methods."""
 
 from ppadaattn.errors import InputError, note
 from ppadaattn.model.features import points_of, unit_points
@@ -10,12 +10,12 @@ from ppadaattn.weights.zoo import DEFAULT_MODEL, vgg19_file, weights_file
 import numpy as np
 import paddle
 
-# Layers that no loss of this project looks at, one a block, and for the content distance the deepest one there is.
+# Layers that no loss of this project is trained on, one in each block; for the content distance the deepest layer too.
 STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 CONTENT_LAYERS = (*STYLE_LAYERS, "relu5_1")
 LOSS_LAYERS = tuple(f"relu{level}_1" for level in range(1, 6))
 
-# Directions of the sliced Wasserstein distance, and quantiles on each.
+# Directions of the sliced Wasserstein distance, and quantiles on each direction.
 PROJECTIONS, QUANTILES = 64, 256
 
 MEASURES = {
@@ -26,22 +26,23 @@ MEASURES = {
     f"point, sum of squared differences over channels, mean over points and over {', '.join(CONTENT_LAYERS)}",
     "gram": "style distance that no method was trained on: squared distance of Gram matrices over the square of that "
     f"of the style, mean over {', '.join(STYLE_LAYERS)}",
-    "wasserstein": f"another one: squared sliced Wasserstein distance of feature vectors ({PROJECTIONS} directions, "
-    f"{QUANTILES} quantiles) over the mean square of the style's, mean over the same layers",
+    "wasserstein": "another such style distance: squared sliced Wasserstein distance of feature vectors "
+    f"({PROJECTIONS} directions, {QUANTILES} quantiles) over the mean square of the style's, mean over the same layers",
 }
 
 
 def loss_network(path=None):
-    """The network on whose features pictures are compared.
+    """Load the network on whose features pictures are compared.
 
     Args:
-        path: VGG-19's weights; None: the zoo's, and where they cannot be had the encoder of the small model.
+        path: of VGG-19's weights; None: those of the zoo, or the encoder of the small model where they are not
+        available.
 
     Returns:
-        (Encoder, what it is).
+        (Encoder, its name).
 
     Raises:
-        InputError: a path that is not there or holds something else.
+        InputError: there is no file `path`, or it holds something else.
     """
     if path:
         return vgg19(vgg19_file(path)), "VGG-19"
@@ -50,11 +51,11 @@ def loss_network(path=None):
     except InputError as error:
         note(f"no VGG-19: features are those of {DEFAULT_MODEL}'s encoder ({error})")
         network = load_network(weights_file(DEFAULT_MODEL))
-        return network.encoder, f"the encoder of {DEFAULT_MODEL}, since VGG-19 is not here"
+        return network.encoder, f"the encoder of {DEFAULT_MODEL}, because VGG-19 is not available"
 
 
 class Metrics:
-    """Measures stylized pictures.
+    """The losses and distances of stylized pictures.
 
     Args:
         encoder: the Encoder of `loss_network`.
@@ -88,7 +89,7 @@ def _mean(distance, first, second, layers):
 
 def perceptual_distance(first, second):
     """Squared distance of feature vectors of unit length, mean over points; features [1, C, H, W] of one size."""
-    first, second = unit_points(first, 1e-10), unit_points(second, 1e-10)
+    first, second = unit_points(first, 1e-10), unit_points(second, 1e-10)  # eps as in LPIPS
     return (first - second).square().sum(1).mean()
 
 
@@ -99,10 +100,10 @@ def gram_distance(first, second):
 
 
 def sliced_wasserstein(first, second):
-    """Squared 2-Wasserstein distance of the points of features [1, C, H, W], along directions drawn with one seed.
+    """Squared sliced 2-Wasserstein distance of the points of features [1, C, H, W], over the second's mean square.
 
-    On each direction, quantile by quantile (linear between the sorted points), so that the two may differ in size;
-    mean over directions and quantiles, over the mean square of the second's quantiles.
+    On each direction, drawn with a fixed seed, it compares quantiles (linear between the sorted points), so that the
+    two may differ in size. Mean over directions and quantiles, divided by the mean square of the second's quantiles.
     """
     directions = np.random.RandomState(0).randn(PROJECTIONS, first.shape[1]).astype("float32")
     directions = paddle.to_tensor(directions / np.linalg.norm(directions, axis=1, keepdims=True))
@@ -114,7 +115,7 @@ def sliced_wasserstein(first, second):
 
 
 def _quantiles(ordered):
-    """Of each row of sorted numbers; as np.quantile, which would sort anew for each."""
+    """QUANTILES quantiles of each row of sorted numbers, as np.quantile, which would sort again for each."""
     place = (np.arange(QUANTILES) + 0.5) / QUANTILES * (ordered.shape[1] - 1)
     below = place.astype(int)
     above = np.minimum(below + 1, ordered.shape[1] - 1)

@@ -1,7 +1,7 @@
-"""A report: everything that a configuration lists, in a folder with report.md, charts, contact sheets and the numbers.
+"""A report of all that a configuration lists: a folder with report.md, charts, contact sheets and the numbers.
 
-What was measured is kept in the folder's `values/`, so that a report that was interrupted, or whose configuration has
-grown, goes on where it was.
+The folder's `values/` keeps what was measured, so that an interrupted report, or one with a longer configuration,
+continues.
 """
 
 import os
@@ -13,7 +13,7 @@ from ppadaattn.config import to_yaml
 from ppadaattn.device import select_device
 from ppadaattn.errors import InputError
 from ppadaattn.evaluation import charts, measuring, sheets, tables
-from ppadaattn.evaluation.methods import clips_by_name, load_for_speed, named, pictures_by_name
+from ppadaattn.evaluation.methods import clips_by_name, load_for_speed, name_methods, pictures_by_name
 from ppadaattn.evaluation.temporal import read_clip
 from ppadaattn.files import atomic_write, check_writable
 from ppadaattn.infer.stylizer import is_style_file
@@ -33,7 +33,11 @@ TITLES = {
 
 
 class Problems:
-    """What could not be done, said once on stderr and kept for the report: {sentence: number of values missing}."""
+    """What could not be done: printed once to stderr, and kept for the report.
+
+    Attributes:
+        counts: {sentence: number of missing values}.
+    """
 
     def __init__(self):
         self.counts = {}
@@ -44,7 +48,7 @@ class Problems:
         self.counts[sentence] = self.counts.get(sentence, 0) + values
 
     def of_part(self, part):
-        """A function for `failed` of `measuring`."""
+        """The function `failed` of `measuring`, for one part of the report."""
         return lambda method, key, error: self.add(f"{part}, {method}: {error}", 1)
 
     def lines(self):
@@ -54,20 +58,19 @@ class Problems:
 
 
 def write_report(config, folder, *, command="", anew=False):
-    """Evaluate what a configuration lists, as far as it is there, and write a report.
+    """Evaluate all that a configuration lists and is there, and write a report.
 
     Args:
         config: a Report of the configuration.
-        folder: for report.md and what belongs to it.
-        command: as which it was asked for, for the report.
-        anew: measure again what the folder's `values/` holds.
+        folder: for report.md, its pictures and `values/`.
+        command: the command line, for the report.
+        anew: measure again what `values/` holds.
 
     Returns:
         list of sentences: what could not be done.
 
     Raises:
-        InputError: a list that is empty or says something twice, nothing that could be done, a folder that cannot be
-            written.
+        InputError: an empty list, a name that occurs twice, nothing that can be done, a folder that cannot be written.
     """
     return _Writer(config, Path(folder), anew).write(command)
 
@@ -77,7 +80,7 @@ class _Writer:
         check_writable(folder, folder=True)
         if not config.parts:
             raise InputError(f"parts is empty; name some of {', '.join(TITLES)}")
-        methods = named(config.methods)
+        methods = name_methods(config.methods)
         self.config, self.folder, self.problems = config, folder, Problems()
         self.store = measuring.Store(folder / "values", anew)
         self.device = select_device(config.device)
@@ -101,7 +104,7 @@ class _Writer:
             else:
                 found.append(method)
         if not found:
-            raise InputError("none of the methods can be used; see above")
+            raise InputError("none of the methods can be used; see the warnings above")
         return found
 
     def _pictures(self, patterns, kind):
@@ -125,16 +128,17 @@ class _Writer:
 
     def write(self, command):
         sections = {}
-        for part in (part for part in TITLES if part in self.config.parts):
+        writers = {"sheets": self._sheets, "flow": self._flow, "quality": self._quality, "speed": self._speed}
+        for part in (part for part in writers if part in self.config.parts):
             try:
-                sections[part] = getattr(self, f"_{part}")()
+                sections[part] = writers[part]()
             except InputError as error:
                 self.problems.add(f"{part}: left out: {error}")
         if not sections:
-            raise InputError("nothing of the report could be done; see above")
+            raise InputError("no part of the report could be made; see the warnings above")
         problems = self.problems.lines()
         lines = [f"# {self.config.title}", ""]
-        lines += ["## What is not here", "", *problems, ""] if problems else []
+        lines += ["## What is missing", "", *problems, ""] if problems else []
         lines += ["## How it was made", "", f"```\n{command}\n```", "", self._versions(), ""]
         for part, text in sections.items():
             lines += [f"## {TITLES[part]}", "", text, ""]
@@ -160,7 +164,7 @@ class _Writer:
         return {"store": self.store, "device": self.device, "failed": self.problems.of_part(part)}
 
     def _chart(self, name, draw, *arguments):
-        """Markdown of a chart that `draw` writes; nothing where it cannot."""
+        """Draw a chart and return its Markdown; '' where charts cannot be drawn."""
         try:
             draw(self.folder / name, *arguments)
         except InputError as error:
@@ -182,8 +186,8 @@ class _Writer:
             arguments = self.with_weights, self.clips, self.styles, self.config.sheets, self.config.flow
             sheets.clip_sheet(self.folder / "clips.jpg", *arguments, **options)
             parts.append(
-                "First frames of clips, and below them the difference to the second frame moved back along the flow of "
-                f"the input (mean over channels, times {sheets.ERROR_GAIN}; blue: does not count)."
+                "First frames of clips; below each its difference to the second frame, warped back along the flow of "
+                f"the input (mean over channels, times {sheets.ERROR_GAIN}; blue: pixels that do not count)."
             )
             parts.append("![clips](clips.jpg)")
         return "\n\n".join(parts)
@@ -217,7 +221,7 @@ class _Writer:
         )
 
     def _measured(self, grids):
-        """The Grids that have values."""
+        """The Grids that have values; InputError where none has."""
         grids = {name: grid for name, grid in grids.items() if grid.values}
         self._need(values=grids)
         return grids

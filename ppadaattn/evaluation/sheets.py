@@ -4,8 +4,8 @@ import functools
 from urllib.parse import quote
 
 from ppadaattn.evaluation.measuring import Painter
-from ppadaattn.evaluation.methods import method_stamp, stamp
-from ppadaattn.evaluation.temporal import difference, painted, read_clip
+from ppadaattn.evaluation.methods import file_stamp, method_stamp
+from ppadaattn.evaluation.temporal import difference, read_clip, stylize_frames
 from ppadaattn.infer.stylizer import is_style_file
 from ppadaattn.media.images import read_image, sheet, thumbnail, write_image
 
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-# A mean difference of the three channels of a quarter of the range is white in an error map.
+# Errors are small: in an error map a mean difference of a quarter of the range is already white.
 ERROR_GAIN = 4
 NOT_COUNTED = (0, 0, 96)
 
@@ -22,7 +22,7 @@ def picture_sheet(path, methods, contents, styles, options, *, style_size, store
     """Write a sheet with a row for each pair: content, style, each method.
 
     Args:
-        path: of the sheet. The single pictures stay in the store's folder.
+        path: of the sheet. The single pictures are kept in the store's folder.
         methods: list of Method, with weights.
         contents, styles: {name: path}.
         options: a Sheets of the configuration.
@@ -40,11 +40,11 @@ def picture_sheet(path, methods, contents, styles, options, *, style_size, store
 
 
 def clip_sheet(path, methods, clips, styles, options, flow, *, style_size, store, device=None, failed=None):
-    """Write a sheet with two rows for each clip: its first frame, the style, each method, and its error map below.
+    """Write a sheet with two rows for each clip: its first frame, the style and each method; below these, error maps.
 
     Args:
         clips: {name: path}.
-        flow: a FlowError of the configuration: how clips are read.
+        flow: a FlowError of the configuration: how to read clips.
         others: as in `picture_sheet`.
     """
 
@@ -53,7 +53,7 @@ def clip_sheet(path, methods, clips, styles, options, flow, *, style_size, store
         return read_clip(clips[name], size=flow.size, count=2, flow=flow.flow)
 
     def paint(painter, name, style):
-        first, second = painted(painter.stylizer, painter.style(styles[style]), clip(name).frames)
+        first, second = stylize_frames(painter.stylizer, painter.style(styles[style]), clip(name).frames)
         field, counted = clip(name).flows[0]
         shade = (np.abs(difference(first, second, field)).mean(-1, keepdims=True) * ERROR_GAIN).clip(0, 1) * 255
         error = np.where(counted[..., None], shade, NOT_COUNTED)
@@ -68,16 +68,16 @@ def clip_sheet(path, methods, clips, styles, options, flow, *, style_size, store
 
 
 def _pairs(firsts, styles, most):
-    """[(name of a content or clip, name of a style)]: the first with the first and so on."""
+    """[(name of a content or clip, name of a style)]: the first with the first and so on; the shorter list repeats."""
     firsts, styles = list(firsts), list(styles)
     count = min(most, max(len(firsts), len(styles)))
     return [(firsts[i % len(firsts)], styles[i % len(styles)]) for i in range(count)]
 
 
 def _paint(kind, methods, firsts, styles, rows, paint, settings, store, device, failed):
-    """{(method, first, style): [paths of pictures]} of what `paint` gave, now or before."""
+    """{(method, first, style): [paths of pictures]}; `paint` makes those that the store does not keep yet."""
     names = {" in ".join(pair): pair for pair in rows}
-    axis = {name: [stamp(firsts[first]), stamp(styles[style])] for name, (first, style) in names.items()}
+    axis = {name: [file_stamp(firsts[first]), file_stamp(styles[style])] for name, (first, style) in names.items()}
     folder, grids = store.folder / kind, []
 
     def keep(painter, name):
@@ -104,7 +104,7 @@ def _paint(kind, methods, firsts, styles, rows, paint, settings, store, device, 
 
 
 def _write(path, first, methods, given, files, rows, cell):
-    """The sheet: `given` are the first two pictures of each row, `files` what the methods painted."""
+    """Write the sheet: `given` are the first two pictures of each row, `files` those of the methods."""
     names = [first, "style", *(method.name for method in methods)]
     cells = {(0, column): _label(name, cell) for column, name in enumerate(names)}
     row = 1
@@ -118,15 +118,15 @@ def _write(path, first, methods, given, files, rows, cell):
 
 
 def _show(cell, path):
-    """A picture as large as a cell at most; a style file, which holds none, is grey."""
+    """A picture, reduced to a cell; grey for a style file, which holds no picture."""
     return np.full((cell, cell, 3), 224, np.uint8) if is_style_file(path) else thumbnail(read_image(path), cell)
 
 
 def _label(text, cell):
-    """Black on white, as wide as a cell."""
+    """A picture of black text on white, as wide as a cell."""
     try:
         font = ImageFont.load_default(max(10, cell // 12))
-    except TypeError:  # Pillow before 10.1 has it in one size
+    except TypeError:  # Pillow before 10.1 has one size
         font = ImageFont.load_default()
     paper = Image.new("RGB", (cell, max(14, cell // 8)), "white")
     ImageDraw.Draw(paper).text((2, 1), text, fill="black", font=font)

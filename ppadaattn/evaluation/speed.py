@@ -13,15 +13,14 @@ import paddle
 
 MODES = {
     "new": "content and style are new (tensors in, tensor out), which is probably what the paper counts",
-    "kept": "the style was encoded before (tensors in, tensor out), as for the frames of a clip",
+    "kept": "the style is prepared before (tensors in, tensor out), as for the frames of a clip",
     "whole": "the whole call, content and style new (uint8 arrays in, uint8 array out)",
 }
-# Seconds that a process may take to load its network.
-START = 120
+START = 120  # seconds that a process may take to load its network
 
 
 def parse_size(text):
-    """(width, height) of WIDTHxHEIGHT; InputError otherwise."""
+    """(width, height) of a text WIDTHxHEIGHT; InputError for any other text."""
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if not match or min(map(int, match.groups())) < MIN_SIDE:
         raise InputError(f"a size is WIDTHxHEIGHT in pixels, each at least {MIN_SIDE}, such as 512x256; got {text!r}")
@@ -36,14 +35,14 @@ def measure(method, mode, size, *, runs=5, limit=60.0, device=None):
         mode: of MODES.
         size: WIDTHxHEIGHT of content and style.
         runs: of which the median is taken, after a warm-up; fewer where they take long.
-        limit: seconds; a warm-up that takes longer is given up.
+        limit: seconds after which a warm-up is given up.
         device: as in `ppadaattn.load`.
 
     Returns:
-        {"seconds": median, "peak_bytes": of the process or the GPU}, or {"failed": why, in a few words}.
+        {"seconds": median, "peak_bytes": of the process or the GPU}, or {"failed": reason, in a few words}.
 
     Raises:
-        InputError: what the method cannot be loaded for.
+        InputError: the method cannot be loaded.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -53,7 +52,7 @@ def measure(method, mode, size, *, runs=5, limit=60.0, device=None):
     try:
         return _result(receiver, limit)
     finally:
-        process.kill()  # a long operation of Paddle would not hear a milder word
+        process.kill()  # SIGTERM would wait for the end of a long operation of Paddle
         process.join()
         receiver.close()
 
@@ -64,13 +63,13 @@ def _result(receiver, limit):
             if not receiver.poll(seconds):
                 return {"failed": f"more than {seconds:g} s"}
             message, value = receiver.recv()
-        except (EOFError, OSError):  # the system ended it, or a library
+        except (EOFError, OSError):  # the process ended without a message: killed by the system, or by a library
             return {"failed": "not enough memory?"}
         if message == "error":
             raise InputError(value)
         if message != what:
             return {"failed": value}
-        if message == "warm" and value > limit:  # the message came before this process looked
+        if message == "warm" and value > limit:  # the message arrived between the limit and `poll`
             return {"failed": f"more than {limit:g} s"}
     return value
 
@@ -87,7 +86,7 @@ def _measure(sender, method, mode, size, runs, device):
         sender.send(("error", str(error)))
     except MemoryError:
         sender.send(("failed", "not enough memory"))
-    except Exception as error:  # Paddle's errors, such as those of a GPU's memory, are of no public kind
+    except Exception as error:  # Paddle's errors, such as those of a GPU's memory, have no public class
         sender.send(("failed", (str(error).strip().splitlines() or [type(error).__name__])[-1]))
 
 
@@ -106,6 +105,6 @@ def _work(stylizer, mode, width, height):
 
 
 def _wait(tensor):
-    """Until a GPU has computed what it was asked."""
+    """Wait until the GPU has computed a tensor."""
     if tensor.place.is_gpu_place():
         paddle.device.synchronize()

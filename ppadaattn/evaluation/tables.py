@@ -19,15 +19,16 @@ def table(header, rows):
 
 
 def shared_keys(grids):
-    """The combinations that every one of {method: Grid} has a value for, in order: what means are taken over."""
+    """The combinations for which every Grid of {method: Grid} has a value, in order. Means are over these."""
     first = next(iter(grids.values()))
     return [key for key in first.combinations() if all(key in grid.values for grid in grids.values())]
 
 
 def flow_means(grids, inputs):
-    """{method, or INPUT: {style, or None for the mean: error x 100}}; None where there is no value.
+    """{method, or INPUT: {style, or None for the mean: error x 100}}; None for a value that is missing.
 
-    A style's value is the mean over clips, the mean one over the styles, of the combinations that all methods share.
+    The value of a style is the mean over its clips; the mean is that over styles, of the combinations that all methods
+    have.
     """
     shared = shared_keys(grids)
     styles = list(next(iter(grids.values())).axes[0])
@@ -44,7 +45,7 @@ def flow_means(grids, inputs):
 
 
 def flow_text(grids, inputs, options, style_size):
-    """The section of optical-flow errors: how they were computed, by style as in table 2, and by clip."""
+    """The section of optical-flow errors: their definition, a table by style as table 2, and one by clip."""
     shared, means = shared_keys(grids), flow_means(grids, inputs)
     styles, clips = (list(axis) for axis in next(iter(grids.values())).axes)
     rows = [[name, *map(_two, values.values())] for name, values in means.items()]
@@ -56,11 +57,11 @@ def flow_text(grids, inputs, options, style_size):
     size = f"of long side {options.size}" if options.size else "as large as they are"
     setting = f"At most {options.frames} frames of each clip, {size}; styles reduced to {style_size}."
     parts = [DEFINITION + FLOWS[options.flow], setting, table(["method", *styles, "mean"], rows), "By clip:"]
-    return "\n\n".join([*parts, table(["method", *clips], by_clip), *_share(grids, shared)])
+    return "\n\n".join([*parts, table(["method", *clips], by_clip), *_shared_text(grids, shared)])
 
 
 def quality_means(grids):
-    """{method: {measure: (mean, standard error or None)}} over the combinations that all methods share."""
+    """{method: {measure: (mean, standard error or None)}} over the combinations that all methods have."""
     shared = shared_keys(grids)
     found = {}
     for method, grid in grids.items():
@@ -84,11 +85,11 @@ def quality_text(grids, features, size):
         f"standard error over pairs; smaller is nearer. Features: {features}."
     )
     meanings = "\n".join(f"- {measure}: {meaning}" for measure, meaning in MEASURES.items())
-    return "\n\n".join([text, meanings, table(["method", *MEASURES], rows), *_share(grids, shared)])
+    return "\n\n".join([text, meanings, table(["method", *MEASURES], rows), *_shared_text(grids, shared)])
 
 
 def speed_text(grids, options, device):
-    """The section of times and memory: a table for each way to count, as table 1, with ratios to the first method."""
+    """The section of times and memory: a table for each mode, as table 1, with ratios to the first method."""
     first = next(iter(grids))
     sizes = list(grids[first].axes[1])
     parts = [
@@ -120,7 +121,8 @@ def _cell(value, first, name, show):
     return show(value[name]) + ratio
 
 
-def _share(grids, shared):
+def _shared_text(grids, shared):
+    """A paragraph that tells how many combinations means are over, unless these are all."""
     everything = len(next(iter(grids.values())).combinations())
     if len(shared) == everything:
         return []
@@ -141,7 +143,7 @@ def _two(value):
 
 
 def _with_error(mean, error):
-    """A mean to the second digit of its error."""
+    """The text of a mean, rounded to the second digit of its standard error, and the error."""
     if not error:
         return _four(mean)
     digits = max(0, 1 - math.floor(math.log10(error)))

@@ -1,4 +1,4 @@
-"""Time and peak memory of some work."""
+"""Time and peak memory of a piece of work."""
 
 import multiprocessing
 import statistics
@@ -12,12 +12,12 @@ import paddle
 
 @paddle.no_grad()
 def median_time(work, seconds=6.0, most=5, warmed=None, warm=False):
-    """Median time, in seconds, of up to `most` runs within about `seconds`, after a warm-up.
+    """Median time in seconds of up to `most` runs within about `seconds`, after a warm-up.
 
     Args:
         work: a function without arguments, which returns when all is computed.
-        warmed: called with the time of the warm-up, when that is done.
-        warm: there is nothing to warm up any more.
+        warmed: function of the warm-up's time, called after it; None for none.
+        warm: leave the warm-up out.
     """
     times = [0.0] if warm else []
     for run in range(len(times), 1 + most):
@@ -26,18 +26,18 @@ def median_time(work, seconds=6.0, most=5, warmed=None, warm=False):
         times.append(time.perf_counter() - start)
         if run == 0 and warmed is not None:
             warmed(times[0])
-        if sum(times) > seconds and (len(times) > 1 or times[0] > 5 * seconds):  # one very long run is warm enough
+        if sum(times) > seconds and (len(times) > 1 or times[0] > 5 * seconds):  # a very long run is its own warm-up
             break
     return statistics.median(times[1:] or times)
 
 
 def reset_peak():
-    """Forget the process's peak memory where the system can; bytes in use now."""
+    """Reset the process's peak memory where the system can; returns the bytes in use now."""
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
     except OSError:
-        pass  # then memory freed before is counted too
+        pass  # memory that was freed before then counts too
     return peak()
 
 
@@ -53,6 +53,6 @@ def peak():
 
 
 def in_new_process(function, *arguments):
-    """What a function of a module gives, in a process of its own."""
+    """Call a function of a module in a new process; returns its result."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()

@@ -1,12 +1,15 @@
-"""Attention-weighted statistics (Liu et al., ICCV 2021, sections 3.2 and 3.4).
+"""Attention-weighted statistics (sections 3.2 and 3.4, eqs. 5-7 and 12): the only place where attention is computed.
 
-This is the only place where attention is computed. It works in two steps, because content needs little of a style:
+It takes two steps, so that a style is prepared once for many contents:
 
-    state = style_state(key, value, kind)        once per style
+    state = style_state(key, value, kind)        once for each style
     mean, std = state.statistics(query)          for each content, frame or region
 
-Points are feature maps with flat positions, [B, C, N].
+Points are feature maps with flat positions, [B, C, N]. B is the batch, D the channels of query and key, C those of the
+value; N_c and N_s are the numbers of points of content and style.
 """
+
+from typing import Dict, Optional, Sequence, Tuple
 
 from ppadaattn.model.features import sample_points, unit_points
 
@@ -21,7 +24,16 @@ KINDS = ("softmax", "cosine")
 TILE_NUMBERS = 2**22
 
 
-def attention_statistics(query, key, value, kind="softmax", *, eps=0.0, content_regions=None, style_regions=None):
+def attention_statistics(
+    query: paddle.Tensor,
+    key: paddle.Tensor,
+    value: paddle.Tensor,
+    kind: str = "softmax",
+    *,
+    eps: float = 0.0,
+    content_regions: Optional[Sequence[int]] = None,
+    style_regions: Optional[Sequence[int]] = None,
+) -> Tuple[paddle.Tensor, paddle.Tensor]:
     """Attention-weighted mean M and standard deviation S (eqs. 5-7; eq. 12 for cosine). Differentiable.
 
     Args:
@@ -35,7 +47,7 @@ def attention_statistics(query, key, value, kind="softmax", *, eps=0.0, content_
             region k > 0 attends to the style points of region k alone, one in region 0 to all of them.
 
     Returns:
-        mean, std: each [B, C, N_c]. The N_c x N_s attention matrix is never whole in memory.
+        mean, std: M and S, each [B, C, N_c]. The N_c x N_s attention matrix is never whole in memory.
 
     Raises:
         ValueError: shapes that do not fit, an unknown kind, or a content region without style points.
@@ -55,8 +67,16 @@ def attention_statistics(query, key, value, kind="softmax", *, eps=0.0, content_
     return RegionState(states, np.searchsorted([0, *numbers], content_regions)).statistics(query)
 
 
-def style_state(key, value, kind="softmax", *, eps=0.0, num_style_points=None, seed=0):
-    """What queries need of one style: a StyleState, to be kept and used for any number of contents.
+def style_state(
+    key: paddle.Tensor,
+    value: paddle.Tensor,
+    kind: str = "softmax",
+    *,
+    eps: float = 0.0,
+    num_style_points: Optional[int] = None,
+    seed: int = 0,
+) -> "StyleState":
+    """Prepare one style for any number of queries.
 
     Arguments as for `attention_statistics`; `num_style_points` and `seed` as for `sample_points`. A state of batch 1
     serves queries of any batch.
@@ -75,34 +95,42 @@ def style_state(key, value, kind="softmax", *, eps=0.0, num_style_points=None, s
     return CosineState.from_points(key, value, eps)
 
 
-_SAVED_AS = {}  # the classes of states that can be saved, by the names that their files have for them
+_SAVED_AS = {}  # name in files of styles -> class of state
 
 
 class StyleState:
-    """Statistics of one style, ready for queries.
+    """One style, prepared for queries.
 
-    `a + b` puts two styles side by side, as if their points had been in one picture (section 4.5, concatenation);
-    `mix` interpolates (section 4.5, averaged M and S); `state_dict` and `state_from_dict` save and restore.
+    `a + b` concatenates the points of two styles, as if they were in one picture (section 4.5); `mix` interpolates
+    (section 4.5, averaged M and S); `state_dict` and `state_from_dict` save and restore.
 
-    A subclass that can be saved says under which name: `class SoftmaxState(StyleState, saved_as="softmax")`.
+    A subclass that can be saved gives its name in files: `class SoftmaxState(StyleState, saved_as="softmax")`.
+
+    Attributes:
+        batch, key_channels, value_channels: B, D and C.
+        centre: mean of the values over the style's points, [B, C, 1].
+        numbers_per_query: numbers of the largest temporary of one query, for the size of tiles.
+        kind: 'softmax', 'cosine', ...; None for a mixture and for regions.
+        eps: of cosine attention; None for other kinds.
     """
 
     kind = None
-    eps = None  # of cosine attention
+    eps = None
 
     def __init_subclass__(cls, saved_as=None):
+        cls.saved_as = saved_as
         if saved_as:
             _SAVED_AS[saved_as] = cls
 
-    def statistics(self, query):
-        """Mean and std, each [B, C, N_c], for a query [B, D, N_c]."""
+    def statistics(self, query: paddle.Tensor) -> Tuple[paddle.Tensor, paddle.Tensor]:
+        """M and S (eqs. 6 and 7), each [B, C, N_c], of a query [B, D, N_c]."""
         if query.ndim != 3 or query.shape[1] != self.key_channels or self.batch not in (1, query.shape[0]):
             raise ValueError(
                 f"query must be [B, {self.key_channels}, N], with B = {self.batch} unless the style's batch is 1; "
                 f"got {list(query.shape)}"
             )
         batch, key_channels, count = query.shape
-        if self.batch < batch:  # one style, many contents: their points are simply more points
+        if self.batch < batch:  # one style, many contents: all their points are points of one query
             query = query.transpose([1, 0, 2]).reshape([1, key_channels, batch * count])
             mean, std = self.statistics(query)
             return tuple(x.reshape([-1, batch, count]).transpose([1, 0, 2]) for x in (mean, std))
@@ -112,9 +140,9 @@ class StyleState:
         return paddle.concat(mean, -1), paddle.concat(std, -1)
 
     def statistics_of_tile(self, query):
-        """As `statistics`, all queries at once, unchecked."""
-        # Variance as E[V^2] - M^2 cancels badly where the spread is small beside the mean. The values are centred
-        # (V' = V - their mean over the style), which leaves S as it is and gives M back by adding the mean.
+        """As `statistics`, for all points of the query at once, without checks."""
+        # E[V^2] - M^2 (eq. 7) cancels badly where the spread is small beside the mean. States keep centred values,
+        # V' = V - centre, which have the same S, and the mean M - centre.
         first, second = self._moments(query)
         return first + self.centre, _std(first, second)
 
@@ -124,32 +152,35 @@ class StyleState:
 
     @staticmethod
     def mixture(states, weights):
-        """The state between states of this class; see `mix`."""
+        """The mixture of states of this class; see `mix`."""
         return MixedState(states, weights)
 
     @staticmethod
     def in_regions(states, labels):
-        """The state of a content in regions, each with a state of this class; see `RegionState`."""
+        """The state for a content in regions, of one state of this class for each region; see `RegionState`."""
         return RegionState(states, labels)
 
     def __add__(self, other):
         if type(other) is not type(self) or self.kind is None:
             raise TypeError(
-                "only two unmixed states of one kind can be put side by side: add styles first, then mix the sums"
+                "only two unmixed states of one kind can be concatenated: add styles first, then mix the sums"
             )
-        _check_alike([self, other])
+        check_compatible([self, other])
         if self.batch != other.batch:
-            raise ValueError(f"styles of batch {self.batch} and {other.batch} cannot be put side by side")
-        return self._beside(other)
+            raise ValueError(f"styles of batch {self.batch} and {other.batch} cannot be concatenated")
+        return self._concat(other)
+
+    def _concat(self, other):
+        """The state of the points of both styles together."""
+        raise NotImplementedError
 
 
 class SoftmaxState(StyleState, saved_as="softmax"):
-    """Keys and centred values of a style: softmax attention (eq. 5) needs all of them.
+    """Softmax attention (eq. 5): it needs all keys and values of the style.
 
     Attributes:
         key: [B, D, N_s].
-        value: V', the values less `centre`, [B, C, N_s].
-        centre: mean of V over the style's points, [B, C, 1].
+        value: V' = V - centre, [B, C, N_s].
         count: N_s.
     """
 
@@ -160,7 +191,7 @@ class SoftmaxState(StyleState, saved_as="softmax"):
         self.batch, self.key_channels, self.count = key.shape
         self.value_channels = value.shape[1]
         self.numbers_per_query = self.count
-        self._value_and_square = paddle.concat([value, value.square()], 1)  # both averaged in one product
+        self._value_and_square = paddle.concat([value, value.square()], 1)  # [B, 2C, N_s]: both in one product
 
     @classmethod
     def from_points(cls, key, value):
@@ -168,7 +199,7 @@ class SoftmaxState(StyleState, saved_as="softmax"):
         return cls(key, value - centre, centre)
 
     def sampled(self, num_style_points=None, seed=0):
-        """The state that `style_state` makes of the style with these arguments."""
+        """The same style with at most `num_style_points` points, drawn as `sample_points` does."""
         chosen = sample_points(self.count, num_style_points, seed)
         if chosen is None:
             return self
@@ -180,7 +211,7 @@ class SoftmaxState(StyleState, saved_as="softmax"):
         average = _SoftmaxAverage.apply if differentiate else _softmax_average
         return average(query, self.key, self._value_and_square).chunk(2, 1)
 
-    def _beside(self, other):
+    def _concat(self, other):
         centre = _common_centre(self, other)
         value = [state.value + (state.centre - centre) for state in (self, other)]
         return SoftmaxState(paddle.concat([self.key, other.key], -1), paddle.concat(value, -1), centre)
@@ -195,7 +226,7 @@ class SoftmaxState(StyleState, saved_as="softmax"):
 
 
 class CosineState(StyleState, saved_as="cosine"):
-    """A few small sums over a style's points: all that cosine attention (eq. 12) needs.
+    """Cosine attention (eq. 12): it needs only a few small sums over the style's points.
 
     With unit vectors q and k_j the scores S_j = q . k_j + 1 are linear in q, so that for any z_j
 
@@ -207,7 +238,6 @@ class CosineState(StyleState, saved_as="cosine"):
     Attributes:
         products: sum_j z_j k_j^T, [B, 2C + 1, D].
         sums: sum_j z_j, [B, 2C + 1, 1].
-        centre: mean of V over the style's points, [B, C, 1].
         count: N_s.
     """
 
@@ -227,24 +257,25 @@ class CosineState(StyleState, saved_as="cosine"):
         points = max(1, TILE_NUMBERS // (batch * (2 * value_channels + 1)))
         for start in range(0, count, points):
             tile = slice(start, start + points)
-            more = cls.sums_of(key[:, :, tile], value[:, :, tile] - centre, eps)
-            products, sums = products + more[0], sums + more[1]
+            tile_products, tile_sums = cls.sums_of(key[:, :, tile], value[:, :, tile] - centre, eps)
+            products, sums = products + tile_products, sums + tile_sums
         return cls(products, sums, centre, count, eps)
 
     @staticmethod
     def sums_of(key, value, eps=0.0):
-        """`products` and `sums` of points with centred values."""
+        """`products` and `sums` of keys [B, D, N] and centred values [B, C, N]."""
         rows = paddle.concat([value, value.square(), paddle.ones_like(value[:, :1])], 1)
         return paddle.matmul(rows, unit_points(key, eps), transpose_y=True), rows.sum(-1, keepdim=True)
 
     def _moments(self, query):
         weighted = paddle.matmul(self.products, unit_points(query, self.eps)) + self.sums
         value_rows, score_sum = weighted.split([2 * self.value_channels, 1], 1)
-        # Scores are at least 0; their sum is 0 only for a query opposite to every key, where rounding is all there is.
+        # Scores are at least 0. Their sum is 0 only for a query opposite to every key: then nothing is left of it but
+        # the rounding of N_s scores, which this bounds.
         smallest = 8 * paddle.finfo(query.dtype).eps * self.count
         return (value_rows / score_sum.clip(min=smallest)).chunk(2, 1)
 
-    def _beside(self, other):
+    def _concat(self, other):
         centre = _common_centre(self, other)
         products, sums = (
             sum(_recentre(getattr(state, name), state.centre - centre) for state in (self, other))
@@ -268,7 +299,7 @@ class MixedState(StyleState, saved_as="mixed"):
 
     def __init__(self, states, weights):
         self.states, self.weights = list(states), list(weights)
-        self.batch, self.key_channels, self.value_channels, self.eps = _check_alike(self.states)
+        self.batch, self.key_channels, self.value_channels, self.eps = check_compatible(self.states)
 
     def statistics(self, query):
         mean, std = zip(*(state.statistics(query) for state in self.states))
@@ -276,20 +307,23 @@ class MixedState(StyleState, saved_as="mixed"):
 
     def state_dict(self):
         """{'kind': 'mixed', 'weights': [...], 'states': [...]}."""
-        return {"kind": "mixed", "weights": self.weights, "states": [state.state_dict() for state in self.states]}
+        states = [state.state_dict() for state in self.states]
+        return {"kind": self.saved_as, "weights": self.weights, "states": states}
 
     @classmethod
     def from_dict(cls, saved):
         return cls([state_from_dict(state) for state in saved["states"]], saved["weights"])
 
 
-def mix(states, weights=None):
-    """A state between `states`, in the proportions of `weights` (equal ones by default).
+def mix(states: Sequence[StyleState], weights: Optional[Sequence[float]] = None) -> StyleState:
+    """Interpolate between states of one level of one network, by `weights` (default: equal).
 
-    States of weight 0 are left out, and one that is left alone is given as it is. Batches are equal, or 1.
+    The weights are divided by their sum. States of weight 0 are left out; a single state that remains is returned as it
+    is. Batches are equal, or 1.
 
-    Raises ValueError unless there is one finite, non-negative weight a state, with a positive sum (they are divided by
-    it), and all states are of one level of one network.
+    Raises:
+        ValueError: not one weight for each state, a weight that is negative or not finite, a sum of 0, states of
+            different levels or networks.
     """
     weights = np.ones(len(states)) if weights is None else np.asarray(weights, "float64")
     if weights.shape != (len(states),) or not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
@@ -297,44 +331,44 @@ def mix(states, weights=None):
             f"{len(states)} styles need {len(states)} weights that are finite, not negative and not all 0; "
             f"got {weights.tolist()}"
         )
-    _check_alike(states)
+    check_compatible(states)
     kept = [(state, weight) for state, weight in zip(states, (weights / weights.sum()).tolist()) if weight > 0]
     return kept[0][0] if len(kept) == 1 else states[0].mixture(*zip(*kept))
 
 
 class RegionState(StyleState):
-    """A content in regions: each of its points reads the state of its region (appendix B.1).
+    """Regions (appendix B.1): each point of the content attends to the state of its region.
 
     For softmax attention this is eq. 5 with scores of minus infinity between a region of the content and the style
-    points outside its own region. It is made for one content size, and not saved.
+    points outside its own region. It serves contents of one size, and is not saved.
 
     Args:
-        states: one StyleState a region.
+        states: one StyleState for each region.
         labels: int array [N_c]: the index in `states` of the region of each content point.
     """
 
     def __init__(self, states, labels):
-        self.batch, self.key_channels, self.value_channels, self.eps = _check_alike(states)
+        self.batch, self.key_channels, self.value_channels, self.eps = check_compatible(states)
         self.count = len(labels)
         regions = [(state, np.flatnonzero(labels == index)) for index, state in enumerate(states)]
         self.regions = [(state, paddle.to_tensor(points)) for state, points in regions if len(points)]
-        points_in_turn = np.concatenate([points.numpy() for _, points in self.regions])
-        self.back_in_place = paddle.to_tensor(np.argsort(points_in_turn))
+        order = np.concatenate([points.numpy() for _, points in self.regions])  # of points, region after region
+        self.inverse_order = paddle.to_tensor(np.argsort(order))
 
     def statistics(self, query):
         if query.shape[-1] != self.count:
-            raise ValueError(f"the regions are those of {self.count} content points; the query has {query.shape[-1]}")
+            raise ValueError(f"the regions are for {self.count} content points; the query has {query.shape[-1]}")
         parts = zip(*(state.statistics(query.index_select(points, -1)) for state, points in self.regions))
-        return tuple(paddle.concat(part, -1).index_select(self.back_in_place, -1) for part in parts)
+        return tuple(paddle.concat(part, -1).index_select(self.inverse_order, -1) for part in parts)
 
 
-def state_from_dict(saved):
-    """The state whose `state_dict` is `saved`."""
+def state_from_dict(saved: Dict) -> StyleState:
+    """Restore the state whose `state_dict` is `saved`."""
     return _SAVED_AS[saved["kind"]].from_dict(saved)
 
 
 class _SoftmaxAverage(PyLayer):
-    """softmax(Q^T K) V^T for a tile of queries; the backward pass computes the weights again instead of keeping them.
+    """V softmax(Q^T K)^T for a tile of queries; the backward pass computes the weights again instead of keeping them.
 
     query [B, D, N_c], key [B, D, N_s], value [B, C, N_s] -> [B, C, N_c].
     """
@@ -354,7 +388,7 @@ class _SoftmaxAverage(PyLayer):
         grad_query = grad_key = grad_value = None
         if needs_query or needs_key:
             grad_weights = paddle.matmul(grad, value, transpose_x=True)
-            # Derivative of a softmax: each row of grad_weights less its weighted mean, times the weights.
+            # Derivative of a softmax: weights times (grad_weights less their weighted mean along each row).
             weighted_mean = (grad * average).sum(1).unsqueeze(-1)
             grad_scores = weights * (grad_weights - weighted_mean)
             if needs_query:
@@ -375,14 +409,14 @@ def _softmax_weights(query, key):
 
 
 def _std(first, second):
-    """sqrt(E[V'^2] - E[V']^2). Below rounding noise it is 0 with gradient 0, where the root's gradient is unbounded."""
+    """sqrt(E[V'^2] - E[V']^2); below rounding noise 0 with gradient 0, because the root's gradient is infinite at 0."""
     variance = second - first.square()
     certain = variance > paddle.finfo(second.dtype).eps * second
     return paddle.where(certain, variance, paddle.ones_like(variance)).sqrt() * certain.astype(variance.dtype)
 
 
-def _check_alike(states):
-    """(batch, key channels, value channels, eps) of the states; ValueError unless they fit together."""
+def check_compatible(states):
+    """(batch, key channels, value channels, eps) common to the states; ValueError where they do not fit together."""
     kinds = {(s.key_channels, s.value_channels, s.eps) for s in states}
     batches = {s.batch for s in states}
     if len(kinds) != 1 or len(batches - {1}) > 1:
@@ -398,7 +432,7 @@ def _common_centre(a, b):
 
 
 def _recentre(rows, shift):
-    """Rows [B, 2C + 1, ...] that are sums over [v'; v'^2; 1], after every v' has moved by `shift`, [B, C, 1]."""
+    """Sums over [v'; v'^2; 1], rows [B, 2C + 1, ...], as they are when every v' grows by `shift`, [B, C, 1]."""
     first, second, one = rows.split([shift.shape[1], shift.shape[1], 1], 1)
     return paddle.concat([first + shift * one, second + 2 * shift * first + shift.square() * one, one], 1)
 

@@ -1,4 +1,4 @@
-"""First weights of a network that is not loaded."""
+"""Weights of a network before training."""
 
 import paddle
 from paddle import nn
@@ -7,13 +7,13 @@ INITS = ("kaiming", "release")
 
 
 @paddle.no_grad()
-def initialize(network, init="kaiming", identity_attention=False):
-    """First weights of a network, from Paddle's seed.
+def initialize(network: nn.Layer, init: str = "kaiming", identity_attention: bool = False) -> None:
+    """Draw the weights of a network anew, from Paddle's seed. Biases are 0.
 
     Args:
         init: 'kaiming' (normal, He et al. 2015), or 'release' (normal with std 0.02, the authors' default).
-        identity_attention: f, g and h near the identity, where AdaAttN begins as a softer AdaAttN* (eq. 11); other
-            transforms likewise as nearly nothing but their formula (`init_near_identity`).
+        identity_attention: begin with f, g and h near the identity, where AdaAttN is a softer AdaAttN* (eq. 11); the
+            other transforms begin likewise, near the content or their plain formula (see their `init_near_identity`).
     """
     release, transforms = nn.initializer.Normal(std=0.02), []
     for layer in network.sublayers():
@@ -27,21 +27,26 @@ def initialize(network, init="kaiming", identity_attention=False):
         layer.init_near_identity()
 
 
-def near_identity_attention(f, g, h):
-    """f, g and h of an attention begin near the identity, f and g over the fourth root of their channels.
+def init_attention_near_identity(f, g, h):
+    """Set the convolutions f, g and h of an attention near the identity, f and g over the fourth root of channels.
 
-    A softmax has then the temperature of scaled dot-product attention (Vaswani et al. 2017). At that of eq. 5, which
-    has none, nearly every point attends to a single other one from the start: its weighted variance is 0, and f and g
-    have no gradient. Cosine attention sees no difference.
+    The softmax has then the temperature of scaled dot-product attention (Vaswani et al. 2017). Eq. 5 has none: there
+    nearly every point attends to a single other point from the start, its weighted variance is 0, and f and g get no
+    gradient. Cosine attention does not depend on the scale.
     """
-    for layer in (f, g):
-        near_identity(layer, layer.weight.shape[0] ** -0.25)
-    near_identity(h)
+    for convolution in (f, g):
+        init_near_identity(convolution, convolution.weight.shape[0] ** -0.25)
+    init_near_identity(h)
 
 
 @paddle.no_grad()
-def near_identity(layer, scale=1.0):
-    """A 1x1 convolution begins as the identity and a little noise, times `scale`."""
-    nn.initializer.Normal(std=0.01)(layer.weight)
-    identity = paddle.eye(*layer.weight.shape[:2]).reshape(layer.weight.shape)
-    layer.weight.set_value(scale * (layer.weight + identity))
+def init_near_identity(convolution, scale=1.0):
+    """Set a 1x1 convolution to the identity plus a little noise, times `scale`."""
+    nn.initializer.Normal(std=0.01)(convolution.weight)
+    identity = paddle.eye(*convolution.weight.shape[:2]).reshape(convolution.weight.shape)
+    convolution.weight.set_value(scale * (convolution.weight + identity))
+
+
+def init_near_zero(convolution):
+    """Set a convolution to a little noise, so that what it is added to comes through unchanged."""
+    nn.initializer.Normal(std=0.01)(convolution.weight)

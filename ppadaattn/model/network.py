@@ -1,6 +1,7 @@
 """The whole network: encoder, AdaAttN (or another transform) at several levels, decoder (section 3.1, appendix A)."""
 
 from dataclasses import dataclass
+from typing import Dict, Iterator, Optional, Sequence, Tuple
 
 from ppadaattn.model.attention import KINDS
 from ppadaattn.model.features import channel_statistics, stacked_key
@@ -8,8 +9,9 @@ from ppadaattn.model.regions import region_points, split_mask
 from ppadaattn.model.style import Style
 from ppadaattn.model.transforms import TRANSFORMS
 from ppadaattn.model.transforms.adain import AdaIN
-from ppadaattn.model.vgg import Encoder, ReflectionConv2D, scaled_channels, shape_of
+from ppadaattn.model.vgg import Encoder, Features, ReflectionConv2D, scaled_channels, shape_of
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -17,12 +19,19 @@ from paddle import nn
 
 @dataclass(frozen=True)
 class Conventions:
-    """Where the paper and the authors' PyTorch release differ in the network."""
+    """The details of the network in which the paper and the authors' PyTorch release differ.
 
-    resize: str  # of shallow features to level x: eq. 1 says bilinear
-    merge_relu: bool  # ReLU after the merge convolution: Table 3 (stage F5) has one
-    num_style_points: dict  # level -> how many style points softmax attention draws at most; others use all
-    eps: float  # added to the norms in cosine attention
+    Attributes:
+        resize: of shallow features to level x: 'bilinear' (eq. 1) or 'nearest'.
+        merge_relu: whether a ReLU follows the merge convolution (Table 3, stage F5).
+        num_style_points: {level: how many style points softmax attention draws at most}; other levels use all.
+        eps: added to the norms in cosine attention.
+    """
+
+    resize: str
+    merge_relu: bool
+    num_style_points: Dict[int, int]
+    eps: float
 
 
 CONVENTIONS = {
@@ -32,15 +41,15 @@ CONVENTIONS = {
 
 
 class Decoder(nn.Layer):
-    """The decoder of Table 3. It starts at the deepest of `levels`: stages above that are not built.
+    """The decoder (eq. 3, Table 3). It begins at the deepest of `levels`; stages deeper than that are not built.
 
     Args:
         width: factor on every channel count; 1.0 is the paper.
-        levels: which F_cs it takes.
-        merge_relu: ReLU after the merge convolution (the paper has it, the release does not).
+        levels: the levels whose F_cs it takes.
+        merge_relu: whether a ReLU follows the merge convolution (the paper has it, the release does not).
     """
 
-    def __init__(self, width=1.0, levels=(3, 4, 5), merge_relu=True):
+    def __init__(self, width: float = 1.0, levels: Sequence[int] = (3, 4, 5), merge_relu: bool = True):
         super().__init__()
         c1, c2, c3, c4, _ = scaled_channels(width).values()
         self.merge_relu = merge_relu
@@ -54,18 +63,18 @@ class Decoder(nn.Layer):
         self.stage1 = _convolutions(c1, c1, 3)
 
     def forward(self, embedded, skips=None):
-        """The image of embedded features.
+        """Decode F_cs to an image.
 
         Args:
             embedded: {level: F_cs, float [B, C, H_x, W_x]}.
-            skips: {level: what is done with the features before the last convolution of that level}.
+            skips: {level: function of the features [B, C, H', W'] before the last convolution of that level}.
 
         Returns:
             float [B, 3, H', W'], RGB, not clipped; H' >= H, W' >= W: up to 4 * H_3 (8 * H_4 without level 3), to be
             cropped to the content's size.
         """
         x = embedded[max(embedded)]
-        if 5 in embedded:
+        if 5 in embedded:  # levels 4 and 5 are added, level 3 is concatenated
             x = self.merge(_upsample(x, embedded[4]) + embedded[4])
             x = F.relu_(x) if self.merge_relu else x
         if max(embedded) > 3:
@@ -86,7 +95,7 @@ def _convolutions(*channels):
 
 
 def _upsample(x, like=None):
-    """Nearest upsampling by two, cropped to the height and width of `like` where given."""
+    """Nearest upsampling by two, cropped to the height and width of the feature map `like` where given."""
     shape = shape_of(x)
     x = F.interpolate(x, [2 * shape[2], 2 * shape[3]], mode="nearest")
     return x if like is None else _crop(x, like)
@@ -97,52 +106,57 @@ def _crop(x, like):
     return x[:, :, : shape[2], : shape[3]]
 
 
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
+
 class AdaAttNNetwork(nn.Layer):
-    """Content and style image in, stylized image out (eqs. 1-3).
+    """The whole network: content and style image in, stylized image out (eqs. 1-3).
 
     Args:
-        width: factor on every channel count; 1.0 is the paper, 0.25 the bundled small model.
+        width: factor on every channel count; 1.0 is the paper, 0.25 the bundled small models.
         levels: where the transform works: (3, 4, 5) in the paper, (3,) in the authors' video release. Any of 3, 4, 5,
-            except that level 5 needs level 4, onto which it is merged. Default: those of the transform's own paper.
+            except that level 5 needs level 4, to which it is added. Default: those of the transform's own paper.
         attention: 'softmax' (images, eq. 5) or 'cosine' (video, eq. 12), where the transform has such attention.
         conventions: 'paper' or 'release' (the authors' PyTorch code): see CONVENTIONS.
         transform: 'adaattn', or a method that it is compared with: a name of `ppadaattn.model.transforms.TRANSFORMS`.
-        shallow_features: whether query and key stack the features of levels 1 to x (eq. 1), or are those of level x
+        shallow_features: whether query and key stack the features of levels 1 to x (eq. 1), or take those of level x
             alone (the ablation of figures 5 and 11).
 
+    Attributes:
+        architecture: the arguments, as plain values for files.
+
     Raises:
-        ValueError: an argument outside these, or one that the transform has no use for.
+        ValueError: an unknown value, or one that the transform has no use for.
     """
 
     def __init__(
         self,
         *,
-        width=1.0,
-        levels=None,
-        attention="softmax",
-        conventions="paper",
-        transform="adaattn",
-        shallow_features=True,
+        width: float = 1.0,
+        levels: Optional[Sequence[int]] = None,
+        attention: str = "softmax",
+        conventions: str = "paper",
+        transform: str = "adaattn",
+        shallow_features: bool = True,
     ):
         super().__init__()
-        if transform not in TRANSFORMS:
-            raise ValueError(f"transform must be one of {', '.join(TRANSFORMS)}; got {transform!r}")
-        kind = TRANSFORMS[transform]
-        levels = tuple(sorted(set(kind.levels if levels is None else levels)))
+        _check_choice("transform", transform, TRANSFORMS)
+        _check_choice("attention", attention, KINDS)
+        _check_choice("conventions", conventions, CONVENTIONS)
+        layer_class = TRANSFORMS[transform]
+        levels = tuple(sorted(set(layer_class.levels if levels is None else levels)))
         if not levels or not set(levels) <= {3, 4, 5} or (5 in levels and 4 not in levels):
             raise ValueError(f"levels must be some of 3, 4, 5, and 5 only with 4; got {list(levels)}")
-        if attention not in KINDS:
-            raise ValueError(f"attention must be one of {', '.join(KINDS)}; got {attention!r}")
-        if conventions not in CONVENTIONS:
-            raise ValueError(f"conventions must be one of {', '.join(CONVENTIONS)}; got {conventions!r}")
-        if attention != "softmax" and attention not in kind.attentions:
+        if attention != "softmax" and attention not in layer_class.attentions:
             raise ValueError(f"the transform {transform} has no {attention} attention; leave attention at softmax")
-        if not shallow_features and not kind.stacks_key:
+        if not shallow_features and not layer_class.stacks_key:
             raise ValueError(f"the transform {transform} stacks no shallow features; leave shallow_features at true")
-        if set(levels) & set(kind.skips):
+        if set(levels) & set(layer_class.skips):
             raise ValueError(
-                f"the transform {transform} leaves levels {list(kind.skips)} to the decoder; levels must be others, "
-                f"such as {list(kind.levels)}; got {list(levels)}"
+                f"the transform {transform} leaves levels {list(layer_class.skips)} to the decoder; levels must be "
+                f"others, such as {list(layer_class.levels)}; got {list(levels)}"
             )
         self.architecture = {
             "width": float(width),
@@ -159,23 +173,26 @@ class AdaAttNNetwork(nn.Layer):
         channels = self.encoder.channels
         for level in levels:
             points = self.conventions.num_style_points.get(level) if attention == "softmax" else None
-            layer = kind(
+            stacked = range(1 if shallow_features else level, level + 1)
+            layer = layer_class(
                 channels[level],
-                sum(channels[x] for x in range(1 if shallow_features else level, level + 1)),
+                sum(channels[x] for x in stacked),
                 attention=attention,
                 num_style_points=points,
                 eps=self.conventions.eps,
             )
             self.add_sublayer(f"adaattn{level}", layer)
-        self.skips = kind.skips
+        self.skips = layer_class.skips
         for level in self.skips:
             self.add_sublayer(f"adaattn{level}", AdaIN(channels[level]))
         self.decoder = Decoder(width, levels, self.conventions.merge_relu)
 
-    def attention_inputs(self, features):
-        """(level, transform of that level, F^x, Norm(F^{1:x})) for each level, from the encoder's features.
+    def attention_inputs(
+        self, features: Features
+    ) -> Iterator[Tuple[int, nn.Layer, paddle.Tensor, Optional[paddle.Tensor]]]:
+        """Yield (level x, its transform, F^x, Norm(F^{1:x})) for each level, from the encoder's features of an image.
 
-        The key is None for a transform that takes none. Levels of skip connections come first.
+        Norm(F^{1:x}) is None for a transform that takes no key. Levels of skip connections come first.
         """
         for level in (*self.skips, *self.levels):
             layer = getattr(self, f"adaattn{level}")
@@ -185,22 +202,22 @@ class AdaAttNNetwork(nn.Layer):
             yield level, layer, features[f"relu{level}_1"], key
 
     @property
-    def normalizes_content(self):
-        """Whether its transform normalizes contents, so that their statistics can be given."""
+    def normalizes_content(self) -> bool:
+        """Whether the transform normalizes contents, so that `content_statistics` can be given."""
         return TRANSFORMS[self.architecture["transform"]].normalizes_content
 
-    def prepare_style(self, style, seed=0, mask=None):
-        """The Style of an image.
+    def prepare_style(self, style: paddle.Tensor, seed: int = 0, mask: Optional[np.ndarray] = None) -> Style:
+        """Prepare a style image for any number of contents.
 
         Args:
-            style: float [B, 3, H, W], RGB in [0, 1], any H and W; of batch 1 it serves contents of any batch.
-            seed: draws the style points, where the conventions use only some.
-            mask: uint8 H x W x 3, the regions of the image (`ppadaattn.regions`).
+            style: float [B, 3, H, W], RGB in [0, 1], any H and W; with batch 1 it serves contents of any batch.
+            seed: of the drawing of style points, where the conventions use only some.
+            mask: uint8 H x W x 3, the regions of the image (`ppadaattn.model.regions`).
         """
         return self.prepare_style_features(self.encoder(style), seed, mask)
 
-    def prepare_style_features(self, features, seed=0, mask=None):
-        """As `prepare_style`, from the encoder's features of the image."""
+    def prepare_style_features(self, features: Features, seed: int = 0, mask: Optional[np.ndarray] = None) -> Style:
+        """As `prepare_style`, from the encoder's features of the style image."""
         labels, colours = (None, ()) if mask is None else split_mask(mask)
         states, regions = {}, {colour: {} for colour in colours}
         for level, layer, feature, key in self.attention_inputs(features):
@@ -210,11 +227,11 @@ class AdaAttNNetwork(nn.Layer):
                 regions[colour][level] = layer.prepare_style(feature, key, seed, points)
         return Style(states, regions={colour: Style(parts) for colour, parts in regions.items()})
 
-    def content_statistics(self, features):
-        """{level: (mean, std)} of F_c, each [B, C, 1, 1], from the encoder's features: what Norm(F_c) of eq. 8 uses."""
+    def content_statistics(self, features: Features) -> Dict[int, Tuple[paddle.Tensor, paddle.Tensor]]:
+        """{level: (mean, std)} of F_c, each [B, C, 1, 1], from the encoder's features: those of Norm(F_c) in eq. 8."""
         return {level: channel_statistics(features[f"relu{level}_1"]) for level in self.levels}
 
-    def embed(self, features, style, content_statistics=None):
+    def embed(self, features: Features, style: Style, content_statistics=None) -> Dict[int, paddle.Tensor]:
         """{level: F_cs} (eq. 2) from the encoder's features of a content and a Style of this network."""
         levels = (*self.skips, *self.levels)
         if tuple(style.states) != levels:
@@ -227,10 +244,10 @@ class AdaAttNNetwork(nn.Layer):
             if level in self.levels
         }
 
-    def decode(self, embedded, features, style):
-        """The picture of {level: F_cs}, at the size of the content; `features` are the content's.
+    def decode(self, embedded: Dict[int, paddle.Tensor], features: Features, style: Optional[Style]) -> paddle.Tensor:
+        """Decode {level: F_cs} to an image of the content's size (eq. 3); `features` are the content's.
 
-        The style is for skip connections alone: without them it can be None.
+        Only skip connections use the style: it can be None for transforms without them.
         """
 
         def skip(level):
@@ -239,31 +256,36 @@ class AdaAttNNetwork(nn.Layer):
 
         return _crop(self.decoder(embedded, {level: skip(level) for level in self.skips}), features["relu1_1"])
 
-    def reconstruct(self, features):
-        """The picture that the decoder makes of a picture's own features."""
+    def reconstruct(self, features: Features) -> paddle.Tensor:
+        """Decode an image's own features, in place of F_cs."""
         style = self.prepare_style_features(features) if self.skips else None
         return self.decode({level: features[f"relu{level}_1"] for level in self.levels}, features, style)
 
-    def stylize(self, content, style, **options):
-        """Eq. 3 with a prepared style: stylized image, float [B, 3, H, W], RGB, not clipped.
+    def stylize(self, content: paddle.Tensor, style: Style, **options) -> paddle.Tensor:
+        """Stylize a content in a prepared style.
 
         Args:
             content: float [B, 3, H, W], RGB in [0, 1], any H and W.
             style: a Style of this network.
             options: those of `stylize_features`.
 
+        Returns:
+            float [B, 3, H, W], RGB, not clipped.
+
         Raises:
             ValueError: a style of other levels, batch or channels.
         """
         return self.stylize_features(self.encoder(content), style, **options)
 
-    def stylize_features(self, features, style, *, strength=1.0, content_statistics=None):
+    def stylize_features(
+        self, features: Features, style: Style, *, strength: float = 1.0, content_statistics=None
+    ) -> paddle.Tensor:
         """As `stylize`, from the encoder's features of the content.
 
         Args:
-            strength: 0 to 1: how much of the style; the rest is the content, taken as its own style. At 0 the attended
-                statistics are those of the content itself.
-            content_statistics: instead of the content's own in Norm(F_c), as `content_statistics` gives them.
+            strength: how much of the style, 0 to 1; the rest is the content, taken as its own style. At 0 M and S are
+                the content's own attended statistics.
+            content_statistics: {level: (mean, std)} for Norm(F_c) in eq. 8; default: those of the content.
         """
         if strength < 1:
             own = self.prepare_style_features(features)
@@ -271,6 +293,6 @@ class AdaAttNNetwork(nn.Layer):
             style = Style.mix([style, own], [strength, 1 - strength])
         return self.decode(self.embed(features, style, content_statistics), features, style)
 
-    def forward(self, content, style, seed=0):
-        """As `stylize`, with a style image: float [B or 1, 3, H, W], RGB in [0, 1], of any size; `seed` as above."""
+    def forward(self, content: paddle.Tensor, style: paddle.Tensor, seed: int = 0) -> paddle.Tensor:
+        """As `stylize`, with a style image, float [B or 1, 3, H, W], RGB in [0, 1]; `seed` as in `prepare_style`."""
         return self.stylize(content, self.prepare_style(style, seed))

@@ -1,22 +1,26 @@
-"""VGG-19 up to relu5_1 (Simonyan & Zisserman, https://arxiv.org/abs/1409.1556) with features addressed by name."""
+"""The encoder: VGG-19 up to relu5_1 (Simonyan & Zisserman, https://arxiv.org/abs/1409.1556), features by name."""
+
+from typing import Dict, Iterator, Optional, Sequence, Tuple
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-# Against a damaged or foreign file that would fill the memory before anything is noticed.
+Features = Dict[str, paddle.Tensor]  # {'relu1_1': [B, C, H, W], ...}
+
+# The width of a damaged or foreign file must not fill the memory; the paper's is 1.
 MAX_WIDTH = 4
 
-# Channels, and convolutions before the next pooling, of each block; of the last block only relu5_1 is used.
+# {block: (channels, convolutions)}; pooling comes between blocks. Only relu5_1 of the last block is used.
 BLOCKS = {1: (64, 2), 2: (128, 2), 3: (256, 4), 4: (512, 4), 5: (512, 1)}
 
-# Numbers in the unfolded copy of a band of rows: 16 MiB in float32. Larger buffers come fresh from the system each
-# time, and then clearing their pages costs more than the convolution.
+# Numbers in the unfolded copy of a band of rows: 16 MiB in float32. The system hands out larger buffers anew each time,
+# and clearing their pages costs more than the convolution.
 UNFOLDED_NUMBERS = 2**22
 
 
-def scaled_channels(width):
-    """Channels of relu1_1 ... relu5_1 for a `width`: {1: 64 * width, ..., 5: 512 * width}."""
+def scaled_channels(width: float) -> Dict[int, int]:
+    """Channels of each block for a `width`: {1: 64 * width, ..., 5: 512 * width}."""
     scaled = {block: channels * width for block, (channels, _) in BLOCKS.items()}
     if not 0 < width <= MAX_WIDTH or any(channels != int(channels) for channels in scaled.values()):
         raise ValueError(
@@ -31,8 +35,9 @@ class ReflectionConv2D(nn.Conv2D):
 
     On an axis of one pixel, where there is nothing to reflect, the pixel is repeated.
 
-    On CPU Paddle unfolds the whole map into nine copies. Without gradients it is done band by band of rows instead,
-    with the same result: faster (BENCHMARKS.md), and the unfolded copy does not grow with the picture.
+    On CPU Paddle unfolds the whole feature map into nine copies. Without gradients this layer convolves bands of rows
+    one after the other, with the same result: it is faster (BENCHMARKS.md), and the unfolded copy does not grow with
+    the picture.
     """
 
     def __init__(self, in_channels, out_channels):
@@ -53,7 +58,7 @@ class ReflectionConv2D(nn.Conv2D):
 
 
 def _bands(x):
-    """A map [B, C, H + 2, W] as bands of rows that overlap by two; the whole map where bands would not help."""
+    """Cut a map [B, C, H + 2, W] into bands of rows that overlap by two; leave it whole where bands do not help."""
     if not paddle.in_dynamic_mode() or paddle.is_grad_enabled() or not x.place.is_cpu_place():
         return [x]
     channels, height, width = x.shape[1:]
@@ -62,6 +67,7 @@ def _bands(x):
 
 
 def _reflect(x, axis):
+    """Pad one axis by its second and its second last row or column."""
     # Several times faster on CPU than F.pad(mode="reflect"), which also refuses an axis of one pixel.
     if x.shape[axis] == 1:
         return paddle.concat([x, x, x], axis)
@@ -71,28 +77,28 @@ def _reflect(x, axis):
 
 
 def shape_of(x):
-    """The shape of a tensor: a list of numbers, or a tensor while a program for any size is traced."""
+    """The shape of a tensor: a list of numbers, or a tensor while Paddle traces a program for any size."""
     return x.shape if paddle.in_dynamic_mode() else paddle.shape(x)
 
 
-def feature_size(size, level):
-    """(height, width) of relu{level}_1 of an image of (height, width): each pooling halves, rounded up."""
+def feature_size(size: Sequence[int], level: int) -> Tuple[int, ...]:
+    """(height, width) of relu{level}_1 of an image of `size` (height, width): each pooling halves, rounded up."""
     return tuple(-(-side // 2 ** (level - 1)) for side in size)
 
 
 class Encoder(nn.Layer):
     """The encoder: convolutions `conv1_1` ... `conv5_1`, each followed by ReLU.
 
-    The weights are those of the 'normalised' VGG-19 (each filter's mean activation is 1) with the preprocessing
-    folded into the first convolution, so that it takes RGB in [0, 1]; or those of a small network of the same shape
-    trained to predict its features.
+    Its weights are those of the 'normalised' VGG-19 (each filter's mean activation is 1), with the preprocessing folded
+    into the first convolution, so that it takes RGB in [0, 1]; or those of a small network of the same shape that was
+    trained to predict VGG-19's features.
 
     Args:
         width: factor on every channel count; 1.0 is VGG-19.
         depth: the last block, 1 to 5: the deepest feature is relu{depth}_1.
     """
 
-    def __init__(self, width=1.0, depth=5):
+    def __init__(self, width: float = 1.0, depth: int = 5):
         super().__init__()
         self.channels = scaled_channels(width)
         self.depth = depth
@@ -102,18 +108,19 @@ class Encoder(nn.Layer):
             self.add_sublayer(f"conv{block}_{index}", convolution)
             in_channels = self.channels[block]
 
-    def convolutions(self):
+    def convolutions(self) -> Iterator[Tuple[int, int]]:
+        """Yield (block, index) of each convolution, in order."""
         for block in range(1, self.depth + 1):
             count = BLOCKS[block][1] if block < self.depth else 1
             for index in range(1, count + 1):
                 yield block, index
 
-    def forward(self, image, layers=None):
-        """Features of an image.
+    def forward(self, image: paddle.Tensor, layers: Optional[Sequence[str]] = None) -> Features:
+        """Compute the features of an image.
 
         Args:
             image: float [B, 3, H, W], RGB in [0, 1], any H and W.
-            layers: names of those that are wanted, such as relu3_2; default: the first one of each block.
+            layers: names of the features to return, such as relu3_2; default: the first one of each block.
 
         Returns:
             {'relu1_1': [B, 64 * width, H, W], ..., 'relu{depth}_1': [B, C, ceil(H / 2^(depth-1)), ...]}.

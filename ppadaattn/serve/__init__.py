@@ -1,1 +1,1 @@
-"""Painting for other programs: PaddleHub's calls and the HTTP service."""
+"""Style transfer for other programs: PaddleHub's interface (`hub`) and an HTTP service (`service`)."""

@@ -1,31 +1,69 @@
-"""Requests and answers of `hub serving`: pictures as base64 in JSON; items painted one after the other."""
+"""Requests and answers of PaddleHub: lists of items to paint; for `hub serving` with pictures as base64 in JSON."""
 
 import base64
 import binascii
 import io
+from typing import Any, Callable, Dict, Iterator, List
 
 from ppadaattn.errors import InputError
-from ppadaattn.infer.stylizer import STYLE_SIZE
-from ppadaattn.media.images import FORMATS, flatten, read_image
+from ppadaattn.media.images import FORMATS
 from ppadaattn.model.style import Style, check_strength
+from ppadaattn.serve.sources import BytesSource
 
+import numpy as np
 from PIL import Image
 
 ITEM = "a dict with 'content', a list 'styles' and, where they are mixed, 'weights'"
 
 
-def transfer(stylizer, items, alpha=1, size=0):
+def check_items(given: Any, where: str, make_source: Callable) -> List[Dict]:
+    """Check a list of items and make sources of their pictures.
+
+    Args:
+        given: list of {'content': picture, 'styles': [picture, ...], 'weights': [number, ...]}.
+        where: name of the list, for messages.
+        make_source: function of (picture, name) that returns a source (`ppadaattn.serve.sources`).
+
+    Returns:
+        list of {'name': text, 'content': source, 'styles': [source, ...], 'weights': as given or None}.
+
+    Raises:
+        InputError: which part of which item is wrong.
+    """
+    if not isinstance(given, (list, tuple)):
+        raise InputError(f"{where} must be a list, each of its items {ITEM}; got {type(given).__name__}")
+    items = []
+    for number, item in enumerate(given):
+        name = f"{where}[{number}]"
+        if not isinstance(item, dict) or not {"content", "styles"} <= item.keys() <= {"content", "styles", "weights"}:
+            got = f"the keys {', '.join(map(str, item)) or '(none)'}" if isinstance(item, dict) else type(item).__name__
+            raise InputError(f"{name} must be {ITEM}; got {got}")
+        styles = item["styles"]
+        if not isinstance(styles, (list, tuple)) or not styles:
+            got = repr(styles) if isinstance(styles, (list, tuple)) else type(styles).__name__
+            raise InputError(f"{name}['styles'] must be a list of at least one style; got {got}")
+        items.append(
+            {
+                "name": name,
+                "content": make_source(item["content"], f"{name}['content']"),
+                "styles": [make_source(style, f"{name}['styles'][{index}]") for index, style in enumerate(styles)],
+                "weights": item.get("weights"),
+            }
+        )
+    return items
+
+
+def transfer(stylizer, items: List[Dict], alpha: float = 1, size: int = 0) -> Iterator[np.ndarray]:
     """Paint items one after the other; a style that several of them share is prepared once.
 
     Args:
         stylizer: a Stylizer.
-        items: list of {'content': source, 'styles': [source, ...], 'weights': [number, ...] or None}, as `decode`
-            gives them.
+        items: as `check_items` or `decode` returns them.
         alpha: the strength.
-        size: long side to which contents are reduced; 0 leaves them as they are.
+        size: long side in pixels to which contents are reduced; 0 leaves them as they are.
 
     Yields:
-        uint8 RGB arrays.
+        uint8 RGB H x W x 3.
 
     Raises:
         InputError: as in `Module.style_transfer`.
@@ -37,104 +75,10 @@ def transfer(stylizer, items, alpha=1, size=0):
         for source in item["styles"]:
             if source not in prepared:
                 prepared[source] = source.style(stylizer)
-        yield stylizer(content, _mixture([prepared[source] for source in item["styles"]], item), strength=alpha)
+        yield stylizer(content, _mix([prepared[source] for source in item["styles"]], item), strength=alpha)
 
 
-def decode(images, style_files=True):
-    """The items for `transfer` of a request's 'images', whose pictures are base64 of files.
-
-    Args:
-        images: as in `Module.serving_method`.
-        style_files: whether styles may be style files. Reading one constructs nothing but arrays, but a hostile one
-            may take long.
-
-    Raises InputError that names what is wrong.
-    """
-    known = {}  # text -> source: equal texts are one source
-
-    def source(text, name):
-        if not isinstance(text, str):
-            raise InputError(f"{name} must be the base64 of a picture file; got {type(text).__name__}")
-        if text not in known:
-            try:
-                known[text] = _File(base64.b64decode(text, validate=True), name, style_files)
-            except (binascii.Error, ValueError):
-                raise InputError(f"{name} is not base64 (RFC 4648, without line breaks or a 'data:' prefix)") from None
-        return known[text]
-
-    return check_items(images, "images", source)
-
-
-def encode(picture, suffix=".jpg"):
-    """Base64 text of an RGB uint8 picture as a file of a format of `ppadaattn.images.FORMATS`."""
-    kind, options = FORMATS[suffix]
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, format=kind, **options)
-    return base64.b64encode(file.getvalue()).decode("ascii")
-
-
-class _File:
-    """The bytes of a picture file or of a style file."""
-
-    def __init__(self, data, name, style_files):
-        self.data, self.name, self.style_files = data, name, style_files
-
-    def picture(self, long_side):
-        if self._is_style():
-            raise InputError(f"{self.name} is a style file; expected a picture")
-        return flatten(read_image(_Open(self.data, self.name), long_side))
-
-    def style(self, stylizer):
-        if not self._is_style():
-            return stylizer.prepare_style(self.picture(STYLE_SIZE))
-        if not self.style_files:
-            raise InputError(f"{self.name} is a style file, which this service does not take; send the picture")
-        return stylizer.load_style(_Open(self.data, self.name))
-
-    def _is_style(self):
-        return self.data[:1] == b"\x80"  # how pickles begin, and no format of pictures
-
-
-class _Open(io.BytesIO):
-    """Bytes as an open file with a name for messages."""
-
-    def __init__(self, data, name):
-        super().__init__(data)
-        self._name = name
-
-    def __str__(self):
-        return self._name
-
-
-def check_items(given, where, source):
-    """Items with their pictures as sources; `source(picture, name)` makes them. InputError says which part is wrong."""
-    if not isinstance(given, (list, tuple)):
-        raise InputError(f"{where} must be a list, each of its items {ITEM}; got {type(given).__name__}")
-    items = []
-    for number, item in enumerate(given):
-        name = f"{where}[{number}]"
-        if not isinstance(item, dict) or not {"content", "styles"} <= item.keys() <= {"content", "styles", "weights"}:
-            got = f"the keys {', '.join(map(str, item)) or '(none)'}" if isinstance(item, dict) else type(item).__name__
-            raise InputError(f"{name} must be {ITEM}; got {got}")
-        styles = item["styles"]
-        if not isinstance(styles, (list, tuple)) or not styles:
-            raise InputError(f"{name}['styles'] must be a list of at least one style; got {_brief(styles)}")
-        items.append(
-            {
-                "name": name,
-                "content": source(item["content"], f"{name}['content']"),
-                "styles": [source(style, f"{name}['styles'][{index}]") for index, style in enumerate(styles)],
-                "weights": item.get("weights"),
-            }
-        )
-    return items
-
-
-def _brief(value):
-    return repr(value) if isinstance(value, (list, tuple)) else type(value).__name__
-
-
-def _mixture(styles, item):
+def _mix(styles, item):
     weights = item["weights"]
     if weights is None and len(styles) == 1:
         return styles[0]
@@ -142,3 +86,37 @@ def _mixture(styles, item):
         return Style.mix(styles, weights)
     except (OverflowError, TypeError, ValueError) as error:
         raise InputError(f"{item['name']}['weights']: {error}") from None
+
+
+def decode(images: Any, style_files: bool = True) -> List[Dict]:
+    """Read the 'images' of a request, whose pictures are base64 texts of files, as items for `transfer`.
+
+    Args:
+        images: as in `Module.serving_method`.
+        style_files: whether styles may be style files. Reading one constructs nothing but arrays, but a hostile one
+            may take long.
+
+    Raises:
+        InputError: which part of which item is wrong.
+    """
+    sources = {}  # text -> source: equal texts are one source
+
+    def make_source(text, name):
+        if not isinstance(text, str):
+            raise InputError(f"{name} must be the base64 of a picture file; got {type(text).__name__}")
+        if text not in sources:
+            try:
+                sources[text] = BytesSource(base64.b64decode(text, validate=True), name, style_files)
+            except (binascii.Error, ValueError):
+                raise InputError(f"{name} is not base64 (RFC 4648, without line breaks or a 'data:' prefix)") from None
+        return sources[text]
+
+    return check_items(images, "images", make_source)
+
+
+def encode(picture: np.ndarray, suffix: str = ".jpg") -> str:
+    """Base64 text of a uint8 RGB picture as a file; `suffix` is one of `ppadaattn.media.images.FORMATS`."""
+    kind, options = FORMATS[suffix]
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format=kind, **options)
+    return base64.b64encode(file.getvalue()).decode("ascii")

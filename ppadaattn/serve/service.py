@@ -1,7 +1,7 @@
-"""The HTTP service of `ppadaattn serve`: requests and answers are those of `hub serving`.
+"""The HTTP service of `ppadaattn serve`, with the requests and answers of `hub serving`.
 
-One thread paints, in the order in which requests arrived whole. Everything else that a request can cost is bounded: a
-request is let in only while a place is free, before its body is read, and a body is limited in size and in time.
+One thread paints the requests, in the order in which their bodies are complete. The cost of a request is bounded: it is
+accepted only while the queue has a free place, before its body is read, and a body is limited in size and in time.
 
     POST /predict/NAME   {"images": [{"content": base64, "styles": [base64, ...], "weights": [...]}, ...], "alpha": 1}
                          -> {"status": "000", "msg": "", "results": [{"data": base64}, ...]}
@@ -29,7 +29,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 KEYS = ("images", "alpha")
-CLIENT_LEFT = 499  # nginx's number for it; nobody gets the answer
+CLIENT_LEFT = 499  # nginx's status for a client that closed the connection; only the metrics show it
 RETRY_AFTER = {"Retry-After": "5"}
 LONGEST_MESSAGE = 500
 
@@ -111,9 +111,9 @@ class Service:
         return None
 
     async def _body(self, request, limit):
-        """The body of a request, or None where it has more bytes than the limit; _RefusalError where it takes too long.
+        """The body of a request; None where it has more bytes than the limit, _RefusalError where it takes too long.
 
-        It is read to its end, whatever is kept of it: a client does not read an answer while it sends.
+        A body that is too large is read to its end and dropped: a client does not read an answer while it sends.
         """
 
         async def read():
@@ -133,7 +133,7 @@ class Service:
             raise _RefusalError(408, message, {"Connection": "close"}) from None
 
     async def _in_turn(self, stylizer, body, leaving):
-        """Paint when those before are done. Nothing of a client that leaves while it waits is kept."""
+        """Paint when the requests before are done; a client that leaves while it waits loses its place."""
         turn = asyncio.ensure_future(self._turn.acquire())
         await asyncio.wait({turn, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not turn.done():
@@ -146,7 +146,7 @@ class Service:
             self._turn.release()
 
     def _paint(self, stylizer, body, left):
-        """The answer to a body. In the painter's thread: parsing and decoding take time and memory too."""
+        """The answer to a body, in the painter's thread: parsing and decoding take time and memory too."""
         try:
             images, alpha = self._parse(body)
             results = []
@@ -157,7 +157,7 @@ class Service:
         except InputError as error:
             raise _RefusalError(400, str(error)) from None
         except MemoryError:
-            raise _RefusalError(413, "these pictures need more memory than there is; send smaller ones") from None
+            raise _RefusalError(413, "these pictures need more memory than there is; send smaller pictures") from None
         self.metrics.pictures.inc(len(results))
         return _answer(results)
 
@@ -181,7 +181,7 @@ class Service:
 
 
 class _RefusalError(Exception):
-    """Why there are no results. The message may repeat what came, which may be long and not even be Unicode."""
+    """A refusal, without results. Its message may quote the request: it is cut, and encoded as valid UTF-8."""
 
     def __init__(self, status, message, headers=None):
         super().__init__(message)
@@ -191,7 +191,7 @@ class _RefusalError(Exception):
 
 
 def _answer(results="", status=200, message="", headers=None):
-    """JSON as `hub serving` answers; where it is an error, its status is HTTP's."""
+    """A JSON answer as that of `hub serving`; "status" is "000", or the HTTP status of an error."""
     code = "000" if status == 200 else str(status)
     return JSONResponse({"status": code, "msg": message, "results": results}, status, headers)
 
@@ -203,13 +203,13 @@ async def _refused_by_router(request, error):
 
 
 async def _left(request):
-    """Returns when the client is gone. The body has been read, so nothing else comes."""
+    """Wait until the client has left. Its body was read before, so that nothing else can arrive."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 class _Metrics:
-    """What /metrics tells."""
+    """The metrics of GET /metrics."""
 
     def __init__(self, waiting):
         self.registry = CollectorRegistry()

@@ -1,7 +1,7 @@
-"""The feature transforms that a network can be built of: AdaAttN, and the methods that its paper compares with.
+"""The feature transforms that a network can have: AdaAttN, and the methods that its paper compares with.
 
-Each is in a file, in AdaAttN's place. They share the network's encoder and decoder, its preparation of styles and its
-files; `TRANSFORMS` names them.
+Each file is one method, which takes AdaAttN's place in the network; encoder, decoder, styles and files are the same.
+`TRANSFORMS` gives their names in configurations and weights files.
 """
 
 from ppadaattn.model.transforms.adaattn import AdaAttN

@@ -2,12 +2,11 @@
 
     AdaIN(x, y) = sigma(y) (x - mu(x)) / sigma(x) + mu(y)        (their eq. 8)
 
-with mean and standard deviation of each channel over the whole picture. It is AdaAttN where every point attends to all
-points of the style alike. It has no parameters: what is trained is the decoder, which is that of Table 3 from relu4_1
-on.
+with mean and standard deviation of each channel over the whole picture. It is AdaAttN with equal attention to all
+points of the style. It has no parameters; training adapts the decoder, that of Table 3 from relu4_1 on.
 
-Left open there: the eps in the root of sigma, and whether the variance is that of the sample. Here, as in all of this
-package: 1e-5, and unbiased.
+The paper leaves open the eps in the root of sigma and the divisor of the variance: here 1e-5 and n - 1 (unbiased), as
+in all of this package.
 """
 
 from ppadaattn.model.features import modulate
@@ -17,7 +16,7 @@ import paddle
 
 
 class AdaIN(FeatureTransform):
-    """Arguments and use as in FeatureTransform. Styles can also be put side by side, as if one picture."""
+    """Arguments and use as in FeatureTransform. Styles can also be concatenated, as if they were one picture."""
 
     normalizes_content = True
 

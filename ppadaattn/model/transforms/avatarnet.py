@@ -1,23 +1,23 @@
 """Avatar-Net (Sheng et al., CVPR 2018, https://arxiv.org/abs/1805.03857), on relu4_1 with an hourglass decoder.
 
-The style decorator, without anything to train:
+The style decorator, which has no parameters:
 
-    1. Z_c, Z_s: content and style whitened by ZCA, so that their channels are uncorrelated with variance 1;
-    2. each patch of Z_c is replaced by the patch of Z_s with which its normalized cross-correlation is greatest, and
-       where patches overlap they are averaged: Z_cs;
+    1. Z_c, Z_s: content and style whitened by ZCA, so that their channels are uncorrelated and have variance 1;
+    2. Z_cs: each patch of Z_c replaced by the patch of Z_s of greatest normalized cross-correlation, with the average
+       where patches overlap;
     3. F_cs: Z_cs coloured with the covariance and the mean of the style.
 
-In the decoder, which mirrors the encoder, the features of levels 3, 2 and 1 are given the style's mean and std there by
-AdaIN (`skips`), before the last convolution of their level. The decoder alone is trained, to reconstruct pictures.
+In the decoder AdaIN gives the features of levels 3, 2 and 1 the style's mean and std of that level (`skips`), before
+the last convolution of the level. Only the decoder is trained, to reconstruct pictures.
 
-Left open there, and taken from the authors' code: level 4, patches of 5 x 5, eigenvalues up to 1e-5 left out, where the
-AdaINs stand. Chosen here: beyond the border the nearest point is repeated, for content and style alike, which works for
-maps of any size (the code reflects the content and pads the style with 0); and the decoder is that of Table 3, with one
-convolution less than the code's, and 3x3 instead of 7x7 for the last one.
+The paper leaves open, and here is as in the authors' code: level 4, patches of 5 x 5, eigenvalues up to 1e-5 left out,
+the places of the AdaINs. Chosen here: beyond the border the nearest point is repeated, for content and style alike,
+which works for maps of any size (the code reflects the content and pads the style with 0); and the decoder is that of
+Table 3, which has one convolution less than the code's, and 3x3 instead of 7x7 in the last one.
 """
 
 from ppadaattn.model.attention import TILE_NUMBERS
-from ppadaattn.model.transforms.base import FeatureTransform, Tensors
+from ppadaattn.model.transforms.base import FeatureTransform, TensorState
 
 import numpy as np
 import paddle
@@ -37,7 +37,7 @@ class AvatarNet(FeatureTransform):
         centres = paddle.arange(flat.shape[-1]) if points is None else points
         mean, whiten, colour = whitening(flat.index_select(centres, -1))
         whitened = paddle.matmul(whiten, flat - mean).reshape(style.shape)
-        return Tensors(mean=mean.unsqueeze(-1), colour=colour, whitened=whitened, centres=centres.unsqueeze(0))
+        return TensorState(mean=mean.unsqueeze(-1), colour=colour, whitened=whitened, centres=centres.unsqueeze(0))
 
     @paddle.no_grad()
     def transfer(self, content, state):
@@ -50,9 +50,9 @@ class AvatarNet(FeatureTransform):
 
 
 def whitening(points):
-    """Mean [B, C, 1], whitening and colouring matrix [B, C, C] of points [B, C, N], by ZCA.
+    """Mean [B, C, 1], whitening matrix and colouring matrix, each [B, C, C], of points [B, C, N], by ZCA.
 
-    In float64: directions in which the points do not vary at all must not look as if they varied a little.
+    Computed in float64: in float32 directions of no variance would look as if they had a little.
     """
     exact = points.astype("float64")
     mean = exact.mean(-1, keepdim=True)
@@ -62,14 +62,17 @@ def whitening(points):
     kept = (values > SMALLEST_VARIANCE).astype("float64")
     roots = values.clip(min=SMALLEST_VARIANCE).sqrt()
 
-    def of(scales):
+    def matrix(scales):
         return paddle.matmul(vectors * (scales * kept).unsqueeze(1), vectors, transpose_y=True).astype(points.dtype)
 
-    return mean.astype(points.dtype), of(1 / roots), of(roots)
+    return mean.astype(points.dtype), matrix(1 / roots), matrix(roots)
 
 
 def swap_patches(content, style, centres, patch=PATCH):
-    """A content [C, H, W] made of the patches of a style [C, H', W'] around `centres` that are most like its own."""
+    """Replace each patch of a content [C, H, W] by the most similar patch of a style [C, H', W'].
+
+    `centres`, flat positions in the style, are the centres of the patches to choose from.
+    """
     radius = patch // 2
     (_, height, width), style_width = content.shape, style.shape[2]
     padded = _pad(style, radius)
@@ -88,10 +91,10 @@ def swap_patches(content, style, centres, patch=PATCH):
 
 
 def _best_matches(content, style, centres, patch):
-    """For bands of rows of a padded content: the flat positions in the style of the best patches.
+    """Yield, for one band of rows of a padded content after the other, flat positions of the best patches of the style.
 
-    The product of two patches is the sum, over the points of a patch, of the products of points: these are computed
-    once, and added up along the diagonals.
+    The product of two patches is the sum of the products of their points. The products of all points are computed once,
+    and added up along the diagonals.
     """
     channels, height, width = content.shape[0], content.shape[1] - patch + 1, content.shape[2] - patch + 1
     style_height, style_width = style.shape[1] - patch + 1, style.shape[2] - patch + 1
@@ -100,6 +103,7 @@ def _best_matches(content, style, centres, patch):
     energy = sum(
         squares[down : down + style_height, right : right + style_width] for down, right in np.ndindex(patch, patch)
     )
+    # Where a style does not vary its whitened patches are 0: they never win, and nothing is divided by 0.
     scale = 1 / energy.flatten().index_select(centres).clip(min=1e-14).sqrt()
     rows = max(1, TILE_NUMBERS // (content.shape[2] * flat.shape[1]) - patch + 1)
     for top in range(0, height, rows):
@@ -114,7 +118,7 @@ def _best_matches(content, style, centres, patch):
 
 
 def _pad(feature, radius):
-    """The nearest point repeated beyond the border of [C, H, W]."""
+    """Pad [C, H, W] on all sides by the nearest point."""
     for axis in (1, 2):
         places = np.clip(np.arange(-radius, feature.shape[axis] + radius), 0, feature.shape[axis] - 1)
         feature = feature.index_select(paddle.to_tensor(places), axis)

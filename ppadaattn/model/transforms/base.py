@@ -1,16 +1,16 @@
-"""What the compared methods share: a style as a few tensors, and mixtures and regions of any method.
+"""Base of the methods whose style is a few tensors, instead of keys and values: AdaIN, Linear, MCCNet, Avatar-Net.
 
-A method is a layer with two steps, as AdaAttN is: `prepare_style` once per style, `forward` per content. It defines
+Such a method defines two steps:
 
-    state = prepare_style(style, style_key, seed, points)    a StyleState, here `Tensors`
-    F_cs = transfer(content, state)                          for one plain state
+    state = prepare_style(style, style_key, seed, points)    once for each style: a `TensorState`
+    F_cs = transfer(content, state)                          for each content, in a single style
 
-and `forward` makes mixtures and regions of it. A mixture is the weighted average of the F_cs of its styles: for
-AdaAttN, whose F_cs is linear in M and S, that is the average of M and S.
+`forward` adds mixtures and regions. A mixture is the weighted average of the F_cs of its styles; for AdaAttN, whose
+F_cs is linear in M and S, this is the average of M and S.
 """
 
 from ppadaattn.errors import InputError
-from ppadaattn.model.attention import StyleState, state_from_dict
+from ppadaattn.model.attention import MixedState, StyleState, check_compatible
 from ppadaattn.model.features import channel_moments, points_of
 
 import numpy as np
@@ -19,13 +19,11 @@ from paddle import nn
 
 
 class FeatureTransform(nn.Layer):
-    """A method that transforms the features of one level.
+    """A method at one level. Class attributes as in AdaAttN.
 
     Args:
         channels: of F_c and F_s.
-        options: those of AdaAttN, which have no meaning here.
-
-    Attributes: as AdaAttN's.
+        key_channels, options: AdaAttN's; without effect here.
     """
 
     levels = (4,)
@@ -39,18 +37,19 @@ class FeatureTransform(nn.Layer):
         self.channels = channels
 
     def prepare_style(self, style, style_key=None, seed=0, points=None):
-        """The state of a style feature [B, C, H, W]; `points`, flat positions, restricts it to a region."""
+        """The TensorState of a style feature [B, C, H, W]; `points`, flat positions, restricts it to a region."""
         raise NotImplementedError
 
     def transfer(self, content, state):
-        """F_cs [B, C, H, W] of a content feature and the state of one style."""
+        """F_cs [B, C, H, W] of a content feature and the TensorState of a single style."""
         raise NotImplementedError
 
     def forward(self, content, content_key, state, content_statistics=None):
-        """F_cs [B, C, H, W] of a content feature [B, C, H, W] and a style's state, plain, mixed or in regions.
+        """F_cs [B, C, H, W] of a content feature [B, C, H, W] and a style's state: single, mixed or in regions.
 
-        Raises ValueError for `content_statistics` where the method does not normalize the content, a state of another
-        method, and a state whose batch is neither 1 nor the content's.
+        Raises:
+            ValueError: `content_statistics` for a method that does not normalize the content; a state of other channels
+                or another method, or whose batch is neither 1 nor the content's.
         """
         check_content_statistics(self, content_statistics)
         if state.value_channels != self.channels or state.batch not in (1, content.shape[0]):
@@ -59,21 +58,21 @@ class FeatureTransform(nn.Layer):
                 f"channels, and batch 1 or {content.shape[0]}"
             )
         options = {} if content_statistics is None else {"content_statistics": content_statistics}
-        return state.through(lambda plain: self.transfer(content, plain, **options))
+        return state.apply(lambda single: self.transfer(content, single, **options))
 
 
 def check_content_statistics(transform, content_statistics):
-    """ValueError where they are given to a transform that does not normalize the content."""
+    """Raise ValueError where `content_statistics` are given to a transform that does not normalize the content."""
     if content_statistics is not None and not transform.normalizes_content:
         name = type(transform).__name__
         raise ValueError(f"{name} does not normalize contents: it has no use for content statistics")
 
 
 class FeatureState(StyleState):
-    """A style's state that a FeatureTransform made; `through` applies what is done with a plain state."""
+    """The state of one or several styles for a FeatureTransform."""
 
-    def through(self, transfer):
-        """`transfer(state)` for a plain state."""
+    def apply(self, transfer):
+        """F_cs of this state; `transfer(state)` gives that of a single style."""
         return transfer(self)
 
     @staticmethod
@@ -84,15 +83,15 @@ class FeatureState(StyleState):
     def in_regions(states, labels):
         return RegionFeatures(states, labels)
 
-    def _beside(self, other):
+    def _concat(self, other):
         raise InputError("styles of this method cannot be put side by side as if they were one picture; mix them")
 
 
-class Tensors(FeatureState, saved_as="tensors"):
-    """A few tensors by name: `state["mean"]`. The first is [B, C, ...], with the channels of the features.
+class TensorState(FeatureState, saved_as="tensors"):
+    """A single style as a few tensors by name, such as `state["mean"]`.
 
     Args:
-        tensors: {name: tensor}.
+        tensors: {name: tensor}. The first is [B, C, ...], with the channels of the features.
     """
 
     kind = "tensors"
@@ -101,7 +100,7 @@ class Tensors(FeatureState, saved_as="tensors"):
         self.tensors = tensors
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         self.batch, self.value_channels = next(iter(shapes.values()))[:2]
-        self.key_channels = str(sorted(name for name in shapes))  # states of one method alone fit together
+        self.key_channels = str(sorted(shapes))  # a name of the method: only states of one method are compatible
 
     def __getitem__(self, name):
         return self.tensors[name]
@@ -115,22 +114,22 @@ class Tensors(FeatureState, saved_as="tensors"):
         return cls(**{name: paddle.to_tensor(array) for name, array in saved["tensors"].items()})
 
 
-class Statistics(Tensors, saved_as="statistics"):
+class Statistics(TensorState, saved_as="statistics"):
     """Mean and variance of each channel, each [B, C, 1, 1], over `count` points, a tensor [1, 1].
 
-    The variance is unbiased and without eps, so that two styles side by side have the statistics of all their points.
+    The variance is unbiased and without eps, so that statistics of concatenated styles are those of all their points.
     """
 
     kind = "statistics"
 
     @classmethod
     def of(cls, feature, points=None):
-        """Those of a feature [B, C, H, W], or of its flat positions `points`."""
-        own = points_of(feature, points)
-        mean, variance = (moment.unsqueeze(-1) for moment in channel_moments(own))
-        return cls(mean=mean, variance=variance, count=paddle.full([1, 1], float(own.shape[-1])))
+        """The statistics of a feature [B, C, H, W], or of its `points`, flat positions."""
+        chosen = points_of(feature, points)
+        mean, variance = (moment.unsqueeze(-1) for moment in channel_moments(chosen))
+        return cls(mean=mean, variance=variance, count=paddle.full([1, 1], float(chosen.shape[-1])))
 
-    def _beside(self, other):
+    def _concat(self, other):
         first, second = self["count"].item(), other["count"].item()
         count = first + second
         shift = other["mean"] - self["mean"]
@@ -143,54 +142,32 @@ class Statistics(Tensors, saved_as="statistics"):
         )
 
 
-class _Several(FeatureState):
-    """States together."""
+class MixedFeatures(FeatureState, MixedState, saved_as="mixed_features"):
+    """Interpolation between styles: F_cs is the weighted average of theirs."""
 
-    def __init__(self, states):
-        self.states = list(states)
-        self.batch = max(state.batch for state in self.states)
-        self.value_channels, self.key_channels = self.states[0].value_channels, self.states[0].key_channels
+    def apply(self, transfer):
+        return sum(weight * state.apply(transfer) for state, weight in zip(self.states, self.weights))
 
 
-class MixedFeatures(_Several, saved_as="mixed_features"):
-    """Interpolation between styles: the weighted average of their F_cs."""
-
-    def __init__(self, states, weights):
-        super().__init__(states)
-        self.weights = list(weights)
-
-    def through(self, transfer):
-        return sum(weight * state.through(transfer) for state, weight in zip(self.states, self.weights))
-
-    def state_dict(self):
-        """{'kind': 'mixed_features', 'weights': [...], 'states': [...]}."""
-        states = [state.state_dict() for state in self.states]
-        return {"kind": "mixed_features", "weights": self.weights, "states": states}
-
-    @classmethod
-    def from_dict(cls, saved):
-        return cls([state_from_dict(state) for state in saved["states"]], saved["weights"])
-
-
-class RegionFeatures(_Several):
-    """A content in regions: each of its points takes F_cs from the state of its region. Not saved.
+class RegionFeatures(FeatureState):
+    """Regions: each point of the content takes F_cs of the state of its region. It is not saved.
 
     Args:
-        states: one a region.
+        states: one for each region.
         labels: int array [N_c]: the index in `states` of the region of each content point.
     """
 
     def __init__(self, states, labels):
-        super().__init__(states)
-        self.labels = np.asarray(labels)
+        self.states, self.labels = list(states), np.asarray(labels)
+        self.batch, self.key_channels, self.value_channels, self.eps = check_compatible(self.states)
 
-    def through(self, transfer):
+    def apply(self, transfer):
         total = 0.0
         for index in np.unique(self.labels).tolist():
-            embedded = self.states[index].through(transfer)
+            embedded = self.states[index].apply(transfer)
             if embedded.shape[2] * embedded.shape[3] != len(self.labels):
                 raise ValueError(
-                    f"the regions are those of {len(self.labels)} content points; the content has "
+                    f"the regions are for {len(self.labels)} content points; the content has "
                     f"{embedded.shape[2]} x {embedded.shape[3]}"
                 )
             inside = paddle.to_tensor((self.labels == index).astype("float32"))

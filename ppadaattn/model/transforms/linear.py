@@ -2,15 +2,16 @@
 
     F_cs = uncompress(T compress(F_c - mu(F_c))) + mu(F_s),    T = T_s T_c        (their section 3)
 
-T_s and T_c are each the output of a small network: three 3x3 convolutions of the centred feature, the covariance of
-their output, and a fully connected layer on it. What a style leaves behind is T_s and mu(F_s).
+A small network each gives T_s and T_c: three 3x3 convolutions of the centred feature, the covariance of their output,
+and a fully connected layer. The state of a style is T_s and mu(F_s).
 
-Left open there, and taken from the authors' code: zero padding of these convolutions, the covariance divided by the
-number of points and not centred again, no ReLU after the last convolution, and 32 compressed channels on either level.
+The paper leaves open, and here is as in the authors' code: zero padding of these convolutions, the covariance divided
+by the number of points and not centred again, no ReLU after the last convolution, and 32 compressed channels at each
+level.
 """
 
 from ppadaattn.model.features import points_of
-from ppadaattn.model.transforms.base import FeatureTransform, Tensors
+from ppadaattn.model.transforms.base import FeatureTransform, TensorState
 
 import paddle
 import paddle.nn.functional as F
@@ -31,7 +32,7 @@ class Linear(FeatureTransform):
         self.style_matrix = Matrix(channels, self.size)
 
     def init_near_identity(self):
-        """T near the identity, and `uncompress` the inverse of `compress` on the few channels that it leaves."""
+        """Set T near the identity, and `uncompress` to the inverse of `compress` on the compressed channels."""
         for network in (self.content_matrix, self.style_matrix):
             network.init_near_identity()
         orthogonal, _ = paddle.linalg.qr(paddle.randn([self.channels, self.size]))
@@ -40,7 +41,7 @@ class Linear(FeatureTransform):
 
     def prepare_style(self, style, style_key=None, seed=0, points=None):
         mean = points_of(style, points).mean(-1, keepdim=True).unsqueeze(-1)
-        return Tensors(mean=mean, matrix=self.style_matrix(style - mean, points))
+        return TensorState(mean=mean, matrix=self.style_matrix(style - mean, points))  # mu(F_s), T_s
 
     def transfer(self, content, state):
         centred = content - content.mean([2, 3], keepdim=True)
@@ -51,7 +52,7 @@ class Linear(FeatureTransform):
 
 
 class Matrix(nn.Layer):
-    """A matrix [B, size, size] from a centred feature [B, C, H, W], by way of the covariance of its convolutions."""
+    """T_s or T_c, [B, size, size], of a centred feature [B, C, H, W], from the covariance of its convolutions."""
 
     def __init__(self, channels, size):
         super().__init__()
@@ -66,7 +67,7 @@ class Matrix(nn.Layer):
         self.dense.bias.set_value(paddle.eye(self.size).flatten())
 
     def forward(self, feature, points=None):
-        """`points`, flat positions, restricts the covariance to a region."""
+        """The matrix of a centred feature; `points`, flat positions, restricts the covariance to a region."""
         first, second, last = self.convolutions
         feature = points_of(last(F.relu(second(F.relu(first(feature))))), points)
         covariance = paddle.matmul(feature, feature, transpose_y=True) / feature.shape[-1]

@@ -2,13 +2,14 @@
 
     F_cs = F_c + out(M),    M = softmax(f(Norm(F_c))^T g(Norm(F_s))) h(F_s)        (their section 3.2)
 
-The attention-weighted mean is not the target of a normalization but is itself, through a 1x1 convolution, added to the
-content (figure 3b of the AdaAttN paper). The merge of both levels and the decoder are AdaAttN's without level 3; the
-paper's merge convolution has no ReLU after it, which is this project's `conventions: release`.
+A 1x1 convolution of the attention-weighted mean is added to the content (figure 3b of the AdaAttN paper); nothing is
+modulated. The merge of both levels and the decoder are AdaAttN's without level 3. The paper's merge convolution has no
+ReLU after it, as with this project's `conventions: release`.
 
-With `shallow_features` query and key are AdaAttN's stacked ones: the ablation of figure 11.
+With `shallow_features` query and key are AdaAttN's stacked keys: the ablation of figure 11.
 """
 
+from ppadaattn.model.init import init_near_zero
 from ppadaattn.model.transforms.adaattn import AdaAttN
 from ppadaattn.model.transforms.base import check_content_statistics
 
@@ -16,7 +17,7 @@ from paddle import nn
 
 
 class SANet(AdaAttN):
-    """Arguments and use as in AdaAttN; `cosine` attention works too, though it is not in the paper."""
+    """Arguments and use as in AdaAttN; `cosine` attention works too, which is not in the paper."""
 
     levels = (4, 5)
     normalizes_content = False
@@ -26,9 +27,9 @@ class SANet(AdaAttN):
         self.out = nn.Conv2D(value_channels, value_channels, 1)
 
     def init_near_identity(self):
-        """f, g and h near the identity, and `out` near 0: F_cs begins as F_c."""
+        """Set f, g and h near the identity and `out` near 0: F_cs begins as F_c."""
         super().init_near_identity()
-        nn.initializer.Normal(std=0.01)(self.out.weight)
+        init_near_zero(self.out)
 
     def forward(self, content, content_key, state, content_statistics=None):
         """F_cs [B, C, H, W]; as in AdaAttN. Raises ValueError for `content_statistics`."""
