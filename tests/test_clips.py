@@ -393,17 +393,17 @@ def test_memory_does_not_grow_with_the_length():
         ("mixed", "o.mp4", {}, "2.png is 20 x 20 pixels, the first frame of its folder 32 x 32"),
         ("in.mp4", "in.mp4", {}, "in.mp4 is the clip to read"),
         ("in.mp4", "o.xyz", {}, "o.xyz: videos are written as .mp4"),
-        ("in.mp4", "empty/o.mp4/x.mp4", {"size": 10}, "each side must be at least 16"),
+        ("in.mp4", "empty/o.mp4/x.mp4", {"size": 10}, "`size` is a number of pixels, 0 or at least 16; got 10"),
         ("in.mp4", "text.mp4/o.mp4", {}, "text.mp4 is not a folder"),
         ("in.mp4", "o.mp4", {"start": 2.0}, "in.mp4 is 0.80 s long, and is to start at 2.0 s"),
-        ("in.mp4", "o.mp4", {"start": 0.5, "end": 0.4}, "the end, 0.4 s, must be after the start, 0.5 s"),
-        ("in.mp4", "o.mp4", {"start": -1.0}, "start is a time in seconds, 0 or more; got -1.0"),
-        ("in.mp4", "o.mp4", {"fps": 0}, "fps is a number of frames per second"),
-        ("in.mp4", "o.mp4", {"crf": 52}, "crf, the quality of the video, is 0 to 51 in .mp4; got 52"),
-        ("in.mp4", "o.gif", {"crf": 20}, "crf, the quality of the video, is not for .gif; got 20"),
-        ("in.mp4", "folder", {"crf": 20}, "crf is for video files, and folder is a folder of frames"),
-        ("in.mp4", "o.mp4", {"batch_size": 0}, "batch_size is a number of frames, 1 or more; got 0"),
-        ("in.mp4", "o.mp4", {"flow_blend": 1.0}, "flow_blend is a share"),
+        ("in.mp4", "o.mp4", {"start": 0.5, "end": 0.4}, "the `end`, 0.4 s, must be after the `start`, 0.5 s"),
+        ("in.mp4", "o.mp4", {"start": -1.0}, "`start` is a time in seconds, 0 or more; got -1.0"),
+        ("in.mp4", "o.mp4", {"fps": 0}, "`fps` is a number of frames per second"),
+        ("in.mp4", "o.mp4", {"crf": 52}, "`crf`, the quality of the video, is 0 to 51 in .mp4; got 52"),
+        ("in.mp4", "o.gif", {"crf": 20}, "`crf`, the quality of the video, is not for .gif; got 20"),
+        ("in.mp4", "folder", {"crf": 20}, "`crf` is for video files, and folder is a folder of frames"),
+        ("in.mp4", "o.mp4", {"batch_size": 0}, "`batch_size` is a number of frames, 1 or more; got 0"),
+        ("in.mp4", "o.mp4", {"flow_blend": 1.0}, "`flow_blend` is a share"),
         ("in.mp4", "done.mp4", {"resume": True}, "done.mp4 is finished, or was not made here"),
     ],
 )
@@ -540,7 +540,7 @@ def test_what_a_killed_run_was_writing_is_not_taken_for_a_part(monkeypatch):
     paint(source, "out.mp4", progress=interrupt_after(6))
     with open("out.mp4.parts/00000000.npz", "wb") as file:
         file.write(b"half")
-    with pytest.raises(InputError, match="00000000.npz cannot be read .* begin anew without --resume"):
+    with pytest.raises(InputError, match="00000000.npz cannot be read .* start over without `resume`"):
         paint(source, "out.mp4", resume=True)
 
 

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 
+import ppadaattn
 from ppadaattn.cli import convert, paint, pictures
 from ppadaattn.errors import InputError
 from ppadaattn.infer.stylizer import Stylizer
@@ -424,8 +425,13 @@ def test_videos_by_the_tool(run, picture, stylizer):
     assert status == 0 and "o.mp4: 3 frames, 0.12 s of video, 48 x 32 pixels" in out
     with av.open("o.mp4") as container:
         assert len(list(container.decode(video=0))) == 3
-    assert run(*words, "frames", "--output", "painted", "--frames")[0] == 0
-    np.testing.assert_array_equal(read_image("painted/x.png"), stylizer("frames/x.png", style))
+    status, _, err = run(*words, "frames", "--output", "painted", "--frames")
+    assert status == 0 and "note: painted by adaattn_lite_video, the model for videos; --model" in err
+    video = ppadaattn.load("adaattn_lite_video", device="cpu")
+    np.testing.assert_array_equal(read_image("painted/x.png"), video("frames/x.png", style))
+    status, _, err = run(*words, "frames", "--output", "images", "--frames", "--model", "adaattn_lite_image")
+    assert status == 0 and "note" not in err
+    np.testing.assert_array_equal(read_image("images/x.png"), stylizer("frames/x.png", style))
     assert run(*words, "frames", "--output", "pictures")[0] == 0 and "x_s.png" in files("pictures")
     assert run(*words, "o.mp4", "--output", "out", "--preview", "--end", "0.08")[0] == 0
     assert files("out") == ["o_s.mp4"]

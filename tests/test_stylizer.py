@@ -101,7 +101,7 @@ def test_styles_of_another_model_are_refused(stylizer, rng, tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda a: a.astype("float32"), r"content must be .* got an array of float32 \(37, 50, 3\)"),
+        (lambda a: a.astype("float32"), r"`content` must be .* got an array of float32 \(37, 50, 3\)"),
         (lambda a: a[:, :, 0], r"got an array of uint8 \(37, 50\)"),
         (lambda a: np.dstack([a, a[:, :, :1]]), r"got an array of uint8 \(37, 50, 4\)"),
         (lambda a: a[:15], "the content array is 50 x 15 pixels"),

@@ -5,6 +5,8 @@ signal N (Ctrl-C: 130).
 """
 
 import argparse
+import re
+import shlex
 import signal
 import sys
 import threading
@@ -16,9 +18,37 @@ from ppadaattn.media.images import MIN_SIDE
 import paddle
 from tqdm import tqdm
 
+DEVICE_HELP = "cpu, gpu or gpu:N (default: a GPU where one works, else the CPU)"
+
 
 class Parser(argparse.ArgumentParser):
-    """Answers a wrong argument with one sentence, without the usage lines."""
+    """Answers a wrong argument with one sentence, without the usage lines.
+
+    Args:
+        prog: what the user typed to start the program.
+        examples: words that may follow `prog`, one string each; the help ends with them.
+        synonyms: {option of other programs: option of this one}; the error for the first names the second.
+        options: of argparse.ArgumentParser.
+    """
+
+    def __init__(self, prog=None, *, examples=(), synonyms=None, **options):
+        super().__init__(prog, **options)
+        self.examples, self.synonyms = examples, synonyms or {}
+        self.set_defaults(parser=self)
+
+    def format_help(self):
+        examples = "".join(f"  {self.prog} {example}\n" for example in self.examples)
+        return super().format_help() + (f"\nexamples:\n{examples}" if examples else "")
+
+    def parse_args(self, args=None, namespace=None):
+        words = sys.argv[1:] if args is None else list(args)
+        for word in words:
+            if word.partition("=")[0] in self.synonyms:
+                name = word.partition("=")[0]
+                self.error(f"{name} is called {self.synonyms[name]} here")
+        parsed = super().parse_args(words, namespace)
+        parsed.command_line = [*shlex.split(self.prog), *words]
+        return parsed
 
     def error(self, message):
         self.exit(2, f"error: {message}\n")
@@ -42,6 +72,19 @@ def pixels(zero=False):
     return whole_number(MIN_SIDE, what="number of pixels", zero=zero)
 
 
+def run(parser, argv=None):
+    """Parse the words of a command and do its work. Returns the exit status."""
+    args = parser.parse_args(argv)
+    return exit_status(args.work, args)
+
+
+def as_options(message, args):
+    """A library's message with each `argument` in backticks written as --argument, where there is such an option."""
+    actions = [action for action in args.parser._actions if action.option_strings]
+    options = {action.dest: max(action.option_strings, key=len) for action in actions}
+    return re.sub(r"`(\w+)`", lambda match: options.get(match[1], match[0]), str(message))
+
+
 def exit_status(work, *arguments):
     """Run `work`; an InputError becomes one sentence and status 2, Ctrl-C status 130."""
     _end_plainly_when_told()
@@ -53,7 +96,7 @@ def exit_status(work, *arguments):
     try:
         return work(*arguments)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {as_options(error, *arguments)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; every file already written is whole", file=sys.stderr)
