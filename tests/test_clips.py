@@ -11,6 +11,7 @@ import ppadaattn
 from ppadaattn.errors import InputError, InputNote
 from ppadaattn.infer import clips
 from ppadaattn.infer.clips import paint_clip
+from ppadaattn.infer.options import ClipOptions
 from ppadaattn.media import video_formats
 from ppadaattn.media.images import read_image
 from ppadaattn.media.video_read import open_clip
@@ -562,3 +563,28 @@ def test_frames_of_one_name_are_refused():
         Image.new("RGB", (32, 32)).save(f"in/{name}")
     with pytest.raises(InputError, match="the folder in holds several frames named 1"):
         paint("in", "out")
+
+
+def test_styles_of_all_kinds_and_options_as_an_object(picture):
+    stylizer = ppadaattn.load("adaattn_lite_video", device="cpu")
+    source, paths = make("in.mp4", 2, size=(48, 32)), [picture("a.png"), picture("bb.png")]
+    options = ClipOptions(style_scale=1.0, strength=0.5)
+    stylizer.stylize_video(source, paths, "by_object", options, style_weights=[1, 3])
+    stylizer.stylize_video(source, paths, "by_names", style_scale=1.0, strength=0.5, style_weights=[1, 3])
+    styles = [stylizer.prepare_style(path, style_size=48, enlarge=True) for path in paths]
+    mixed = ppadaattn.Style.mix(styles, [1, 3])
+    for frame, original in zip(sorted(os.listdir("by_object")), images(source)):
+        painted = read_image(f"by_object/{frame}")
+        np.testing.assert_array_equal(painted, read_image(f"by_names/{frame}"))
+        expected = stylizer(original.astype("uint8"), mixed, strength=0.5)
+        assert np.abs(painted.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_smaller_batches_may_resume(monkeypatch):
+    monkeypatch.setattr(clips, "PART", 4)
+    source = make("in.mp4", 12)
+    paint(source, "out.mp4", batch_size=4, progress=interrupt_after(6))
+    with pytest.raises(InputError, match="give the same to resume, or start over without `resume`"):
+        paint(source, "out.mp4", preview=True, resume=True)
+    assert paint(source, "out.mp4", batch_size=1, resume=True).frames == 12

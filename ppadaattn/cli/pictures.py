@@ -139,10 +139,10 @@ def paint(stylizer, plan, options):
         picture, own_size = read_reduced(path, options.size)
         return Content(picture, own_size, plan.mask and mask_for(plan.mask, picture.shape[:2], own_size))
 
-    content, alone = None, len(plan.outputs) == 1
+    alone = len(plan.outputs) == 1
     with tqdm(total=len(plan.outputs), unit="picture", disable=alone) as progress:
         for (row, column), output in sorted(plan.outputs.items(), key=lambda item: item[0][::-1]):  # style by style
-            trouble, path = "skipped", plan.contents[row]
+            content, trouble, path = None, "skipped", plan.contents[row]
             try:
                 picture = _found(output) if plan.resume and output is not None else None
                 if picture is None or plan.sheet:
@@ -166,9 +166,8 @@ def paint(stylizer, plan, options):
                 if getattr(error.__cause__, "errno", None) == errno.ENOSPC:
                     break
             except MemoryError:
-                height, width = content.picture.shape[:2]
-                sentence = f"{path} at {width} x {height} pixels needs more memory than there is; lower --size"
-                problems[sentence] = trouble
+                size = " at {1} x {0} pixels".format(*content.picture.shape) if content else ""
+                problems[f"{path}{size} needs more memory than there is; lower --size"] = "not painted"
             progress.update()
     if not painted:
         raise InputError("; ".join(problems))
