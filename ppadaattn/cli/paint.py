@@ -96,7 +96,7 @@ def _add_styles(group):
         "(default: each; mix with --style-weights or several --style-mask)",
     )
     group.add_argument("--style-weights", type=float, nargs="+", metavar="W", help="one a style, for a mixture")
-    group.add_argument("--save-style", metavar=f"FILE{STYLE_SUFFIX}", help="keep the prepared style for this model")
+    group.add_argument("--save-style", metavar=f"FILE{STYLE_SUFFIX}", help="keep the prepared style in a file, for this model")
 
 
 def _add_regions(group):

@@ -77,7 +77,7 @@ class PaintOptions:
     strength: float = option(
         1.0, "how much of the style; the rest is the content, taken as its own style", metavar="0..1"
     )
-    preserve_color: bool = option(False, "paint with the luminance of the result and the colours of the content")
+    preserve_color: bool = option(False, "keep the colours of the content: only the luminance is painted")
 
     def __post_init__(self):
         for item in fields(self):
