@@ -4,7 +4,6 @@ import argparse
 import shlex
 import sys
 from dataclasses import fields
-from pathlib import Path
 
 from ppadaattn.cli import pictures, videos
 from ppadaattn.cli.common import DEVICE_HELP, Parser, run
@@ -18,10 +17,11 @@ from ppadaattn.infer.options import ClipOptions, PaintOptions, own_fields, value
 from ppadaattn.infer.stylizer import is_style_file, load
 from ppadaattn.media.images import FORMATS
 from ppadaattn.media.video_formats import VIDEO_FORMATS
+from ppadaattn.resources import packaged
 from ppadaattn.weights.checkpoint import STYLE_SUFFIX
 from ppadaattn.weights.zoo import DEFAULT_MODEL, DEFAULT_VIDEO_MODEL, MODELS
 
-EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
+EXAMPLES = packaged("examples")
 EXAMPLE_PAIR = (EXAMPLES / "content" / "still_life.jpg", EXAMPLES / "style" / "brush_strokes.jpg")
 
 # Fields that one kind of contents alone has: an error with the other kind, unless they are left at their defaults.
@@ -34,7 +34,7 @@ def main(argv=None):
     return run(parser(), argv)
 
 
-def parser(prog="python tools/infer.py"):
+def parser(prog="ppadaattn paint"):
     """The options of painting."""
     made = Parser(
         prog,
@@ -45,7 +45,7 @@ def parser(prog="python tools/infer.py"):
             "--content photo.jpg --style painting.jpg --output painted.jpg",
             "--content clip.mp4 --style painting.jpg --output painted.mp4",
         ),
-        synonyms={"--alpha": "--strength"},
+        synonyms={"--alpha": "--strength", "--content-size": "--size"},
     )
     made.set_defaults(work=_paint)
     _add_files(made)
@@ -96,7 +96,7 @@ def _add_styles(group):
         "(default: each; mix with --style-weights or several --style-mask)",
     )
     group.add_argument("--style-weights", type=float, nargs="+", metavar="W", help="one a style, for a mixture")
-    group.add_argument("--save-style", metavar=f"FILE{STYLE_SUFFIX}", help="keep the prepared style in a file, for this model")
+    group.add_argument("--save-style", metavar=f"FILE{STYLE_SUFFIX}", help="keep the prepared style, for this model")
 
 
 def _add_regions(group):

@@ -10,14 +10,13 @@ from typing import Callable, Dict, Optional, Tuple
 
 from ppadaattn.errors import InputError, nearest, note
 from ppadaattn.files import atomic_write, cache_folder, lock
+from ppadaattn.resources import packaged
 from ppadaattn.weights.convert import vgg19
 from ppadaattn.weights.download import download, size_text
 
 import paddle
 
-PACKAGE = Path(__file__).resolve().parent.parent
-# Beside the package in a clone; inside it where it was installed from a wheel.
-FOLDERS = (PACKAGE.parent / "pretrained", PACKAGE / "pretrained")
+FOLDERS = (packaged("pretrained"),)
 
 
 @dataclass(frozen=True)
