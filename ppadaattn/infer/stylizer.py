@@ -2,10 +2,11 @@
 
 import os
 from dataclasses import replace
+from typing import Callable, Optional, Sequence, Union
 
 from ppadaattn.device import select_device
 from ppadaattn.errors import InputError
-from ppadaattn.infer.clips import paint_clip
+from ppadaattn.infer.clips import Result, paint_clip
 from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine
 from ppadaattn.infer.options import ClipOptions, PaintOptions, takes_options
 from ppadaattn.media.images import check_size, flatten, keep_colors, read_reduced, scale_to, to_bytes, to_floats
@@ -20,8 +21,14 @@ from PIL import Image
 
 STYLE_SIZE = PaintOptions.style_size
 
+# What stands for a file, for a picture, for a mask, for a style.
+Path = Union[str, os.PathLike]
+Picture = Union[Path, bytes, Image.Image, np.ndarray]
+Mask = Union[Path, np.ndarray]
+AnyStyle = Union[Picture, Style, Sequence[Union[Picture, Style]]]
 
-def load(model=DEFAULT_MODEL, *, device=None, engine="auto"):
+
+def load(model: Path = DEFAULT_MODEL, *, device: Optional[str] = None, engine: str = "auto") -> "Stylizer":
     """A Stylizer, ready to use.
 
     Args:
@@ -70,7 +77,16 @@ class Stylizer:
         return f"Stylizer(model={self.model!r}, engine={engine!r}, device={place[6:-1]!r})"
 
     @takes_options(PaintOptions)
-    def __call__(self, content, style, options=None, *, style_weights=None, mask=None, **changes):
+    def __call__(
+        self,
+        content: Picture,
+        style: AnyStyle,
+        options: Optional[PaintOptions] = None,
+        *,
+        style_weights: Optional[Sequence[float]] = None,
+        mask: Optional[Mask] = None,
+        **changes,
+    ) -> np.ndarray:
         """Paint a content in a style.
 
         Args:
@@ -100,7 +116,15 @@ class Stylizer:
         return _to_pictures(painted, content[None], options.preserve_color)[0]
 
     @paddle.no_grad()
-    def prepare_style(self, style, *, style_size=STYLE_SIZE, style_weights=None, mask=None, enlarge=False):
+    def prepare_style(
+        self,
+        style: AnyStyle,
+        *,
+        style_size: int = STYLE_SIZE,
+        style_weights: Optional[Sequence[float]] = None,
+        mask: Optional[Mask] = None,
+        enlarge: bool = False,
+    ) -> Style:
         """Encode a style once, for any number of contents.
 
         Args:
@@ -180,17 +204,17 @@ class Stylizer:
     @takes_options(ClipOptions)
     def stylize_video(
         self,
-        content,
-        style,
-        output,
-        options=None,
+        content: Path,
+        style: AnyStyle,
+        output: Path,
+        options: Optional[ClipOptions] = None,
         *,
-        style_weights=None,
-        mask=None,
-        resume=False,
-        progress=None,
+        style_weights: Optional[Sequence[float]] = None,
+        mask: Optional[Mask] = None,
+        resume: bool = False,
+        progress: Optional[Callable[[int, int], None]] = None,
         **changes,
-    ):
+    ) -> Result:
         """Paint a clip: a video file, or a folder of numbered frames, into a video file or a folder of frames.
 
         Args:
