@@ -1,10 +1,10 @@
 """What the commands have in common: words parsed, errors and notes in the words of the command line, exit status.
 
-A command is a module of this room with `parser(**options)`: a Parser whose default `work` is a function that takes the
-parsed arguments and returns the exit status. Its row in `ppadaattn/__main__.py` makes it reachable.
+A command is a module of this room with a function `parser(prog)`, which returns a Parser. Its default `work` is a
+function that takes the parsed arguments and returns the exit status. A row in `ppadaattn/__main__.py` makes the command
+reachable.
 
-Exit status: 0 done; 1 some of the work was not done; 2 bad input, nothing done; 128 + N ended by signal N (Ctrl-C:
-130).
+Exit status: 0 done; 1 some of the work was not done; 2 bad input, nothing done; 128 + N by signal N (Ctrl-C: 130).
 """
 
 import argparse
