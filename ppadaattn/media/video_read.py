@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ppadaattn.errors import InputError
-from ppadaattn.media.images import FORMATS, check_size, flatten, image_size, read_image, reduce_to
+from ppadaattn.media.images import FORMATS, check_size, flatten, read_image, read_reduced, reduce_to
 from ppadaattn.media.video_formats import FULL_RANGE, Colors, open_container, pyav, to_fraction
 
 import numpy as np
@@ -26,7 +26,18 @@ class Frame(NamedTuple):
     name: str  # for a file of its own
 
 
-def open_clip(path, *, size=0, start=None, end=None, fps=None):
+def check_times(start, end, fps):
+    """Raise InputError unless they are times in seconds, one after the other, and a frame rate; each may be None."""
+    for name, value in (("start", start), ("end", end)):
+        if value is not None and not 0 <= value < math.inf:
+            raise InputError(f"`{name}` is a time in seconds, 0 or more; got {value}")
+    if start is not None and end is not None and end <= start:
+        raise InputError(f"the `end`, {end} s, must be after the `start`, {start} s")
+    if fps is not None and not 0.001 <= fps <= 1000:
+        raise InputError(f"`fps` is a number of frames per second, 0.001 to 1000; got {fps}")
+
+
+def open_clip(path, *, size=0, start=None, end=None, fps=None, constant_rate=False):
     """A clip to read: a video file, or a folder of frames (pictures in the order of the numbers in their names).
 
     Args:
@@ -35,6 +46,7 @@ def open_clip(path, *, size=0, start=None, end=None, fps=None):
         start, end: seconds of the clip to begin and to end at.
         fps: frames per second to read, by leaving out or repeating frames of a video; default: all frames, at the
             times that they have. For a folder: how fast its frames follow each other (25).
+        constant_rate: frames at one rate, `fps` or the clip's own, that MPEG-4 can hold.
 
     Returns:
         a VideoFile or a FrameFolder.
@@ -42,15 +54,9 @@ def open_clip(path, *, size=0, start=None, end=None, fps=None):
     Raises:
         InputError: missing, not a video, without frames; numbers that make no sense.
     """
-    for name, value in (("start", start), ("end", end)):
-        if value is not None and not 0 <= value < math.inf:
-            raise InputError(f"{name} is a time in seconds, 0 or more; got {value}")
-    if start is not None and end is not None and end <= start:
-        raise InputError(f"the end, {end} s, must be after the start, {start} s")
-    if fps is not None and not 0.001 <= fps <= 1000:
-        raise InputError(f"fps is a number of frames per second, 0.001 to 1000; got {fps}")
+    check_times(start, end, fps)
     kind = FrameFolder if Path(path).is_dir() else VideoFile
-    return kind(Path(path), size, start, end, fps)
+    return kind(Path(path), size, start, end, fps, constant_rate)
 
 
 class VideoFile:
@@ -68,12 +74,14 @@ class VideoFile:
         has_sound: whether there is any.
     """
 
-    def __init__(self, path, size, start, end, fps):
+    def __init__(self, path, size, start, end, fps, constant_rate=False):
         self.path, self.size, self.start, self.end, self.fps = path, size, start, end, fps
         self.problem, self._damaged = None, 0
         with self._open() as (container, stream):
             self.rate = to_fraction(fps) if fps else Fraction(stream.average_rate or stream.guessed_rate or FOLDER_RATE)
-            self.time_base = 1 / self.rate if fps else stream.time_base
+            if constant_rate:
+                self.fps = self.rate = _mpeg4_rate(self.rate)
+            self.time_base = 1 / self.rate if self.fps else stream.time_base
             self.has_sound = bool(container.streams.audio)
             self.seconds = _seconds(container, stream)
             self.zero = Fraction(container.start_time or 0, 1_000_000)
@@ -240,9 +248,10 @@ class FrameFolder:
 
     aspect, colors, problem, has_sound = Fraction(1), Colors(), None, False
 
-    def __init__(self, path, size, start, end, fps):
+    def __init__(self, path, size, start, end, fps, constant_rate=False):
         self.path, self.size, self.start, self.end = path, size, start, end
         self.rate = to_fraction(fps or FOLDER_RATE)
+        self.rate = _mpeg4_rate(self.rate) if constant_rate else self.rate
         self.time_base = 1 / self.rate
         try:
             files = [
@@ -261,8 +270,8 @@ class FrameFolder:
         twice = next((stem for stem in stems if stems.count(stem) > 1), None)
         if twice is not None:
             raise InputError(f"the folder {path} holds several frames named {twice}; a clip has one file a frame")
-        self.height, self.width = self._read(self.files[0]).shape[:2]
-        self.own_size = image_size(self.files[0])
+        first, self.own_size = read_reduced(self.files[0], size)
+        self.height, self.width = first.shape[:2]
 
     def _read(self, file):
         return flatten(read_image(file, self.size))
@@ -278,6 +287,11 @@ class FrameFolder:
                         f"{self.width} x {self.height}: the frames of a clip are of one size"
                     )
                 yield Frame(image, pts, 1, file.stem)
+
+
+def _mpeg4_rate(rate):
+    """The nearest frame rate of which both parts fit into the 16 bits that MPEG-4 has for each."""
+    return rate.limit_denominator(max(1, min(500, 65535 // math.ceil(rate))))
 
 
 def _by_number(file):
