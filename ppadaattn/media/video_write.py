@@ -5,8 +5,8 @@ source, without encoding them again.
 
 Why FFmpeg does not join them by itself: its concat demuxer (tried with PyAV 18) guesses the length of each part, and
 frames of a variable rate at 300 to 1000 ms came out at 440 to 1650 ms, or at 600 to 1700 ms with the lengths in its
-list; it would save two lines. imageio-ffmpeg pipes frames at one constant rate into a second copy of FFmpeg, which would
-lose the times of frames. FFmpeg's filters make the palette of a GIF.
+list; it would save two lines. imageio-ffmpeg pipes frames at one constant rate into a second copy of FFmpeg: times of
+frames would be lost. FFmpeg's filters make the palette of a GIF.
 """
 
 import contextlib
