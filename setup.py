@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -6,20 +7,54 @@ HERE = Path(__file__).parent
 VERSION = {}
 exec((HERE / "ppadaattn" / "version.py").read_text(encoding="utf-8"), VERSION)
 
+# Folders beside the package in a clone that a wheel holds inside it: {folder: files}. See ppadaattn/resources.py.
+RESOURCES = {
+    "configs": ["*.yaml", "*/*.yaml", "README.md"],
+    "examples/content": ["*.jpg"],
+    "examples/style": ["*.jpg"],
+    "pretrained": ["*.pdparams", "README.md"],
+}
+PACKAGES = {f"ppadaattn.{folder.replace('/', '.')}": folder for folder in RESOURCES}
+
+
+def description():
+    """README.md for a package index, which has no files beside it: pictures become their captions, links their text."""
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"!\[([^]]*)\]\((?!https?:)[^)]*\)", r"*Picture in the repository: \1.*", text)
+    return re.sub(r"(?<!!)\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", text)
+
+
 ONNX = ['onnx>=1.15; python_version >= "3.9"', 'onnxruntime>=1.16; python_version >= "3.9"']
 
 setup(
     name="ppadaattn",
     version=VERSION["__version__"],
     description="AdaAttN in PaddlePaddle: arbitrary neural style transfer for pictures and video",
-    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description=description(),
     long_description_content_type="text/markdown",
+    author="ppadaattn developers",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    project_urls={"Paper": "https://arxiv.org/abs/2108.03647"},
+    keywords=["AdaAttN", "PaddlePaddle", "style transfer", "attention", "image stylization", "video stylization"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Multimedia :: Graphics",
+        "Topic :: Multimedia :: Video",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Processing",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.8",
-    # The bundled weights stand beside the package in a clone, inside it in a wheel.
-    packages=[*find_packages(include=["ppadaattn*"]), "ppadaattn.pretrained"],
-    package_dir={"ppadaattn.pretrained": "pretrained"},
-    package_data={"ppadaattn.pretrained": ["*.pdparams", "README.md"]},
+    packages=[*find_packages(include=["ppadaattn*"]), *PACKAGES],
+    package_dir=PACKAGES,
+    package_data={"ppadaattn": ["py.typed"], **{name: RESOURCES[folder] for name, folder in PACKAGES.items()}},
     install_requires=[
         'av>=14.2; python_version >= "3.9"',  # videos; earlier ones do not say how a video is turned
         "numpy",

@@ -1,19 +1,64 @@
-"""The console script: `ppadaattn serve`, or `python -m ppadaattn serve`."""
+"""The front door: `ppadaattn COMMAND ...`, or `python -m ppadaattn COMMAND ...`."""
 
+import importlib
 import sys
 
-from ppadaattn.cli import serve
-from ppadaattn.cli.common import Parser, exit_status
+from ppadaattn.cli.common import Parser, interrupt_plainly, run
+from ppadaattn.version import __version__
+
+# A command and its module in ppadaattn.cli, which is imported only where it is the one to run: its line in the help.
+COMMANDS = {
+    "paint": "paint pictures and videos in the style of pictures",
+    "train": "train a network as a configuration says",
+    "evaluate": "compare methods by figures",
+    "export": "write a model as programs for other runtimes",
+    "download": "list or fetch the files that can be had by name",
+    "convert": "turn the authors' checkpoints, or named arrays, into a weights file",
+    "serve": "paint over HTTP",
+}
 
 
-def main(argv=None):
+def main(argv=None, prog="ppadaattn"):
     """Carry a command out. Returns the exit status."""
-    parser = Parser(prog="ppadaattn", description="AdaAttN style transfer. The other tools are in tools/ of a clone.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    options = serve.parser(add_help=False)
-    commands.add_parser("serve", parents=[options], help="paint over HTTP", description=options.description)
-    return exit_status(serve.serve, parser.parse_args(argv))
+    words = sys.argv[1:] if argv is None else list(argv)
+    command = parser(prog).parse_args(words[:1]).command
+    return carry_out(command, words[1:], f"{prog} {command}")
+
+
+def parser(prog="ppadaattn"):
+    """The parser of the first word."""
+    made = Parser(
+        prog,
+        description="AdaAttN: arbitrary style transfer for pictures and video.",
+        epilog=f"`{prog} COMMAND --help` tells the options of a command.",
+        examples=("paint", "train --help"),
+    )
+    made.add_argument("--version", action="version", version=f"ppadaattn {__version__}")
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, text in COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    return made
+
+
+def carry_out(command, argv, prog):
+    """Import one command and run it.
+
+    Args:
+        command: of COMMANDS.
+        argv: the words after it.
+        prog: what the user typed to start the command.
+
+    Returns the exit status.
+    """
+    interrupt_plainly()
+    try:
+        module = importlib.import_module(f"ppadaattn.cli.{command}")
+    except ImportError as error:
+        remedy = "; `pip install 'ppadaattn[cpu]'` installs what is needed" if error.name else ""
+        print(f"error: {error}{remedy}", file=sys.stderr)
+        return 1
+    return run(module.parser(prog=prog), argv)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(prog="python -m ppadaattn"))

@@ -2,7 +2,7 @@
 place.
 
 A YAML file holds the keys that differ from the defaults. Its names are PaddleGAN's where PaddleGAN has one. `_base_`
-names one YAML file or several (relative to the file) whose keys come first; `-o a.b=c` comes last.
+names one YAML file or several (relative to the file, or packaged ones) whose keys come first; `-o a.b=c` comes last.
 
 This module never imports Paddle.
 """
@@ -11,10 +11,10 @@ import dataclasses
 import math
 import typing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Dict, List, Optional
 
 from ppadaattn.errors import InputError, nearest
+from ppadaattn.resources import expand, find_config
 
 import yaml
 
@@ -439,14 +439,14 @@ def read_config(kind, path, overrides=()):
 
     Args:
         kind: the dataclass.
-        path: the YAML file.
+        path: the YAML file, or the name of a packaged one (`resources.find_config`).
         overrides: words 'a.b=c'; c is read as YAML.
 
     Raises:
         InputError: a file that cannot be read or is no mapping, an unknown key (the nearest is named), a value of
             another type or outside what it may be.
     """
-    values = _read(Path(path), kind)
+    values = _read(find_config(path), kind)
     for word in overrides:
         values = _merge(values, _override(word), kind)
     return _build(kind, values, "")
@@ -480,7 +480,7 @@ def _read(path, kind, children=()):
         raise InputError(f"{path}: _base_ must be a file name or a list of them; got {bases!r}")
     merged = {}
     for base in bases:
-        merged = _merge(merged, _read(path.parent / base, kind, (*children, path.resolve())), kind)
+        merged = _merge(merged, _read(find_config(base, path), kind, (*children, path.resolve())), kind)
     return _merge(merged, values, kind)
 
 
@@ -563,6 +563,8 @@ def _convert(kind, value):
         pairs = value.items() if isinstance(value, dict) else [(None, None)]
         converted = {_convert(kinds[0], key): _convert(kinds[1], item) for key, item in pairs}
         return None if None in converted or None in converted.values() else converted
+    if kind is str and isinstance(value, str):
+        return expand(value)
     if kind is float:
         try:  # YAML reads 1e-4, without a point, as text
             number = float(value) if not isinstance(value, bool) else math.nan

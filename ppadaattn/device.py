@@ -4,10 +4,12 @@ import math
 import re
 import sys
 
+from ppadaattn import runtime
 from ppadaattn.errors import InputError
 
 import numpy as np
-import paddle
+
+paddle = runtime.import_paddle()
 
 
 def select_device(device=None):

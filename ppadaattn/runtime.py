@@ -18,6 +18,7 @@ import os
 import platform
 import sys
 import warnings
+import zlib  # noqa: F401 - before Paddle, see _check_zlib
 from pathlib import Path
 
 MISSING_PADDLE = (
@@ -28,7 +29,10 @@ MISSING_PADDLE = (
 
 
 def prepare_environment():
-    """Set the variables of the table above. Has an effect only before Paddle's import and first matrix product."""
+    """Set the variables of the table above. Has an effect only before Paddle's import and first matrix product.
+
+    Raises ImportError where Paddle was imported in an order that breaks the reading of PNG.
+    """
     if "AuthenticAMD" in _processor():
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     os.environ.setdefault("GLOG_minloglevel", "2")
@@ -36,39 +40,41 @@ def prepare_environment():
     unset = "1" if "paddle" in sys.modules else None
     if os.environ.get("OMP_NUM_THREADS", unset) == unset:
         os.environ.setdefault("MKL_NUM_THREADS", str(_available_cores()))
+    _check_zlib()
 
 
 def import_paddle():
-    """Import Paddle without the warnings of its own import, which tell a painter nothing.
+    """Import Paddle without the warnings of its own import, which do not help a user.
+
+    Every room whose modules need Paddle calls this in its `__init__`, so that their own `import paddle` is quiet.
 
     Raises ImportError, with one sentence that names the two extras, where Paddle is not installed.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import zlib  # noqa: F401 - before Paddle, see below
-
         try:
             import paddle
         except ModuleNotFoundError as error:
             if error.name != "paddle":
                 raise
             raise ImportError(MISSING_PADDLE) from None
-    _check_zlib(paddle)
     return paddle
 
 
-def _check_zlib(paddle):
-    """Paddle 2.6 carries a zlib of its own and binds the system's to it, half and half, if it is what loads that.
+def _check_zlib():
+    """Raise ImportError where Paddle 2 was loaded before zlib.
 
-    Then Python's zlib and Pillow read PNG wrongly or crash, so it is better not to begin.
+    Paddle 2.6 carries a zlib of its own and binds the system's to it, half and half, if it is what loads that. Then
+    Python's zlib and Pillow read PNG wrongly or crash.
     """
     order = list(sys.modules)
     core = next((name for name in order if name.endswith(".libpaddle")), None)
-    if core is None or "zlib" in sys.builtin_module_names or not paddle.__version__.startswith("2."):
+    if core is None or "zlib" in sys.builtin_module_names or order.index("zlib") < order.index(core):
         return
-    if order.index("zlib") > order.index(core):
+    version = sys.modules["paddle"].__version__
+    if version.startswith("2."):
         raise ImportError(
-            f"Paddle {paddle.__version__} breaks the reading of PNG where it is imported first: "
+            f"Paddle {version} breaks the reading of PNG where it is imported first: "
             "put `import ppadaattn` (or `import zlib`) before `import paddle`"
         )
 

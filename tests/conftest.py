@@ -4,11 +4,13 @@ import sys
 from pathlib import Path
 
 import ppadaattn
+from ppadaattn import runtime
 
 import numpy as np
-import paddle
 import pytest
 from PIL import Image
+
+paddle = runtime.import_paddle()
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -483,7 +483,7 @@ def test_what_a_method_cannot_do_is_said_in_one_sentence(picture, tmp_path, caps
     assert infer([*files, *styles[:2], "--engine", "onnxruntime"]) == 2
     assert "the engine onnxruntime runs AdaAttN; this model is linear" in capsys.readouterr().err
     stylizer = Stylizer(network_of("mccnet"))
-    with pytest.raises(InputError, match="smooth_statistics needs a model that normalizes contents; mccnet does not"):
+    with pytest.raises(InputError, match="`smooth_statistics` needs a model that normalizes contents; mccnet does not"):
         FramePainter(stylizer, None, smooth_statistics=0.5)
     assert make_engine("auto", stylizer.network) is None
 

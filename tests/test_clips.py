@@ -1,6 +1,7 @@
 """Clips from file to file: real videos are made, painted and read again."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import ppadaattn
 from ppadaattn.errors import InputError, InputNote
 from ppadaattn.infer import clips
 from ppadaattn.infer.clips import paint_clip
+from ppadaattn.infer.options import ClipOptions
 from ppadaattn.media import video_formats
 from ppadaattn.media.images import read_image
 from ppadaattn.media.video_read import open_clip
@@ -393,17 +395,17 @@ def test_memory_does_not_grow_with_the_length():
         ("mixed", "o.mp4", {}, "2.png is 20 x 20 pixels, the first frame of its folder 32 x 32"),
         ("in.mp4", "in.mp4", {}, "in.mp4 is the clip to read"),
         ("in.mp4", "o.xyz", {}, "o.xyz: videos are written as .mp4"),
-        ("in.mp4", "empty/o.mp4/x.mp4", {"size": 10}, "each side must be at least 16"),
+        ("in.mp4", "empty/o.mp4/x.mp4", {"size": 10}, "`size` is a number of pixels, 0 or at least 16; got 10"),
         ("in.mp4", "text.mp4/o.mp4", {}, "text.mp4 is not a folder"),
         ("in.mp4", "o.mp4", {"start": 2.0}, "in.mp4 is 0.80 s long, and is to start at 2.0 s"),
-        ("in.mp4", "o.mp4", {"start": 0.5, "end": 0.4}, "`end`, 0.4 s, must be after `start`, 0.5 s"),
+        ("in.mp4", "o.mp4", {"start": 0.5, "end": 0.4}, "the `end`, 0.4 s, must be after the `start`, 0.5 s"),
         ("in.mp4", "o.mp4", {"start": -1.0}, "`start` is a time in seconds, 0 or more; got -1.0"),
         ("in.mp4", "o.mp4", {"fps": 0}, "`fps` is a number of frames per second"),
-        ("in.mp4", "o.mp4", {"crf": 52}, "crf, the quality of the video, is 0 to 51 in .mp4; got 52"),
-        ("in.mp4", "o.gif", {"crf": 20}, "crf, the quality of the video, is not for .gif; got 20"),
-        ("in.mp4", "folder", {"crf": 20}, "crf is for video files, and folder is a folder of frames"),
-        ("in.mp4", "o.mp4", {"batch_size": 0}, "batch_size is a number of frames, 1 or more; got 0"),
-        ("in.mp4", "o.mp4", {"flow_blend": 1.0}, "flow_blend is a share"),
+        ("in.mp4", "o.mp4", {"crf": 52}, "`crf`, the quality of the video, is 0 to 51 in .mp4; got 52"),
+        ("in.mp4", "o.gif", {"crf": 20}, "`crf`, the quality of the video, is not for .gif; got 20"),
+        ("in.mp4", "folder", {"crf": 20}, "`crf` is for video files, and folder is a folder of frames"),
+        ("in.mp4", "o.mp4", {"batch_size": 0}, "`batch_size` is a number of frames, 1 or more; got 0"),
+        ("in.mp4", "o.mp4", {"flow_blend": 1.0}, "`flow_blend` is a share"),
         ("in.mp4", "done.mp4", {"resume": True}, "done.mp4 is finished, or was not made here"),
     ],
 )
@@ -442,7 +444,7 @@ def test_the_tool_interrupted_says_how_to_go_on():
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=120)
     assert running.returncode == 130, err
-    assert "stopped; to go on: python tools/infer.py" in err and err.strip().endswith("--resume")
+    assert f"stopped; to go on: {shlex.join(['python', *command[1:]])}" in err and err.strip().endswith("--resume")
     shown = len(frame_times("o.mp4")) if os.path.exists("o.mp4") else 0
     assert f"o.mp4: {shown} frames" in out
     assert subprocess.run([*command, "--resume"], env=ENVIRONMENT, capture_output=True).returncode == 0
@@ -540,7 +542,7 @@ def test_what_a_killed_run_was_writing_is_not_taken_for_a_part(monkeypatch):
     paint(source, "out.mp4", progress=interrupt_after(6))
     with open("out.mp4.parts/00000000.npz", "wb") as file:
         file.write(b"half")
-    with pytest.raises(InputError, match="00000000.npz cannot be read .* begin anew without --resume"):
+    with pytest.raises(InputError, match="00000000.npz cannot be read .* start over without `resume`"):
         paint(source, "out.mp4", resume=True)
 
 
@@ -562,3 +564,28 @@ def test_frames_of_one_name_are_refused():
         Image.new("RGB", (32, 32)).save(f"in/{name}")
     with pytest.raises(InputError, match="the folder in holds several frames named 1"):
         paint("in", "out")
+
+
+def test_styles_of_all_kinds_and_options_as_an_object(picture):
+    stylizer = ppadaattn.load("adaattn_lite_video", device="cpu")
+    source, paths = make("in.mp4", 2, size=(48, 32)), [picture("a.png"), picture("bb.png")]
+    options = ClipOptions(style_scale=1.0, strength=0.5)
+    stylizer.stylize_video(source, paths, "by_object", options, style_weights=[1, 3])
+    stylizer.stylize_video(source, paths, "by_names", style_scale=1.0, strength=0.5, style_weights=[1, 3])
+    styles = [stylizer.prepare_style(path, style_size=48, enlarge=True) for path in paths]
+    mixed = ppadaattn.Style.mix(styles, [1, 3])
+    for frame, original in zip(sorted(os.listdir("by_object")), images(source)):
+        painted = read_image(f"by_object/{frame}")
+        np.testing.assert_array_equal(painted, read_image(f"by_names/{frame}"))
+        expected = stylizer(original.astype("uint8"), mixed, strength=0.5)
+        assert np.abs(painted.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_smaller_batches_may_resume(monkeypatch):
+    monkeypatch.setattr(clips, "PART", 4)
+    source = make("in.mp4", 12)
+    paint(source, "out.mp4", batch_size=4, progress=interrupt_after(6))
+    with pytest.raises(InputError, match="give the same to resume, or start over without `resume`"):
+        paint(source, "out.mp4", preview=True, resume=True)
+    assert paint(source, "out.mp4", batch_size=1, resume=True).frames == 12

@@ -117,7 +117,7 @@ def test_a_wrong_override_is_one_sentence(write, word, sentence):
         ("", "is no mapping of keys to values"),
         ("a: [1", "is not YAML"),
         ("_base_: config.yaml", "config.yaml is its own _base_"),
-        ("_base_: nowhere.yaml", "nowhere.yaml cannot be read: No such file"),
+        ("_base_: nowhere.yaml", "there is no configuration nowhere.yaml; looked in "),
         ("_base_: 5", "_base_ must be a file name or a list of them; got 5"),
         ("modle: {}", "unknown key modle (did you mean 'model'?)"),
     ],

@@ -433,7 +433,7 @@ def test_a_report_goes_on_with_what_is_there(tiny, material, calls, offline, tmp
     )
     for sentence in missing:
         assert f"- {sentence}" in text.split("## How it was made")[0] and f"warning: {sentence}" in errors
-    assert f"python tools/evaluate.py {' '.join(command)}" in text and f"Paddle {paddle.__version__}" in text
+    assert f"ppadaattn evaluate {' '.join(command)}" in text and f"Paddle {paddle.__version__}" in text
     assert "Means are over the 2 of 3 combinations that every method has." in text
     assert "| four | 0.500 (1.00) | 0.500 (1.00) |" in text and "Features: the encoder of adaattn_lite_image" in text
 

@@ -4,13 +4,15 @@ import errno
 import os
 import signal
 
+import ppadaattn
 from ppadaattn.cli import convert, paint, pictures
 from ppadaattn.errors import InputError
 from ppadaattn.infer.stylizer import Stylizer
+from ppadaattn.media import video_read
 from ppadaattn.media.images import read_image
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.style import Style
-from ppadaattn.weights.checkpoint import load_network, network_weights
+from ppadaattn.weights.checkpoint import load_network, network_weights, save_weights
 
 import numpy as np
 import paddle
@@ -338,10 +340,11 @@ def test_without_paddle_one_sentence_names_the_extras(tmp_path):
     hide.mkdir()
     (hide / "sitecustomize.py").write_text("import sys; sys.modules['paddle'] = None")
     path = os.pathsep.join([str(hide), str(ROOT)])
-    imported = run_python("-c", "import ppadaattn", PYTHONPATH=path)
-    last = imported.stderr.strip().splitlines()[-1]
-    assert imported.returncode == 1 and last.startswith("ImportError: ppadaattn needs PaddlePaddle")
-    assert "ppadaattn[cpu]" in last and "ppadaattn[gpu]" in last
+    for use in ("import ppadaattn; ppadaattn.load", "from ppadaattn import load", "import ppadaattn.model.network"):
+        imported = run_python("-c", use, PYTHONPATH=path)
+        last = imported.stderr.strip().splitlines()[-1]
+        assert imported.returncode == 1 and last.startswith("ImportError: ppadaattn needs PaddlePaddle")
+        assert "ppadaattn[cpu]" in last and "ppadaattn[gpu]" in last
     tool = run_python(ROOT / "tools" / "infer.py", PYTHONPATH=path)
     assert tool.returncode == 1 and "Traceback" not in tool.stderr and "ppadaattn[cpu]" in tool.stderr
 
@@ -424,8 +427,13 @@ def test_videos_by_the_tool(run, picture, stylizer):
     assert status == 0 and "o.mp4: 3 frames, 0.12 s of video, 48 x 32 pixels" in out
     with av.open("o.mp4") as container:
         assert len(list(container.decode(video=0))) == 3
-    assert run(*words, "frames", "--output", "painted", "--frames")[0] == 0
-    np.testing.assert_array_equal(read_image("painted/x.png"), stylizer("frames/x.png", style))
+    status, _, err = run(*words, "frames", "--output", "painted", "--frames")
+    assert status == 0 and "note: painted by adaattn_lite_video, the model for videos; --model" in err
+    video = ppadaattn.load("adaattn_lite_video", device="cpu")
+    np.testing.assert_array_equal(read_image("painted/x.png"), video("frames/x.png", style))
+    status, _, err = run(*words, "frames", "--output", "images", "--frames", "--model", "adaattn_lite_image")
+    assert status == 0 and "note" not in err
+    np.testing.assert_array_equal(read_image("images/x.png"), stylizer("frames/x.png", style))
     assert run(*words, "frames", "--output", "pictures")[0] == 0 and "x_s.png" in files("pictures")
     assert run(*words, "o.mp4", "--output", "out", "--preview", "--end", "0.08")[0] == 0
     assert files("out") == ["o_s.mp4"]
@@ -499,3 +507,74 @@ def test_several_videos_of_which_one_is_bad_or_finished(run, picture):
     assert status == 1 and files("out") == ["a_s.mp4", "c_s.mp4"] and "b.mp4 cannot be read as a video" in err
     status, _, err = run("--content", "in/[ac].mp4", "--style", "s.png", "--output", "out", "--resume")
     assert status == 0 and err.count("is finished: it is kept") == 2
+
+
+# Once is enough -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("styles", [1, 2])
+def test_a_content_with_a_mask_is_decoded_once(run, picture, monkeypatch, styles):
+    content, style = picture("c.png", 48, 64), [picture(f"{'s' * (n + 1)}.png") for n in range(styles)]
+    Image.fromarray(np.full((48, 64, 3), (255, 0, 0), "uint8")).save("mask.png")
+    opened, open_image = [], Image.open
+    monkeypatch.setattr(Image, "open", lambda path, **k: opened.append(os.path.basename(path)) or open_image(path, **k))
+    masks = ("--content-mask", "mask.png", "--style-mask", *["red"] * styles, "--style-mode", "each")
+    assert run("--content", content, "--style", *style, *masks, "--size", "32", "--output", "out/")[0] == 0
+    assert len(files("out")) == styles
+    assert sorted(opened) == sorted(["c.png", "mask.png", *(path.name for path in style)])
+
+
+@pytest.mark.parametrize("output", ["o.mp4", "o.avi"])
+def test_a_clip_is_opened_once(run, picture, monkeypatch, output):
+    pytest.importorskip("av", "14.2")
+    os.mkdir("frames")
+    for number in range(3):
+        picture(f"frames/{number}.png", 32, 48)
+    picture("s.png")
+    assert run("--content", "frames", "--style", "s.png", "--output", "c.mp4")[0] == 0
+    opened = []
+    for kind in (video_read.VideoFile, video_read.FrameFolder):
+        init = kind.__init__
+        monkeypatch.setattr(kind, "__init__", lambda self, *a, _init=init: opened.append(a[0].name) or _init(self, *a))
+    for content in ("c.mp4", "frames"):
+        words = ("--content", content, "--style", "s.png", "--style-scale", "2", "--output", output)
+        status, out, _ = run(*words)
+        assert status == 0 and "3 frames" in out
+    assert opened == ["c.mp4", "frames"]
+
+
+def test_alpha_is_answered_with_strength(run):
+    for words in (("--alpha", "0.5"), ("--alpha=0.5",)):
+        status, out, err = run(*words)
+        assert status == 2 and "--strength" in err and err.count("\n") == 1 and out == ""
+
+
+def test_a_run_of_a_training_is_a_model(run, picture, stylizer):
+    content, style = picture("c.png"), picture("s.png")
+    save_weights("run/iter_20_weight.pdparams", stylizer.network)
+    words = ("--content", content, "--style", style, "--output", "o.png", "--model")
+    status, _, err = run(*words, "run")
+    assert status == 0 and "note: the newest weights of run: iter_20_weight.pdparams" in err
+    np.testing.assert_array_equal(read_image("o.png"), stylizer(content, style))
+    os.mkdir("empty")
+    status, _, err = run(*words, "empty")
+    assert status == 2 and "the folder empty holds no iter_N_weight.pdparams" in err
+
+
+def test_messages_of_the_library_are_in_the_words_of_the_command_line(run, picture):
+    pytest.importorskip("av", "14.2")
+    os.mkdir("frames")
+    picture("frames/1.png", 32, 48), picture("s.png")
+    status, _, err = run("--content", "frames", "--style", "s.png", "--output", "o.mp4", "--crf", "77")
+    assert status == 2 and err == "error: --crf, the quality of the video, is 0 to 51 in .mp4; got 77\n"
+
+
+def test_a_bad_content_is_said_once_however_many_styles_there_are(run, picture):
+    for name in ("c.png", "s1.png", "s2.png"):
+        picture(name)
+    with open("b.jpg", "w") as file:
+        file.write("no picture")
+    status, out, err = run("--content", "b.jpg", "c.png", "--style", "s1.png", "s2.png", "--output", "out", "--grid")
+    assert status == 1 and err.count("skipped: b.jpg is not a picture") == 1 and "2 pictures" in out
+    assert files("out") == ["c_s1.png", "c_s2.png", "grid.png"]
+    assert read_image("out/grid.png").shape == (2 * (24 + 8) + 8, 3 * (32 + 8) + 8, 3)

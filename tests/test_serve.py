@@ -32,7 +32,8 @@ pytest.importorskip("prometheus_client")
 uvicorn = pytest.importorskip("uvicorn")
 
 from ppadaattn.serve import service  # noqa: E402 - after the check that its libraries are here
-from ppadaattn.serve.service import Limits, Service  # noqa: E402
+from ppadaattn.serve.limits import Limits  # noqa: E402
+from ppadaattn.serve.service import Service  # noqa: E402
 
 NAME = "adaattn_lite_image"
 PATIENCE = 60  # seconds until a test that hangs fails
@@ -111,7 +112,7 @@ def running(served):
 @pytest.fixture(scope="module")
 def port():
     stylizer = ppadaattn.load(NAME, device="cpu")
-    limits = Limits(size=64, max_body=2**20, max_pictures=6)
+    limits = Limits(size=64, max_body=1, max_pictures=6)
     with running(Service({NAME: stylizer}, limits, ".png")) as port:
         yield port
 
@@ -245,7 +246,7 @@ GOOD = item()
         ({"images": [GOOD, {**GOOD, "content": "aaaa"}]}, 400, r"images\[1\]\['content'\] is not a picture"),
         ({"images": [GOOD] * 4}, 400, "a request may have 6 pictures, contents and styles; this one has 8"),
         ({"images": [{**GOOD, "styles": GOOD["styles"] * 6}]}, 400, "this one has 7"),
-        (b" " * 2**20 + b"{}", 413, "a request may have 1048576 bytes"),
+        (b" " * 2**20 + b"{}", 413, "a request may have 1 MiB"),
     ],
 )
 def test_requests_that_are_wrong(port, request_, status, sentence):
@@ -496,7 +497,7 @@ def test_one_sentence_names_the_extra(monkeypatch):
 
     monkeypatch.setattr(errors.importlib, "import_module", missing)
     with pytest.raises(InputError, match=r"^HTTP services need starlette, .* pip install 'ppadaattn\[serve\]'"):
-        serve.serve(serve.parser().parse_args([]))
+        serve._serve(serve.parser().parse_args([]))
 
 
 def test_the_commands_say_what_they_take():

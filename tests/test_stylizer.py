@@ -1,12 +1,16 @@
 """The inference object."""
 
 import ppadaattn
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, InputNote
+from ppadaattn.infer.options import PaintOptions
 from ppadaattn.media.images import flatten, read_image
+from ppadaattn.model.network import AdaAttNNetwork
+from ppadaattn.weights.checkpoint import save_weights
 
 import numpy as np
 import paddle
 import pytest
+from PIL import Image
 
 
 def arrays(rng):
@@ -101,7 +105,7 @@ def test_styles_of_another_model_are_refused(stylizer, rng, tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda a: a.astype("float32"), r"content must be .* got an array of float32 \(37, 50, 3\)"),
+        (lambda a: a.astype("float32"), r"`content` must be .* got an array of float32 \(37, 50, 3\)"),
         (lambda a: a[:, :, 0], r"got an array of uint8 \(37, 50\)"),
         (lambda a: np.dstack([a, a[:, :, :1]]), r"got an array of uint8 \(37, 50, 4\)"),
         (lambda a: a[:15], "the content array is 50 x 15 pixels"),
@@ -195,3 +199,79 @@ def test_enlarging_a_style(stylizer, picture):
     style = picture("s.png", 30, 40)
     larger = stylizer.prepare_style(style, style_size=80, enlarge=True)
     assert larger.states[3].count == 15 * 20 and stylizer.prepare_style(style).states[3].count == 8 * 10
+
+
+def test_bytes_and_pil_images_stand_for_files(stylizer, picture):
+    content, style = picture("content.png", 40, 33), picture("style.png", 20, 60)
+    expected = stylizer(content, style, size=32)
+    assert expected.shape == (32, 26, 3)
+    np.testing.assert_array_equal(stylizer(content.read_bytes(), style.read_bytes(), size=32), expected)
+    np.testing.assert_array_equal(stylizer(Image.open(content), Image.open(style), size=32), expected)
+    turned = Image.open(picture("turned.jpg", 24, 32))
+    turned.getexif()[0x0112] = 6  # to be seen turned by 90 degrees
+    assert stylizer(turned, style).shape == (32, 24, 3)
+    for name in ("RGBA", "L"):
+        other = picture(f"{name}.png", 24, 32, name)
+        np.testing.assert_array_equal(stylizer(Image.open(other), style), stylizer(other, style))
+    with pytest.raises(InputError, match="^the content is not a picture that can be read"):
+        stylizer(b"no picture", style)
+    with pytest.raises(InputError, match="^the style is 4 x 4 pixels; each side must be at least 16"):
+        stylizer(content, Image.new("RGB", (4, 4)))
+
+
+def test_a_list_of_styles_is_a_mixture(stylizer, picture, rng):
+    content, array = arrays(rng)
+    path = picture("style.png", 20, 60)
+    prepared = stylizer.prepare_style(255 - array)
+    parts = [stylizer.prepare_style(array), stylizer.prepare_style(path), prepared]
+    mixed = stylizer(content, [array, Image.open(path), prepared], style_weights=[1, 2, 5])
+    np.testing.assert_array_equal(mixed, stylizer(content, ppadaattn.Style.mix(parts, [1, 2, 5])))
+    equal = stylizer(content, ppadaattn.Style.mix(parts))
+    np.testing.assert_array_equal(stylizer(content, (array, path, prepared)), equal)
+    foreign = ppadaattn.load("adaattn_lite_video", device="cpu").prepare_style(array)
+    for style, more, sentence in (
+        ([array, path], {"style_weights": [1]}, "2 styles need 2 weights; `style_weights` has 1"),
+        ([array, path], {"style_weights": [1, -1]}, "`style_weights` are 0 or more, and not all 0; got 1 -1"),
+        ([], {}, "a list of styles is empty"),
+        (prepared, {"style_weights": [1]}, "`style_weights` are for a list of styles"),
+        ([array, foreign], {}, "prepared by another model"),
+        ([array, None], {}, "`style` must be .* got NoneType"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            stylizer(content, style, **more)
+
+
+def test_style_scale_is_relative_to_the_content(stylizer, picture, rng):
+    content, style = arrays(rng)[0], picture("s.png", 30, 40)
+    enlarged = stylizer.prepare_style(style, style_size=75, enlarge=True)
+    np.testing.assert_array_equal(stylizer(content, style, style_scale=1.5), stylizer(content, enlarged))
+
+
+def test_options_as_an_object_and_as_arguments(stylizer, rng):
+    content, style = arrays(rng)
+    options = PaintOptions(strength=0.5, preserve_color=True)
+    expected = stylizer(content, style, strength=0.5, preserve_color=True)
+    np.testing.assert_array_equal(stylizer(content, style, options), expected)
+    plain = stylizer(content, style, strength=0.5)
+    np.testing.assert_array_equal(stylizer(content, style, options, preserve_color=False), plain)
+
+
+def test_repr_says_model_engine_and_device(stylizer):
+    eager = ppadaattn.load("adaattn_lite_video", device="cpu", engine="eager")
+    assert repr(eager) == "Stylizer(model='adaattn_lite_video', engine='eager', device='cpu')"
+    assert repr(ppadaattn.Stylizer(eager.network)) == "Stylizer(model=None, engine='eager', device='cpu')"
+    assert repr(stylizer).startswith("Stylizer(model='adaattn_lite_image', engine='")
+
+
+def test_the_folder_of_a_training_is_a_model(stylizer, tmp_path, rng):
+    content, style = arrays(rng)
+    run = tmp_path / "run"
+    run.mkdir()
+    with pytest.raises(InputError, match="run holds no iter_N_weight.pdparams, which a training writes"):
+        ppadaattn.load(run, device="cpu")
+    save_weights(run / "iter_90_weight.pdparams", AdaAttNNetwork(width=1 / 32))
+    save_weights(run / "iter_100_weight.pdparams", stylizer.network)
+    (run / "iter_200_checkpoint.pdparams").write_bytes(b"no weights")
+    with pytest.warns(InputNote, match="the newest weights of .*run: iter_100_weight.pdparams"):
+        trained = ppadaattn.load(str(run), device="cpu")
+    np.testing.assert_array_equal(trained(content, style), stylizer(content, style))

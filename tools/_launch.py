@@ -1,20 +1,13 @@
-"""How every tool begins: it needs libraries that a fresh machine may not have, and takes a second to load them."""
+"""How a tool of this folder begins: it is a command of the package under another name."""
 
-import importlib
-import signal
+import shlex
 import sys
 
 
-def launch(command, extras="cpu"):
-    """Carry out a command of `ppadaattn.cli` and end with its exit status.
-
-    Args:
-        command: name of its module.
-        extras: those of setup.py that install what it needs.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while libraries load, an interrupt is a plain end
+def launch(command):
+    """Carry out a command of `ppadaattn` with the words that this program was given, and end with its exit status."""
     try:
-        module = importlib.import_module(f"ppadaattn.cli.{command}")
+        from ppadaattn.__main__ import carry_out
     except ImportError as error:
-        sys.exit(f"error: {error}; from the clone, pip install -e '.[{extras}]' installs what is needed")
-    sys.exit(module.main())
+        sys.exit(f"error: {error}; from the clone, pip install -e '.[cpu]' installs what is needed")
+    sys.exit(carry_out(command, sys.argv[1:], shlex.join(["python", sys.argv[0]])))

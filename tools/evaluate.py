@@ -3,4 +3,4 @@
 from _launch import launch
 
 if __name__ == "__main__":
-    launch("evaluate", extras="cpu,evaluate")
+    launch("evaluate")

@@ -1,27 +1,95 @@
-"""What the command-line tools have in common: arguments in, work done elsewhere, exit status out.
+"""What the commands have in common: words parsed, errors and notes in the words of the command line, exit status.
 
-Exit status: 0 done; 1 some of the work was not done; 2 bad input, nothing done; 128 + N told to end by
-signal N (Ctrl-C: 130).
+A command is a module of this room with `parser(**options)`: a Parser whose default `work` is a function that takes the
+parsed arguments and returns the exit status. Its row in `ppadaattn/__main__.py` makes it reachable.
+
+Exit status: 0 done; 1 some of the work was not done; 2 bad input, nothing done; 128 + N ended by signal N (Ctrl-C:
+130).
 """
 
 import argparse
+import contextlib
+import itertools
+import os
+import re
+import shlex
 import signal
 import sys
 import threading
 import warnings
 
-from ppadaattn.errors import InputError, InputNote
-from ppadaattn.media.images import MIN_SIDE
+from ppadaattn import runtime
+from ppadaattn.errors import InputError, InputNote, nearest
 
-import paddle
-from tqdm import tqdm
+DEVICE_HELP = "cpu, gpu or gpu:N (default: a GPU where one works, else the CPU)"
 
 
 class Parser(argparse.ArgumentParser):
-    """Answers a wrong argument with one sentence, without the usage lines."""
+    """Parser of a command. A wrong word is answered with one sentence, which names the nearest right one, and status 2.
+
+    The namespace that `parse_args` returns also has `parser`, the Parser that read the last words (that of the
+    subcommand, where there are some), and `command_line`: the list of words that the user typed, with the program's.
+
+    Args:
+        prog: what the user typed to start the program, such as 'ppadaattn paint'.
+        examples: words that may follow `prog`, one string each; the help ends with them.
+        synonyms: {option of other programs: option of this one}; the error for the first names the second.
+        options: of argparse.ArgumentParser.
+    """
+
+    def __init__(self, prog=None, *, examples=(), synonyms=None, **options):
+        super().__init__(prog, allow_abbrev=False, **options)
+        self.examples, self.synonyms = examples, synonyms or {}
+        self.set_defaults(parser=self)
+
+    def format_help(self):
+        examples = "".join(f"  {self.prog} {example}".rstrip() + "\n" for example in self.examples)
+        return super().format_help() + (f"\nexamples:\n{examples}" if examples else "")
+
+    def parse_args(self, args=None, namespace=None):
+        words = sys.argv[1:] if args is None else list(args)
+        parsed = super().parse_args(words, namespace)
+        parsed.command_line = [*shlex.split(self.prog), *words]
+        return parsed
+
+    def parse_known_args(self, args=None, namespace=None):
+        words = sys.argv[1:] if args is None else list(args)
+        # The words after a subcommand are for its own parser.
+        own = words if self._subparsers is None else itertools.takewhile(lambda word: word.startswith("-"), words)
+        self._refuse_unknown_options(own)
+        return super().parse_known_args(list(map(_expand_home, words)), namespace)
 
     def error(self, message):
         self.exit(2, f"error: {message}\n")
+
+    def _refuse_unknown_options(self, words):
+        """Answer a misspelt option before argparse does, which would first miss the required ones."""
+        for word in words:
+            if word == "--":
+                return
+            name, known = word.partition("=")[0], self._option_string_actions
+            if not name.startswith("--") or " " in name or name in known:
+                continue
+            if name in self.synonyms:
+                self.error(f"{name} is called {self.synonyms[name]} here")
+            self.error(f"there is no option {name}{nearest(name, known)}; `{self.prog} --help` lists them")
+
+    def _check_value(self, action, value):
+        """Name the nearest choice too."""
+        if action.choices is not None and value not in action.choices:
+            choices = ", ".join(map(str, action.choices))
+            raise argparse.ArgumentError(
+                action, f"invalid choice: {value!r}{nearest(value, action.choices)}; choose from {choices}"
+            )
+
+
+def _expand_home(word):
+    """~ in a path: at the beginning of a word, or after the first = of --option=~/path or key=~/path."""
+    match = re.match(r"([^~=]*=)?(~[^/\\]*[/\\].*)", word, re.DOTALL)
+    return (match[1] or "") + os.path.expanduser(match[2]) if match else word
+
+
+# Types and options ---------------------------------------------------------------------------------------------------
 
 
 def whole_number(least, most=None, what="whole number", zero=False):
@@ -39,38 +107,103 @@ def whole_number(least, most=None, what="whole number", zero=False):
 
 def pixels(zero=False):
     """A type of arguments: the side of a picture."""
+    from ppadaattn.media.images import MIN_SIDE  # here, so that the front door does not load Pillow
+
     return whole_number(MIN_SIDE, what="number of pixels", zero=zero)
 
 
-def exit_status(work, *arguments):
-    """Run `work`; an InputError becomes one sentence and status 2, Ctrl-C status 130."""
-    _end_plainly_when_told()
+def seconds(text):
+    """A type of arguments: a finite float above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0; got {text}")
+    return number
+
+
+def add_field(group, kind, name, help, **options):  # noqa: A002 - argparse's word
+    """Add the option of a dataclass's field, with the field's default, which ends the help.
+
+    Args:
+        group: a Parser or a group of one.
+        kind: the dataclass, all of whose fields have defaults.
+        name: the field.
+        help, options: of `add_argument`.
+    """
+    default = getattr(kind(), name)
+    shown = " ".join(default) if isinstance(default, (list, tuple)) else "%(default)s"
+    flag = f"--{name.replace('_', '-')}"
+    group.add_argument(flag, default=default, help=f"{help} (default: {shown})", **options)
+
+
+# Work ----------------------------------------------------------------------------------------------------------------
+
+
+def run(parser, argv=None):
+    """Parse the words of a command and do its work. Returns the exit status."""
+    args = parser.parse_args(argv)
+    return exit_status(args.work, args)
+
+
+def exit_status(work, args):
+    """Do the work of a command; an InputError becomes one sentence and status 2, Ctrl-C status 130.
+
+    Args:
+        work: takes `args`, returns the exit status.
+        args: of a Parser.
+    """
+    _end_plainly_on_signals()
     warnings.simplefilter("once", InputNote)
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning(args)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # for names of files that the terminal cannot show
     try:
-        return work(*arguments)
+        return work(args)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {as_options(error, args)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; every file already written is whole", file=sys.stderr)
         return 130
 
 
-def _end_plainly_when_told():
+def as_options(message, args):
+    """A library's message with each `argument` in backticks written as --argument, where the command has that option.
+
+    Args:
+        message: text or an exception.
+        args: of a Parser.
+    """
+    actions = [action for action in args.parser._actions if action.option_strings]
+    options = {action.dest: max(action.option_strings, key=len) for action in actions}
+    return re.sub(r"`(\w+)`", lambda match: options.get(match[1], match[0]), str(message))
+
+
+def interrupt_plainly():
+    """Let Ctrl-C end the process without a traceback, as while libraries load."""
+    with contextlib.suppress(ValueError):  # outside the main thread, which is the one that gets signals
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _end_plainly_on_signals():
     """Interrupts and SIGTERM unwind the program, so that half-written files are removed, without Paddle's traceback."""
-    paddle.disable_signal_handler()
+    runtime.import_paddle().disable_signal_handler()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None):
-    """Notes on the input are one line each, above a progress bar; other warnings as Python has them."""
-    if issubclass(category, InputNote):
-        tqdm.write(f"note: {message}", file=sys.stderr)
-    else:
-        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+def _show_warning(args):
+    """A `warnings.showwarning`: notes on the input are one line each, above a progress bar; others as Python does."""
+    from tqdm import tqdm  # here, so that the front door does not load it
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        if issubclass(category, InputNote):
+            tqdm.write(f"note: {as_options(message, args)}", file=sys.stderr)
+        else:
+            sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+    return show

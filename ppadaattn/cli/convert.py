@@ -1,9 +1,9 @@
-"""The authors' PyTorch checkpoints, or named arrays, to a weights file: tools/convert_weights.py."""
+"""The command `convert`: weights of other origin to a weights file."""
 
 import os
 from pathlib import Path
 
-from ppadaattn.cli.common import Parser, exit_status
+from ppadaattn.cli.common import Parser, run
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
 from ppadaattn.model.attention import KINDS
@@ -14,32 +14,43 @@ from ppadaattn.weights.zoo import vgg19_file
 
 
 def main(argv=None):
-    """Weights of other origin to a weights file: tools/convert_weights.py. Returns the exit status."""
-    parser = Parser(
-        prog="convert_weights.py",
-        description="Turn the authors' PyTorch checkpoints, or named arrays, into a weights file. Width and levels are "
-        "told from the tensors.",
+    """Convert weights. Returns the exit status."""
+    return run(parser(), argv)
+
+
+def parser(prog="ppadaattn convert"):
+    """The options of a conversion."""
+    made = Parser(
+        prog,
+        description="Turn the authors' PyTorch checkpoints, or named arrays, into a weights file. Width and levels "
+        "follow from the tensors.",
+        examples=(
+            "checkpoints --encoder vgg_normalised.pth --output authors.pdparams",
+            "arrays.npz --attention softmax --output mine.pdparams",
+        ),
+        synonyms={"--vgg": "--encoder", "--save-dir": "--output"},
     )
-    parser.add_argument(
+    made.set_defaults(work=_convert)
+    made.add_argument(
         "source",
         metavar="FOLDER|FILE.npz",
         help="a folder with latest_net_transformer.pth, latest_net_decoder.pth and, for pictures, "
         "latest_net_adaattn_3.pth; or arrays named encoder.conv1_1.weight, adaattn3.f.weight, ...",
     )
-    parser.add_argument("--output", required=True, metavar="FILE.pdparams")
-    parser.add_argument(
+    made.add_argument("--output", required=True, metavar="FILE.pdparams")
+    made.add_argument(
         "--encoder",
         metavar="FILE",
-        help="for a folder: the normalised VGG-19 (.pth, .pdparams, .npz); default: its vgg_normalised.pth, else the "
-        "file that training uses, which is downloaded once",
+        help=f"for a folder: the normalised VGG-19 (.pth, .pdparams, .npz); default: its {ENCODER_FILE}, else the file "
+        "that training uses, which is downloaded once",
     )
-    parser.add_argument("--attention", choices=KINDS, help="for FILE.npz, which needs it")
-    parser.add_argument("--conventions", choices=list(CONVENTIONS), help="for FILE.npz; default: paper")
-    parser.add_argument("--about", default="", metavar="TEXT", help="where the weights come from, kept in the file")
-    return exit_status(_convert_weights, parser.parse_args(argv))
+    made.add_argument("--attention", choices=KINDS, help="for FILE.npz, which needs it")
+    made.add_argument("--conventions", choices=list(CONVENTIONS), help="for FILE.npz; default: paper")
+    made.add_argument("--about", default="", metavar="TEXT", help="origin of the weights, kept in the file")
+    return made
 
 
-def _convert_weights(args):
+def _convert(args):
     check_writable(args.output)
     convert, sources = (_release, Path(args.source).glob("*.pth")) if os.path.isdir(args.source) else (_arrays, ())
     for source in (args.source, args.encoder, *sources):
@@ -54,7 +65,7 @@ def _convert_weights(args):
 def _release(args):
     if args.attention or args.conventions:
         raise InputError(
-            f"{args.source} is a folder, whose tensors tell the attention: leave out --attention and --conventions"
+            f"{args.source} is a folder, whose tensors determine the attention: leave out --attention and --conventions"
         )
     beside = Path(args.source) / ENCODER_FILE
     return network_from_release(args.source, args.encoder or (beside if beside.is_file() else vgg19_file))
@@ -67,5 +78,5 @@ def _arrays(args):
         raise InputError(f"{args.source} is a part of the authors' network: give the folder that holds all its files")
     arrays = read_arrays(args.source)
     if not args.attention:
-        raise InputError(f"arrays do not tell their attention: give --attention {' or '.join(KINDS)}")
+        raise InputError(f"arrays do not determine the attention: give --attention {' or '.join(KINDS)}")
     return network_from_arrays(arrays, args.source, attention=args.attention, conventions=args.conventions or "paper")

@@ -1,36 +1,38 @@
-"""The files of the zoo, listed and fetched: tools/download.py."""
+"""The command `download`: list or fetch the files of the zoo."""
 
 import sys
 
-from ppadaattn.cli.common import Parser, exit_status
+from ppadaattn.cli.common import Parser, run
 from ppadaattn.errors import InputError, nearest
 from ppadaattn.weights.zoo import ROWS, look_up, obtain
 
 
 def main(argv=None):
     """List or fetch files of the zoo. Returns the exit status."""
-    return exit_status(_main, parser().parse_args(argv))
+    return run(parser(), argv)
 
 
-def parser():
-    """The options of tools/download.py."""
+def parser(prog="ppadaattn download"):
+    """The options of a download."""
     made = Parser(
-        prog="download.py",
+        prog,
         description="Fetch what can be had by name, so that nothing is downloaded later. Files are kept in "
-        "~/.cache/ppadaattn, or $PPADAATTN_HOME. An interrupted download goes on where it was.",
+        "~/.cache/ppadaattn, or $PPADAATTN_HOME. Interrupted downloads resume.",
+        examples=("--list", "vgg_normalised"),
     )
+    made.set_defaults(work=_download)
     made.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ROWS))
     made.add_argument("--all", action="store_true", help="every file of the zoo")
-    made.add_argument("--list", action="store_true", help="tell what there is and where it is, and fetch nothing")
+    made.add_argument("--list", action="store_true", help="list the files and where they are; fetch nothing")
     made.add_argument(
         "--offline",
         action="store_true",
-        help="fetch nothing: tell which files are missing and where to put them (so does PPADAATTN_OFFLINE=1)",
+        help="fetch nothing: name the missing files and where to put them (as PPADAATTN_OFFLINE=1 does)",
     )
     return made
 
 
-def _main(args):
+def _download(args):
     for name in args.names:
         if name not in ROWS:
             raise InputError(f"the zoo has no {name!r}{nearest(name, ROWS)}; names: {', '.join(ROWS)}")

@@ -1,9 +1,8 @@
-"""Methods compared by figures: tools/evaluate.py."""
+"""The command `evaluate`: methods compared by figures."""
 
-import argparse
 import shlex
 
-from ppadaattn.cli.common import Parser, exit_status, pixels, whole_number
+from ppadaattn.cli.common import DEVICE_HELP, Parser, add_field, pixels, run, seconds, whole_number
 from ppadaattn.config import FlowError, Quality, Report, Speed, read_config
 from ppadaattn.device import select_device
 from ppadaattn.evaluation import measuring, tables
@@ -11,19 +10,24 @@ from ppadaattn.evaluation.methods import clips_by_name, load_method, named, pars
 from ppadaattn.evaluation.report import write_report
 from ppadaattn.evaluation.speed import parse_size
 from ppadaattn.evaluation.temporal import DEFINITION, FLOWS
-from ppadaattn.infer.stylizer import STYLE_SIZE
 from ppadaattn.media.images import find_images
 
 
 def main(argv=None):
     """Evaluate methods. Returns the exit status."""
-    args = parser().parse_args(argv)
-    return exit_status(args.work, args)
+    return run(parser(), argv)
 
 
-def parser():
-    """The options of tools/evaluate.py."""
-    made = Parser(prog="evaluate.py", description="Compare methods by figures. Tables are Markdown, on stdout.")
+def parser(prog="ppadaattn evaluate"):
+    """The options of an evaluation."""
+    made = Parser(
+        prog,
+        description="Compare methods by figures. Tables are Markdown, on stdout.",
+        examples=(
+            "speed --methods adaattn_lite_image adaattn_lite_video",
+            "report evaluate/small.yaml --output report",
+        ),
+    )
     commands = made.add_subparsers(metavar="COMMAND", required=True)
     _add_flow(commands)
     _add_quality(commands)
@@ -32,8 +36,8 @@ def parser():
     return made
 
 
-def _command(commands, work, name, text, description=""):
-    made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {description}")
+def _command(commands, work, name, text, description="", **options):
+    made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {description}", **options)
     made.set_defaults(work=work)
     return made
 
@@ -46,33 +50,37 @@ def _add_methods(made, more=""):
         metavar="METHOD",
         help=f"models of the zoo, weights files, or NAME=FILE{more}",
     )
-    made.add_argument("--device", help="cpu, gpu or gpu:N (default: a GPU where one works, else the CPU)")
+    made.add_argument("--device", help=DEVICE_HELP)
+
+
+def _add_pictures(made, name):
+    made.add_argument(f"--{name}", nargs="+", required=True, metavar="FILE", help="pictures, folders, globs")
 
 
 def _add_flow(commands):
     made = _command(
-        commands, _flow, "flow", "optical-flow error of clips, as table 2", f"{DEFINITION}{FLOWS['computed']}"
+        commands,
+        _flow,
+        "flow",
+        "optical-flow error of clips, as table 2",
+        f"{DEFINITION}{FLOWS['computed']}",
+        examples=(
+            "--methods adaattn_lite_image adaattn_lite_video --clips clip.mp4 --styles paintings",
+            "--methods adaattn_lite_video --clips sintel/clean/alley_1 --styles painting.jpg --truth",
+        ),
     )
     _add_methods(made)
     made.add_argument("--clips", nargs="+", required=True, metavar="CLIP", help="video files, folders of frames")
-    made.add_argument(
-        "--styles", nargs="+", required=True, metavar="FILE", help="pictures, folders, globs, .style files"
-    )
-    defaults = FlowError()
-    made.add_argument(
-        "--frames",
-        type=whole_number(2, what="number of frames"),
-        default=defaults.frames,
-        metavar="N",
-        help="at most, of a clip (default: %(default)s)",
-    )
+    _add_pictures(made, "styles")
+    frames = whole_number(2, what="number of frames")
+    add_field(made, FlowError, "frames", "at most, of a clip", type=frames, metavar="N")
     made.add_argument(
         "--size",
         type=pixels(zero=True),
         metavar="PIXELS",
-        help=f"long side of frames; 0 leaves them as they are (default: {defaults.size}; with ground truth 0)",
+        help=f"long side of frames; 0 leaves them as they are (default: {FlowError().size}; with ground truth 0)",
     )
-    _add_style_size(made)
+    add_field(made, Report, "style_size", "long side of styles", type=pixels(), metavar="PIXELS")
     made.add_argument(
         "--truth",
         action="store_true",
@@ -81,24 +89,21 @@ def _add_flow(commands):
     )
 
 
-def _add_style_size(made):
-    made.add_argument(
-        "--style-size", type=pixels(), default=STYLE_SIZE, metavar="PIXELS", help="long side (default: %(default)s)"
-    )
-
-
 def _add_quality(commands):
-    made = _command(commands, _quality, "quality", "losses and distances of pictures, each content in each style")
-    _add_methods(made)
-    made.add_argument("--contents", nargs="+", required=True, metavar="FILE", help="pictures, folders, globs")
-    made.add_argument("--styles", nargs="+", required=True, metavar="FILE", help="pictures, folders, globs")
-    made.add_argument(
-        "--size",
-        type=pixels(),
-        default=Quality().size,
-        metavar="PIXELS",
-        help="long side of contents and styles (default: %(default)s)",
+    made = _command(
+        commands,
+        _quality,
+        "quality",
+        "losses and distances of pictures, each content in each style",
+        examples=(
+            "--methods adaattn_lite_image --contents photos --styles paintings",
+            "--methods adaattn_lite_image Mine=mine.pdparams --contents photos --styles paintings --size 512",
+        ),
     )
+    _add_methods(made)
+    _add_pictures(made, "contents")
+    _add_pictures(made, "styles")
+    add_field(made, Quality, "size", "long side of contents and styles", type=pixels(), metavar="PIXELS")
     made.add_argument(
         "--encoder",
         metavar="FILE",
@@ -108,30 +113,26 @@ def _add_quality(commands):
 
 def _add_speed(commands):
     made = _command(
-        commands, _speed, "speed", "time and memory of a picture, as table 1", "Ratios are to the first method."
+        commands,
+        _speed,
+        "speed",
+        "time and memory of a picture, as table 1",
+        "Ratios are to the first method.",
+        examples=(
+            "--methods adaattn_lite_image adaattn_lite_video --sizes 512x512 1024x1024",
+            "--methods adaattn_lite_image 'SANet={transform: sanet, width: 0.25}'",
+        ),
     )
     _add_methods(made, ", or 'NAME={transform: sanet, width: 1.0}': an architecture with random weights")
-    defaults = Speed()
-    made.add_argument(
-        "--sizes",
-        nargs="+",
-        default=defaults.sizes,
-        metavar="WxH",
-        help=f"of content and style (default: {' '.join(defaults.sizes)})",
-    )
-    made.add_argument(
-        "--runs",
-        type=whole_number(1),
-        default=defaults.runs,
-        metavar="N",
-        help="median of so many (default: %(default)s)",
-    )
-    made.add_argument(
-        "--limit",
-        type=_seconds,
-        default=defaults.limit,
+    add_field(made, Speed, "sizes", "of content and style", nargs="+", metavar="WxH")
+    add_field(made, Speed, "runs", "median of so many", type=whole_number(1), metavar="N")
+    add_field(
+        made,
+        Speed,
+        "limit",
+        "a cell whose first run takes longer is given up, larger sizes are not run",
+        type=seconds,
         metavar="SECONDS",
-        help="a cell whose first run takes longer is given up, larger sizes are not run (default: %(default)s)",
     )
 
 
@@ -142,8 +143,16 @@ def _add_report(commands):
         "report",
         "all that a configuration lists, with charts and contact sheets",
         "What is missing is said and left out; what was measured is kept, and not measured again.",
+        examples=(
+            "evaluate/small.yaml --output report",
+            "my_report.yaml --output report -o speed.runs=10 --anew",
+        ),
     )
-    made.add_argument("config", metavar="FILE.yaml", help="see configs/evaluate/; its keys are in ppadaattn/config.py")
+    made.add_argument(
+        "config",
+        metavar="FILE.yaml",
+        help="a file, or a packaged one of configs/evaluate/; its keys are in ppadaattn/config.py",
+    )
     made.add_argument("--output", required=True, metavar="FOLDER", help="for report.md and what belongs to it")
     made.add_argument(
         "-o", "--override", nargs="+", action="extend", default=[], metavar="A.B=C", help="keys with other values"
@@ -184,9 +193,7 @@ def _speed(args):
 
 def _report(args):
     config = read_config(Report, args.config, args.override)
-    words = ["python", "tools/evaluate.py", "report", args.config, "--output", args.output]
-    words += [word for override in args.override for word in ("-o", override)]
-    problems = write_report(config, args.output, command=shlex.join(words), anew=args.anew)
+    problems = write_report(config, args.output, command=shlex.join(args.command_line), anew=args.anew)
     print(f"{args.output}/report.md")
     return 1 if problems else 0
 
@@ -197,13 +204,3 @@ def _methods(args):
     for method in methods:
         load_method(method, args.device, "eager")
     return methods
-
-
-def _seconds(text):
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0; got {text}")
-    return seconds

@@ -1,37 +1,43 @@
-"""Models as programs for other runtimes: tools/export.py."""
+"""The command `export`: models as programs for other runtimes."""
 
 from pathlib import Path
 
-from ppadaattn.cli.common import Parser, exit_status
-from ppadaattn.errors import InputError, nearest
+from ppadaattn.cli.common import Parser, run
 from ppadaattn.files import check_writable
 from ppadaattn.infer import export_onnx, export_paddle
 from ppadaattn.infer.programs import PROGRAMS, signature
 from ppadaattn.infer.stylizer import load
 from ppadaattn.weights.zoo import DEFAULT_MODEL, MODELS
 
-FORMATS = {"inference": export_paddle, "onnx": export_onnx}
+FORMATS = {"onnx": export_onnx, "inference": export_paddle}  # the first is the default
 
 
 def main(argv=None):
     """Export a model. Returns the exit status."""
-    return exit_status(_export, parser().parse_args(argv))
+    return run(parser(), argv)
 
 
-def parser():
-    """The options of tools/export.py."""
+def parser(prog="ppadaattn export"):
+    """The options of an export."""
     made = Parser(
-        prog="export.py",
+        prog,
         description="Write a model as three programs for pictures of any size from 17 pixels a side: `network` paints "
         "a content in a style; `style` gives the state of a style, which can be kept; `content` paints a content with "
         "a state.",
+        examples=(
+            "--model adaattn_lite_video --output exported",
+            "--model my_weights.pdparams --output exported --format inference",
+        ),
+        synonyms={"--save-dir": "--output", "--output-dir": "--output", "--weights": "--model"},
     )
+    made.set_defaults(work=_export)
     made.add_argument(
         "--model", default=DEFAULT_MODEL, help=f"{', '.join(MODELS)}, or a weights file (default: %(default)s)"
     )
     made.add_argument(
         "--format",
-        default="onnx",
+        choices=FORMATS,
+        default=next(iter(FORMATS)),
         help="onnx, or inference: that of Paddle's own inference runtime (default: %(default)s)",
     )
     made.add_argument("--output", required=True, metavar="FOLDER", help="for the files of the programs")
@@ -39,10 +45,6 @@ def parser():
 
 
 def _export(args):
-    if args.format not in FORMATS:
-        raise InputError(
-            f"there is no format {args.format!r}{nearest(args.format, FORMATS)}; formats: {', '.join(FORMATS)}"
-        )
     folder = Path(args.output)
     check_writable(folder, folder=True)
     network = load(args.model, device="cpu", engine="eager").network

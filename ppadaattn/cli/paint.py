@@ -1,51 +1,59 @@
-"""Painting: tools/infer.py."""
+"""Paint pictures and videos: make options and a plan of the command line, which `pictures` or `videos` carries out."""
 
 import argparse
-from pathlib import Path
+import shlex
+import sys
+from dataclasses import fields
 
 from ppadaattn.cli import pictures, videos
-from ppadaattn.cli.common import Parser, exit_status, pixels
-from ppadaattn.cli.styles import MODES, existing, looks, style_size
-from ppadaattn.errors import InputError
+from ppadaattn.cli.common import DEVICE_HELP, Parser, run
+from ppadaattn.cli.pictures import PictureOptions
+from ppadaattn.cli.styles import MODES, existing, style_specs
+from ppadaattn.cli.videos import VideoOptions
+from ppadaattn.errors import InputError, note
 from ppadaattn.files import check_writable
 from ppadaattn.infer.engine import ENGINES
-from ppadaattn.infer.stylizer import STYLE_SIZE, load
+from ppadaattn.infer.options import ClipOptions, PaintOptions, own_fields, value_type
+from ppadaattn.infer.stylizer import is_style_file, load
 from ppadaattn.media.images import FORMATS
 from ppadaattn.media.video_formats import VIDEO_FORMATS
-from ppadaattn.model.style import check_strength
+from ppadaattn.resources import packaged
 from ppadaattn.weights.checkpoint import STYLE_SUFFIX
-from ppadaattn.weights.zoo import DEFAULT_MODEL, MODELS
+from ppadaattn.weights.zoo import DEFAULT_MODEL, DEFAULT_VIDEO_MODEL, MODELS
 
-CONTENT_SIZE = 1024
-GRID_SIDE = 5
-MOST_STYLE_SCALE = 16
-EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
+EXAMPLES = packaged("examples")
 EXAMPLE_PAIR = (EXAMPLES / "content" / "still_life.jpg", EXAMPLES / "style" / "brush_strokes.jpg")
 
-# Options that only one kind of work reads: anything but the default is refused elsewhere.
-FOR_VIDEOS = ("frames", "start", "end", "fps", "crf", "preview", "batch_size", "smooth_statistics", "flow_blend")
-FOR_PICTURES = ("grid", "interpolation_grid")
+# Fields that one kind of contents alone has: an error with the other kind, unless they are left at their defaults.
+FOR_PICTURES = own_fields(PictureOptions)
+FOR_VIDEOS = [*own_fields(VideoOptions), *own_fields(ClipOptions)]
 
 
 def main(argv=None):
     """Paint pictures and videos. Returns the exit status."""
-    args = parser().parse_args(argv)
-    args.words = argv
-    return exit_status(_infer, args)
+    return run(parser(), argv)
 
 
-def parser():
-    """The options of tools/infer.py."""
+def parser(prog="ppadaattn paint"):
+    """The options of painting."""
     made = Parser(
-        prog="infer.py",
+        prog,
         description="Paint pictures and videos in the style of pictures, each content in each style. "
         "Without --content and --style it paints the bundled example.",
         epilog="models: " + "; ".join(f"{name}: {model.description}" for name, model in MODELS.items()),
+        examples=(
+            "--content photo.jpg --style painting.jpg --output painted.jpg",
+            "--content clip.mp4 --style painting.jpg --output painted.mp4",
+        ),
+        synonyms={"--alpha": "--strength", "--content-size": "--size"},
     )
+    made.set_defaults(work=_paint)
     _add_files(made)
-    _add_styles(made.add_argument_group("styles and colours"))
+    _add_options(made.add_argument_group("pictures and videos"), own_fields(PaintOptions))
+    _add_styles(made.add_argument_group("several styles"))
     _add_regions(made.add_argument_group("regions"))
-    _add_video(made.add_argument_group("videos"))
+    _add_options(made.add_argument_group("pictures"), FOR_PICTURES)
+    _add_options(made.add_argument_group("videos"), FOR_VIDEOS)
     return made
 
 
@@ -62,68 +70,33 @@ def _add_files(group):
     )
     group.add_argument(
         "--model",
-        default=DEFAULT_MODEL,
-        help=f"{', '.join(MODELS)}, or a weights file (default: %(default)s)",
+        help=f"{', '.join(MODELS)}, a weights file, or the folder of a training "
+        f"(default: {DEFAULT_VIDEO_MODEL} for videos, {DEFAULT_MODEL} for pictures)",
     )
-    group.add_argument(
-        "--size",
-        type=pixels(zero=True),
-        default=CONTENT_SIZE,
-        metavar="PIXELS",
-        help="reduce contents to this long side; 0 leaves them as they are (default: %(default)s)",
-    )
-    group.add_argument("--device", help="cpu, gpu or gpu:N (default: a GPU where one works, else the CPU)")
+    group.add_argument("--device", help=DEVICE_HELP)
     group.add_argument(
         "--engine",
         choices=ENGINES,
         default="auto",
         help="what runs the network: Paddle layer by layer (eager), Paddle's inference runtime or ONNX Runtime with an "
-        "exported program (faster on a CPU), or ONNX Runtime where it is installed (auto)",
-    )
-    group.add_argument(
-        "--grid",
-        action="store_true",
-        help="a contact sheet of all pairs, contents down and styles across: PATH/grid.png beside the pictures, "
-        "or the file PATH alone",
+        "exported program (faster on a CPU), or ONNX Runtime where it is installed (default: %(default)s)",
     )
     group.add_argument(
         "--resume",
         action="store_true",
-        help="keep the pictures that PATH holds already; go on with a video that was interrupted",
+        help="keep the pictures that PATH holds already; continue a video that was interrupted",
     )
 
 
 def _add_styles(group):
     group.add_argument(
-        "--style-size",
-        type=pixels(zero=True),
-        metavar="PIXELS",
-        help=f"reduce styles to this long side; smaller gives finer strokes (default: {STYLE_SIZE})",
-    )
-    group.add_argument(
-        "--style-scale",
-        type=_positive,
-        metavar="FACTOR",
-        help="instead: the long side of styles is that of the content times this; they are enlarged where needed",
-    )
-    group.add_argument("--strength", type=float, default=1.0, metavar="0..1", help="how much of the style (default: 1)")
-    group.add_argument("--preserve-color", action="store_true", help="keep the colours of the content")
-    group.add_argument(
         "--style-mode",
         choices=MODES,
-        help="several styles: each for itself, a mixture of them, or all side by side as if one picture "
+        help="each for itself, a mixture of them, or all side by side as if one picture "
         "(default: each; mix with --style-weights or several --style-mask)",
     )
     group.add_argument("--style-weights", type=float, nargs="+", metavar="W", help="one a style, for a mixture")
-    group.add_argument(
-        "--interpolation-grid",
-        type=int,
-        nargs="?",
-        const=GRID_SIDE,
-        metavar="N",
-        help=f"N x N mixtures of four styles, which are at the corners, on one picture (default: {GRID_SIDE})",
-    )
-    group.add_argument("--save-style", metavar=f"FILE{STYLE_SUFFIX}", help="keep the prepared style for this model")
+    group.add_argument("--save-style", metavar=f"FILE{STYLE_SUFFIX}", help="keep the prepared style, for this model")
 
 
 def _add_regions(group):
@@ -140,84 +113,100 @@ def _add_regions(group):
     )
 
 
-def _add_video(group):
-    group.add_argument(
-        "--frames", action="store_true", help="a content folder is a clip of numbered frames, an output folder too"
-    )
-    group.add_argument("--start", type=float, metavar="SECONDS", help="begin here")
-    group.add_argument("--end", type=float, metavar="SECONDS", help="end here")
-    group.add_argument("--fps", type=float, metavar="RATE", help="frames per second (default: those of the video)")
-    group.add_argument("--crf", type=int, metavar="N", help="quality: 0 is best (default: 18, in .webm 24)")
-    group.add_argument("--preview", action="store_true", help="the source beside the painted video")
-    group.add_argument("--batch-size", type=int, default=1, metavar="N", help="frames at once (default: 1)")
-    group.add_argument(
-        "--smooth-statistics",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="against flicker: the share that contents' statistics keep of the frames before (default: 0, off)",
-    )
-    group.add_argument(
-        "--flow-blend",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="against flicker: the share of the frame before, moved along the optical flow (default: 0, off)",
-    )
+def _add_options(group, items):
+    """Add an option for each of these fields of a dataclass of options."""
+    for item in items:
+        meaning = {"default": _default(item), "help": item.metadata["help"]}
+        if value_type(item) is bool:
+            meaning["action"] = "store_true"
+        else:
+            meaning.update(type=_number(item), metavar=item.metadata["metavar"])
+            if item.default is not None:
+                meaning["help"] += " (default: %(default)s)"
+            if "const" in item.metadata:
+                meaning.update(nargs="?", const=item.metadata["const"])
+        group.add_argument(_option(item), **meaning)
 
 
-def _positive(text):
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0
-    if not 0 < number <= MOST_STYLE_SCALE:
-        raise argparse.ArgumentTypeError(f"expected a number above 0 and up to {MOST_STYLE_SCALE}; got {text}")
+def _default(item):
+    return item.metadata.get("command_line", item.default)
+
+
+def _option(item):
+    return f"--{item.name.replace('_', '-')}"
+
+
+def _number(item):
+    """The type of the argument of a field: a number within its limits."""
+    kind, limits = value_type(item), item.metadata["limits"]
+    if limits is None:
+        return kind
+
+    def number(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not limits.hold(value):
+            raise argparse.ArgumentTypeError(f"expected {limits.words}; got {text}")
+        return value
+
     return number
 
 
-def _infer(args):
-    _check(args)
-    args.looks = looks(args)
-    if args.save_style and len(args.looks) > 1:
-        raise InputError("--save-style keeps one style, or several with --style-mode mix or concat")
-    kind = videos if args.content and videos.are_clips(args) else pictures
-    if args.content:
-        _refuse_others(args, kind)
-    plan = kind.plan(args) if args.content else None
-    stylizer = load(args.model, device=args.device, engine=args.engine)
+def _paint(args):
+    contents, styles = _contents_and_styles(args)
+    specs = style_specs(styles, args.style_mask, args.style_weights, args.style_mode)
+    are_clips = bool(contents) and videos.are_clips(contents, args.output, args.frames)
+    kind, options_kind = (videos, VideoOptions) if are_clips else (pictures, PictureOptions)
+    options = options_kind(**{item.name: getattr(args, item.name) for item in fields(options_kind)})
+    _check(args, contents, specs, options, are_clips)
+    mask = existing(args.content_mask, "--content-mask") if args.content_mask else None
+    plan = kind.plan(contents, specs, args.output, options, mask=mask, resume=args.resume) if contents else None
+    model = args.model or (DEFAULT_VIDEO_MODEL if are_clips else DEFAULT_MODEL)
+    stylizer = load(model, device=args.device, engine=args.engine)
     if args.save_style:
-        stylizer.save_style(args.save_style, args.looks[0].prepare(stylizer, **style_size(args)))
-        print(f"{args.save_style}: the style {args.looks[0].name}, for the model {args.model}")
-    return kind.paint(stylizer, plan, args) if args.content else 0
+        stylizer.save_style(args.save_style, specs[0].prepare(stylizer, **options.style_arguments(0)))
+        print(f"{args.save_style}: the style {specs[0].name}, for the model {model}")
+    if plan is None:
+        return 0
+    status = kind.paint(stylizer, plan, options)
+    if are_clips and not args.model:
+        note(f"painted by {model}, the model for videos; --model chooses another one")
+    if status > 128:
+        words = [word for word in args.command_line if word != "--resume"]
+        print(f"stopped; to go on: {shlex.join([*words, '--resume'])}", file=sys.stderr)
+    return status
 
 
-def _refuse_others(args, kind):
-    names, what = (FOR_PICTURES, "pictures") if kind is videos else (FOR_VIDEOS, "videos")
-    for name in names:
-        if getattr(args, name) != parser().get_default(name):
-            raise InputError(f"--{name.replace('_', '-')} is for {what}, and {args.content[0]} is none")
-
-
-def _check(args):
-    check_strength(args.strength)
+def _contents_and_styles(args):
+    """Lists of words: those of the command line, or the bundled example where it has neither."""
     if args.save_style and not args.style:
         raise InputError("--save-style needs --style, the picture to keep")
     if not args.save_style and bool(args.content) != bool(args.style):
         raise InputError("--content and --style go together: give both, or neither for the bundled example")
-    if args.style_scale is not None and args.style_size is not None:
-        raise InputError("--style-size and --style-scale both say how large a style is: give one of them")
-    if args.content_mask:
-        existing(args.content_mask, "--content-mask")
+    if args.style:
+        return args.content or [], args.style
+    if not all(path.is_file() for path in EXAMPLE_PAIR):
+        raise InputError("the bundled example is part of a clone, not of this installation: give --content and --style")
+    return tuple([str(path)] for path in EXAMPLE_PAIR)
+
+
+def _check(args, contents, specs, options, are_clips):
+    """InputError where options do not go together."""
+    others, what = (FOR_PICTURES, "pictures") if are_clips else (FOR_VIDEOS, "videos")
+    for item in others if contents else ():
+        if getattr(args, item.name) != _default(item):
+            raise InputError(f"{_option(item)} is for {what}, and {contents[0]} is none")
+    if options.style_scale is not None and any(is_style_file(path) for spec in specs for path in spec.paths):
+        raise InputError(f"--style-scale cannot change a {STYLE_SUFFIX} file, whose size is that it was made with")
+    if args.style_mask and not args.content_mask and not args.save_style:
+        raise InputError("--style-mask needs --content-mask, which says where each of its regions goes")
     if args.save_style:
-        if args.style_scale is not None:
+        if len(specs) > 1:
+            raise InputError("--save-style keeps one style, or several with --style-mode mix or concat")
+        if options.style_scale is not None:
             raise InputError("--save-style knows no content for --style-scale: give --style-size")
         if not args.save_style.lower().endswith(STYLE_SUFFIX):
             raise InputError(f"--save-style {args.save_style}: give it a name that ends in {STYLE_SUFFIX}")
         check_writable(args.save_style)
-    if not args.content and not args.style:
-        if not all(path.is_file() for path in EXAMPLE_PAIR):
-            raise InputError(
-                "the bundled example is part of a clone, not of this installation: give --content and --style"
-            )
-        args.content, args.style = ([str(path)] for path in EXAMPLE_PAIR)

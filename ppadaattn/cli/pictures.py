@@ -1,82 +1,117 @@
-"""Pictures painted, each content with each look."""
+"""Paint pictures, each content in each style."""
 
 import errno
 import functools
-import itertools
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from ppadaattn.cli.styles import sources, style_size
+from ppadaattn.cli.styles import sources, style_preparer
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
-from ppadaattn.infer.stylizer import is_style_file
+from ppadaattn.infer.options import Limits, PaintOptions, option
 from ppadaattn.media.images import (
     check_suffix,
     contact_sheet,
     find_images,
     flatten,
-    image_size,
     read_image,
+    read_reduced,
     sheet,
     thumbnail,
     write_image,
 )
 from ppadaattn.media.masks import mask_for
-from ppadaattn.model.style import Style
 
 import numpy as np
 from tqdm import tqdm
 
 SHEET_CELL = 256
+GRID_SIDE = 5
+
+
+@dataclass(frozen=True)
+class PictureOptions(PaintOptions):
+    """The options of pictures, of which the command line has two more than `Stylizer`."""
+
+    grid: bool = option(
+        False,
+        "write a contact sheet of all pairs, contents down and styles across: PATH/grid.png beside the pictures, or "
+        "the file PATH alone",
+    )
+    interpolation_grid: Optional[int] = option(
+        None,
+        f"N x N mixtures of four styles, which are at the corners, on one picture (N: {GRID_SIDE} unless given)",
+        limits=Limits("a number of pictures a side, 2 or more", lambda side: side >= 2),
+        metavar="N",
+        const=GRID_SIDE,
+    )
 
 
 class Plan(NamedTuple):
-    """What is to be painted where."""
+    """What is to be painted where.
+
+    Attributes:
+        contents: paths, one a row.
+        specs: StyleSpecs, one a column, or the four of an interpolation grid.
+        outputs: {(row, column): path of the picture, or None for the sheet only}.
+        sheet: path of the contact sheet, or None.
+        mask: path of the mask of all contents, or None.
+        resume: whether to keep the pictures that are there.
+    """
 
     contents: list
-    outputs: dict  # (row, column) -> path of the picture, or None for the sheet only
+    specs: list
+    outputs: dict
     sheet: Optional[Path]
+    mask: Optional[Path]
+    resume: bool
 
 
-def plan(args):
-    """The Plan of a command line; nothing is written. Raises InputError where it cannot be carried out."""
-    contents = find_images(args.content)
-    looks, grids = args.looks, args.interpolation_grid is not None
-    if grids:
-        if len(looks) != 4:
+class Content(NamedTuple):
+    """A content as it is painted: uint8 H x W x 3 or x 4, its (height, width) before, its mask H x W x 3 or None."""
+
+    picture: np.ndarray
+    own_size: tuple
+    mask: Optional[np.ndarray]
+
+
+def plan(contents, specs, output, options, *, mask=None, resume=False):
+    """The Plan of files, folders and globs; nothing is written. Raises InputError where it cannot be carried out."""
+    contents, names = find_images(contents), [spec.name for spec in specs]
+    if options.interpolation_grid is not None:
+        if len(specs) != 4:
             raise InputError(
-                f"--interpolation-grid is between four styles, without other mixtures or style masks; got {len(looks)}"
+                f"--interpolation-grid is between four styles, without other mixtures or style masks; got {len(specs)}"
             )
-        if args.interpolation_grid < 2:
-            raise InputError(f"--interpolation-grid has at least 2 pictures a side; got {args.interpolation_grid}")
-        if args.grid or args.resume:
+        if options.grid or resume:
             raise InputError("--interpolation-grid is one picture a content: it goes without --grid and --resume")
-    if not args.output:
+        names = ["interpolations"]
+    if not output:
         raise InputError("--output is empty; give a picture or a folder")
-    path = Path(args.output)
-    names = ["interpolations"] if grids else [look.name for look in looks]
+    path = Path(output)
     pairs = [(row, column) for row in range(len(contents)) for column in range(len(names))]
-    folder = os.path.isdir(path) or not path.suffix or args.output.endswith(("/", "\\"))
+    folder = os.path.isdir(path) or not path.suffix or output.endswith(("/", "\\"))
     if folder:
         files = [f"{contents[row].stem}_{names[column]}" for row, column in pairs]
-        if args.resume and len(set(files)) < len(files):
+        if resume and len(set(files)) < len(files):
             raise InputError("--resume needs contents and styles with different names, to tell their pictures apart")
         outputs = {pair: path / f"{name}.png" for pair, name in zip(pairs, _unique(files))}
-        sheet_path = path / "grid.png" if args.grid else None
+        sheet_path = path / "grid.png" if options.grid else None
     else:
         check_suffix(path)
-        if args.resume:
-            raise InputError(f"--resume needs a folder of pictures to go on with, and --output {path} is one file")
-        if len(pairs) > 1 and not args.grid:
+        if resume:
+            raise InputError(f"--resume needs a folder of pictures to continue, and --output {path} is one file")
+        if len(pairs) > 1 and not options.grid:
             raise InputError(f"{len(pairs)} pictures need a folder, and --output {path} is one file")
-        outputs = dict.fromkeys(pairs, None if args.grid else path)
-        sheet_path = path if args.grid else None
-    check_outputs({*outputs.values(), sheet_path} - {None}, [*contents, *sources(args)])
+        outputs = dict.fromkeys(pairs, None if options.grid else path)
+        sheet_path = path if options.grid else None
+    check_outputs({*outputs.values(), sheet_path} - {None}, [*contents, *sources(specs, mask)])
     check_writable(path, folder)
-    return Plan(contents, outputs, sheet_path)
+    return Plan(contents, specs, outputs, sheet_path, mask, resume)
 
 
 def check_outputs(outputs, sources):
@@ -89,111 +124,99 @@ def check_outputs(outputs, sources):
             raise InputError(f"{output} is a folder where a picture is to be written; choose another --output")
 
 
-def paint(stylizer, plan, args):
-    """Carry a Plan out. Returns the exit status."""
-    rows, columns = _readable_rows(plan.contents, args.size), _readable_columns(args)
-    outputs = {place: path for place, path in plan.outputs.items() if place[0] in rows and place[1] in columns}
-    start, thumbnails, problems = time.perf_counter(), {}, []
-    for place, picture in _paint_all(stylizer, plan.contents, outputs, args, problems):
-        thumbnails[place] = thumbnail(picture, SHEET_CELL) if plan.sheet else None
-    if not thumbnails:
+def paint(stylizer, plan, options):
+    """Carry a Plan out. Returns the exit status.
+
+    A content or style that cannot be read is skipped, and what goes wrong with one picture does not stop the others,
+    unless the disk is full.
+    """
+    start, prepare = time.perf_counter(), style_preparer(stylizer, options)
+    painted, asides = {}, {}  # {(row, column): thumbnail, or None without a sheet}; {row: thumbnail of the content}
+    problems = {}  # {sentence: the words before it}, each said once
+
+    @functools.lru_cache(1)
+    def read(path):
+        picture, own_size = read_reduced(path, options.size)
+        return Content(picture, own_size, plan.mask and mask_for(plan.mask, picture.shape[:2], own_size))
+
+    alone = len(plan.outputs) == 1
+    with tqdm(total=len(plan.outputs), unit="picture", disable=alone) as progress:
+        for (row, column), output in sorted(plan.outputs.items(), key=lambda item: item[0][::-1]):  # style by style
+            content, trouble, path = None, "skipped", plan.contents[row]
+            try:
+                picture = _found(output) if plan.resume and output is not None else None
+                if picture is None or plan.sheet:
+                    content = read(path)
+                if picture is None:
+                    specs = plan.specs if options.interpolation_grid else [plan.specs[column]]
+                    styles = [prepare(spec, max(content.picture.shape[:2])) for spec in specs]
+                    trouble = "not painted"
+                    if options.interpolation_grid:
+                        picture = _interpolations(stylizer, content, specs, styles, options)
+                    else:
+                        picture = stylizer(flatten(content.picture), styles[0], options, mask=content.mask)
+                        picture = _with_alpha(picture, content)
+                    if output is not None:
+                        write_image(output, picture)
+                painted[row, column] = thumbnail(picture, SHEET_CELL) if plan.sheet else None
+                if plan.sheet:
+                    asides[row] = thumbnail(content.picture, SHEET_CELL)
+            except InputError as error:
+                problems[str(error)] = trouble
+                if getattr(error.__cause__, "errno", None) == errno.ENOSPC:
+                    break
+            except MemoryError:
+                size = " at {1} x {0} pixels".format(*content.picture.shape) if content else ""
+                problems[f"{path}{size} needs more memory than there is; lower --size"] = "not painted"
+            progress.update()
+    if not painted:
         raise InputError("; ".join(problems))
     sheet_path = plan.sheet
     if sheet_path is not None:
         try:
-            write_image(sheet_path, _sheet(plan.contents, args.looks, rows, columns, thumbnails))
+            write_image(sheet_path, _sheet(plan.specs, asides, painted))
         except InputError as error:
-            if None in outputs.values():  # the sheet was all there was to write
+            if None in plan.outputs.values():  # the sheet was all there was to write
                 raise
-            problems.append(str(error))
-            sheet_path = None
-    for problem in problems:
-        print(f"not painted: {problem}", file=sys.stderr)
+            problems[str(error)], sheet_path = "not painted", None
+    for sentence, trouble in problems.items():
+        print(f"{trouble}: {sentence}", file=sys.stderr)
 
-    done, alone = len(thumbnails), len(outputs) == 1
-    output = next(iter(outputs.values()))
+    output = next(iter(plan.outputs.values()))
     height, width = picture.shape[:2]
-    what = f"{width} x {height} pixels" if output and alone else f"{done} picture{'s' * (done > 1)}"
+    what = f"{width} x {height} pixels" if output and alone else f"{len(painted)} picture{'s' * (len(painted) > 1)}"
     where = sheet_path or (output if alone else output.parent)
     print(f"{where}: {what} in {time.perf_counter() - start:.1f} s")
-    if alone and args.size and args.size < max(read_image(plan.contents[rows[0]]).shape):
-        print(f"(reduced to a long side of {args.size} pixels; --size 0 paints a picture at its own size)")
-    return 0 if len(outputs) == len(plan.outputs) and not problems else 1
+    if alone and content is not None and 0 < options.size < max(content.own_size):
+        print(f"(reduced to a long side of {options.size} pixels; --size 0 paints a picture at its own size)")
+    return 1 if problems else 0
 
 
-def _sheet(contents, looks, rows, columns, thumbnails):
-    cells = {(rows.index(row), columns.index(column)): picture for (row, column), picture in thumbnails.items()}
-    asides = [thumbnail(read_image(contents[row]), SHEET_CELL) for row in rows]
-    return contact_sheet(asides, [looks[column].thumbnail(SHEET_CELL) for column in columns], cells, SHEET_CELL)
+def _with_alpha(picture, content):
+    """A painted picture, RGB, with the content's own alpha where it has one."""
+    return np.dstack([picture, content.picture[:, :, 3]]) if content.picture.shape[2] == 4 else picture
 
 
-def _paint_all(stylizer, contents, outputs, args, problems):
-    """Paint what has an output and write it, unless --resume finds it; yields ((row, column), picture).
-
-    What goes wrong with one picture is added to `problems`, and the next ones are painted, unless the disk is full.
-    """
-
-    @functools.lru_cache(1 if args.interpolation_grid is None else 4)
-    def prepared(look, size):
-        return look.prepare(stylizer, **dict(size))
-
-    with tqdm(total=len(outputs), unit="picture", disable=len(outputs) == 1) as progress:
-        for (row, column), output in sorted(outputs.items(), key=lambda item: item[0][::-1]):  # style by style
-            try:
-                picture = _found(output) if args.resume and output is not None else None
-                if picture is None:
-                    content = read_image(contents[row], args.size)
-                    size = tuple(style_size(args, max(content.shape)).items())
-                    paint_one = _paint_grid if args.interpolation_grid is not None else _paint_one
-                    styles = [prepared(look, size) for look in _looks_of(args, column)]
-                    mask = args.content_mask
-                    mask = mask and mask_for(mask, content.shape[:2], image_size(contents[row]))
-                    picture = _within_memory(paint_one, stylizer, contents[row], content, styles, args, mask)
-                    if output is not None:
-                        write_image(output, picture)
-                yield (row, column), picture
-            except InputError as error:
-                problems.append(str(error))
-                if getattr(error.__cause__, "errno", None) == errno.ENOSPC:
-                    return
-            progress.update()
-
-
-def _looks_of(args, column):
-    return args.looks if args.interpolation_grid is not None else [args.looks[column]]
-
-
-def _paint_one(stylizer, content, styles, args, mask):
-    """RGB, or RGBA with the content's own alpha."""
-    picture = stylizer(
-        flatten(content),
-        *styles,
-        strength=args.strength,
-        preserve_color=args.preserve_color,
-        mask=mask,
-    )
-    return np.dstack([picture, content[:, :, 3]]) if content.shape[2] == 4 else picture
-
-
-def _paint_grid(stylizer, content, styles, args, mask):
+def _interpolations(stylizer, content, specs, styles, options):
     """Mixtures of four styles, whose pictures are at the corners (figure 8): the nearer a corner, the more of it."""
-    last = args.interpolation_grid - 1
+    last = options.interpolation_grid - 1
     corners = [(0, 0), (0, last + 2), (last + 2, 0), (last + 2, last + 2)]
-    cells = {place: look.thumbnail(SHEET_CELL) for place, look in zip(corners, args.looks)}
+    cells = {place: spec.thumbnail(SHEET_CELL) for place, spec in zip(corners, specs)}
     places = [(row, column) for row in range(last + 1) for column in range(last + 1)]
     for row, column in tqdm(places, unit="picture", leave=False):
         down, right = row / last, column / last
         weights = [(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right]
-        cells[row + 1, column + 1] = _paint_one(stylizer, content, [Style.mix(styles, weights)], args, mask)
+        picture = stylizer(flatten(content.picture), styles, options, style_weights=weights, mask=content.mask)
+        cells[row + 1, column + 1] = _with_alpha(picture, content)
     return sheet(cells, SHEET_CELL)
 
 
-def _within_memory(work, stylizer, path, content, *arguments):
-    try:
-        return work(stylizer, content, *arguments)
-    except MemoryError:
-        height, width = content.shape[:2]
-        raise InputError(f"{path} at {width} x {height} pixels needs more memory than there is; lower --size") from None
+def _sheet(specs, asides, painted):
+    """The contact sheet of what was painted; a row or column without any picture is left out."""
+    rows, columns = (sorted(set(numbers)) for numbers in zip(*painted))
+    cells = {(rows.index(row), columns.index(column)): picture for (row, column), picture in painted.items()}
+    styles = [specs[column].thumbnail(SHEET_CELL) for column in columns]
+    return contact_sheet([asides[row] for row in rows], styles, cells, SHEET_CELL)
 
 
 def _found(path):
@@ -205,7 +228,7 @@ def _found(path):
 
 
 def _unique(names):
-    """The names, with _2, _3 ... after those that came before, so that no picture is written over another."""
+    """The names, those that came before with a number, so that no picture is written over another one."""
     seen = set()
     for name in names:
         unique, count = name, 1
@@ -214,36 +237,3 @@ def _unique(names):
             unique = f"{name}_{count}"
         seen.add(unique.lower())
         yield unique
-
-
-def _readable_rows(contents, long_side):
-    """Which contents can be read; each other one is reported."""
-    return _which([(functools.partial(read_image, path, long_side),) for path in contents])
-
-
-def _readable_columns(args):
-    """Which looks have styles that can be read; each other one is reported. Mixtures need all of theirs."""
-    reads = [[functools.partial(read_image, p) for p in look.paths if not is_style_file(p)] for look in args.looks]
-    together = args.interpolation_grid is not None
-    if together or len(args.looks) == 1:
-        for read in itertools.chain(*reads):
-            read()
-        return [0] if together else list(range(len(args.looks)))
-    return _which(reads)
-
-
-def _which(reads):
-    """The numbers of those whose functions all work. Raises InputError if there are none."""
-    good, problems = [], []
-    for number, functions in enumerate(tqdm(reads, desc="reading", unit="picture", delay=2, leave=False)):
-        try:
-            for read in functions:
-                read()
-            good.append(number)
-        except InputError as error:
-            problems.append(str(error))
-    if not good:
-        raise InputError("; ".join(problems))
-    for problem in problems:
-        print(f"skipped: {problem}", file=sys.stderr)
-    return good

@@ -1,13 +1,15 @@
-"""The HTTP service: `ppadaattn serve` and tools/serve.py."""
+"""The command `serve`: paint over HTTP."""
 
 import contextlib
+import dataclasses
 import socket
 from pathlib import Path
 
-from ppadaattn.cli.common import Parser, exit_status, pixels, whole_number
+from ppadaattn.cli.common import DEVICE_HELP, Parser, add_field, pixels, run, seconds, whole_number
 from ppadaattn.errors import InputError, import_optional
 from ppadaattn.infer.stylizer import load
 from ppadaattn.media.images import MIN_SIDE
+from ppadaattn.serve.limits import FORMATS, HOST, PORT, Limits
 from ppadaattn.weights.zoo import MODELS
 
 from PIL import Image
@@ -18,16 +20,19 @@ EXTRA = "'ppadaattn[serve]' (from a clone: pip install -e '.[serve]')"
 
 def main(argv=None):
     """Serve until told to end. Returns the exit status."""
-    return exit_status(serve, parser().parse_args(argv))
+    return run(parser(), argv)
 
 
-def parser(**options):
-    """The options of the service; `options` are argparse's."""
+def parser(prog="ppadaattn serve"):
+    """The options of the service."""
     made = Parser(
-        **{"prog": "serve.py", **options},
+        prog,
         description="Paint over HTTP, with the requests and answers of `hub serving`: POST /predict/NAME, "
         "GET /health, GET /metrics. There is no encryption and no login: for strangers put a proxy before it.",
+        examples=("", "--model adaattn_lite_video --host 0.0.0.0 --port 8080 --no-style-files"),
+        synonyms={"--models": "--model", "--address": "--host", "--use-gpu": "--device gpu"},
     )
+    made.set_defaults(work=_serve)
     made.add_argument(
         "--model",
         nargs="+",
@@ -35,61 +40,36 @@ def parser(**options):
         metavar="MODEL",
         help="names of the zoo or weights files, whose NAME is theirs without suffix (default: all of the zoo)",
     )
-    made.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all (default: %(default)s)")
+    made.add_argument("--host", default=HOST, help="address to listen on; 0.0.0.0: all (default: %(default)s)")
     made.add_argument(
-        "--port", type=whole_number(0, 65535), default=8866, help="0: any that is free (default: %(default)s)"
+        "--port", type=whole_number(0, 65535), default=PORT, help="0: any that is free (default: %(default)s)"
     )
-    made.add_argument("--device", help="cpu, gpu or gpu:N (default: a GPU where one works, else the CPU)")
-    made.add_argument("--format", choices=("jpg", "png"), default="jpg", help="of results (default: %(default)s)")
+    made.add_argument("--device", help=DEVICE_HELP)
+    made.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of results (default: %(default)s)")
     limits = made.add_argument_group("limits")
-    limits.add_argument(
-        "--size",
-        type=pixels(),
-        default=1024,
-        metavar="PIXELS",
-        help="reduce contents to this long side (default: %(default)s)",
-    )
-    limits.add_argument(
-        "--max-pixels",
-        type=whole_number(MIN_SIDE**2),
-        default=25_000_000,
-        metavar="N",
-        help="refuse pictures with more (default: %(default)s)",
-    )
-    limits.add_argument(
-        "--max-pictures",
-        type=whole_number(2),
-        default=16,
-        metavar="N",
-        help="of a request, contents and styles (default: %(default)s)",
-    )
-    limits.add_argument(
-        "--max-body",
-        type=whole_number(1),
-        default=16,
-        metavar="MIB",
-        help="of a request, in MiB (default: %(default)s)",
-    )
-    limits.add_argument(
-        "--queue",
-        type=whole_number(0),
-        default=16,
-        metavar="N",
-        help="requests that wait while one is painted; more are refused with 503 (default: %(default)s)",
-    )
+    for name, kind, metavar, text in (
+        ("size", pixels(), "PIXELS", "reduce contents to this long side"),
+        ("max_pixels", whole_number(MIN_SIDE**2), "N", "refuse pictures with more"),
+        ("max_pictures", whole_number(2), "N", "of a request, contents and styles"),
+        ("max_body", whole_number(1), "MIB", "of a request, in MiB"),
+        ("queue", whole_number(0), "N", "requests that wait while one is painted; more are refused with 503"),
+        ("body_seconds", seconds, "SECONDS", "for a request to arrive"),
+    ):
+        add_field(limits, Limits, name, text, type=kind, metavar=metavar)
     limits.add_argument(
         "--no-style-files",
-        action="store_true",
+        dest="style_files",
+        action="store_false",
+        default=Limits.style_files,
         help="refuse styles that are .style files: strangers could make one that takes long to read",
     )
     return made
 
 
-def serve(args):
-    """Serve as the options say. Returns the exit status."""
+def _serve(args):
     for library in LIBRARIES:
         import_optional(library, EXTRA, "HTTP services")
-    from ppadaattn.serve.service import Limits, Service
+    from ppadaattn.serve.service import Service
 
     import uvicorn
 
@@ -99,19 +79,13 @@ def serve(args):
     with contextlib.closing(_listen(args.host, args.port)) as listener:
         stylizers = {name: load(model, device=args.device) for name, model in zip(names, args.model)}
         Image.MAX_IMAGE_PIXELS = args.max_pixels  # of this process, which is the service's own
-        limits = Limits(
-            size=args.size,
-            max_body=args.max_body * 2**20,
-            max_pictures=args.max_pictures,
-            queue=args.queue,
-            style_files=not args.no_style_files,
-        )
+        limits = Limits(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Limits)})
         application = Service(stylizers, limits, f".{args.format}").application
         host = f"[{args.host}]" if ":" in args.host else args.host
         url = f"http://{host}:{listener.getsockname()[1]}/predict/"
         print(f"serving {', '.join(url + name for name in names)}; Ctrl-C ends it", flush=True)
         server = uvicorn.Server(uvicorn.Config(application, log_level="warning", ws="none"))
-        # It answers what has been let in, and then hands on the signal that told it to end.
+        # On a signal it answers the requests that it has accepted, and then raises the signal again.
         with contextlib.suppress(KeyboardInterrupt, SystemExit):
             server.run([listener])
     return 0 if server.started else 1

@@ -1,15 +1,16 @@
-"""What to paint with: the styles of a command line, alone, mixed or side by side, with their masks."""
+"""The styles of a command line: each for itself, mixed, or side by side, with their masks."""
 
 import functools
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from ppadaattn.errors import InputError, note
-from ppadaattn.infer.stylizer import STYLE_SIZE, is_style_file
-from ppadaattn.media.images import MIN_SIDE, find_images, read_image
+from ppadaattn.infer.stylizer import check_weights, is_style_file
+from ppadaattn.media.images import find_images, read_image
 from ppadaattn.model.regions import FREE, partner
 from ppadaattn.model.style import Style
-from ppadaattn.weights.checkpoint import STYLE_SUFFIX
 
 import numpy as np
 from PIL import Image, ImageColor
@@ -17,25 +18,29 @@ from PIL import Image, ImageColor
 MODES = ("each", "mix", "concat")
 
 
-class Look:
+@dataclass(frozen=True)
+class StyleSpec:
     """One or more styles that paint a picture together.
 
     Attributes:
-        name: for names of files.
         paths: of pictures or style files.
+        masks: for each style the path of a mask, a colour (red, green, blue) for the whole of it, or None.
         weights: one a style for a mixture; None for styles side by side.
-        masks: for each style the path of a mask, a colour for the whole of it, or None.
     """
 
-    def __init__(self, paths, weights=None, masks=None):
-        self.paths, self.weights = list(paths), weights
-        self.masks = masks or [None] * len(self.paths)
-        self.name = "+".join(path.stem for path in self.paths)
+    paths: tuple
+    masks: tuple
+    weights: Optional[tuple] = None
 
-    def prepare(self, stylizer, **size):
-        """The Style; `size` are `style_size` and `enlarge` of `Stylizer.prepare_style`."""
+    @property
+    def name(self):
+        """For names of files."""
+        return "+".join(path.stem for path in self.paths)
+
+    def prepare(self, stylizer, **sizes):
+        """The Style; `sizes` are `style_size` and `enlarge` of `Stylizer.prepare_style`."""
         try:
-            styles = [_prepare(stylizer, path, mask, size) for path, mask in zip(self.paths, self.masks)]
+            styles = [_prepare(stylizer, path, mask, sizes) for path, mask in zip(self.paths, self.masks)]
         except MemoryError:
             raise InputError(f"the style {self.name} needs more memory than there is; make it smaller") from None
         if len(styles) == 1:
@@ -57,12 +62,22 @@ class Look:
         return np.hstack(squares)
 
 
-def _prepare(stylizer, path, mask, size):
+def _prepare(stylizer, path, mask, sizes):
     if isinstance(mask, tuple):
         if is_style_file(path):
             raise InputError(f"{path} is a style file, whose regions are in it; give its mask when it is made")
-        return stylizer.prepare_style(path, **size).as_region(mask)
-    return stylizer.prepare_style(path, mask=mask, **size)
+        return stylizer.prepare_style(path, **sizes).as_region(mask)
+    return stylizer.prepare_style(path, mask=mask, **sizes)
+
+
+def style_preparer(stylizer, options):
+    """The function (StyleSpec, long side of a content in pixels) -> Style, which prepares nothing twice in a row."""
+
+    @functools.lru_cache(4)  # as many as an interpolation grid has; prepared styles are large
+    def prepare(spec, **sizes):
+        return spec.prepare(stylizer, **sizes)
+
+    return lambda spec, content_side: prepare(spec, **options.style_arguments(content_side))
 
 
 def find_styles(patterns):
@@ -76,59 +91,38 @@ def find_styles(patterns):
     return styles
 
 
-def looks(args):
-    """The Looks of a command line.
+def style_specs(patterns, masks=None, weights=None, mode=None):
+    """The StyleSpecs of the words of a command line; each argument is what its option was given.
 
     Raises InputError: weights or masks that do not fit the styles, options that do not go together.
     """
-    styles = find_styles(args.style)
-    masks = _masks(args.style_mask, len(styles))
-    together = args.style_weights is not None or (masks is not None and len(styles) > 1)
-    mode = args.style_mode or ("mix" if together else "each")
-    if args.style_weights is not None and mode != "mix":
+    styles = find_styles(patterns)
+    if masks is not None and len(masks) != len(styles):
+        raise InputError(f"{len(styles)} styles need {len(styles)} masks; --style-mask has {len(masks)}")
+    together = weights is not None or (masks is not None and len(styles) > 1)
+    mode = mode or ("mix" if together else "each")
+    if weights is not None and mode != "mix":
         raise InputError(f"--style-weights are for a mixture; --style-mode is {mode}")
-    if args.style_scale is not None and any(map(is_style_file, styles)):
-        raise InputError(f"--style-scale cannot change a {STYLE_SUFFIX} file, whose size is that it was made with")
-    if args.style_mask and not args.content_mask and not args.save_style:
-        raise InputError("--style-mask needs --content-mask, which says where each of its regions goes")
+    masks = tuple(map(_mask, masks)) if masks else (None,) * len(styles)
     if mode == "each":
-        return [Look([style], None, masks and masks[i : i + 1]) for i, style in enumerate(styles)]
-    weights = _weights(args.style_weights, len(styles)) if mode == "mix" else None
-    return [Look(styles, weights, masks)]
+        return [StyleSpec((style,), (mask,)) for style, mask in zip(styles, masks)]
+    return [StyleSpec(tuple(styles), masks, _shares(weights, len(styles)) if mode == "mix" else None)]
 
 
-def sources(args):
-    """The files besides contents that a command line reads."""
-    masks = [mask for look in args.looks for mask in look.masks if isinstance(mask, Path)]
-    return [*(path for look in args.looks for path in look.paths), *masks, *filter(None, [args.content_mask])]
+def sources(specs, mask):
+    """The files that are read besides contents: styles, their masks, and the content's mask."""
+    masks = [mask for spec in specs for mask in spec.masks if isinstance(mask, Path)]
+    return [*(path for spec in specs for path in spec.paths), *masks, *filter(None, [mask])]
 
 
-def style_size(args, content_side=0):
-    """How large styles are for a content of a long side: arguments of `Look.prepare`."""
-    if args.style_scale is not None:
-        return {"style_size": max(MIN_SIDE, round(args.style_scale * content_side)), "enlarge": True}
-    return {"style_size": STYLE_SIZE if args.style_size is None else args.style_size}
-
-
-def _weights(given, count):
-    weights = given if given is not None else [1.0 / count] * count
-    if len(weights) != count:
-        raise InputError(f"{count} styles need {count} weights; --style-weights has {len(weights)}")
-    if not all(np.isfinite(weights)) or min(weights) < 0 or sum(weights) <= 0:
-        raise InputError(f"--style-weights are 0 or more, and not all 0; got {' '.join(map('{:g}'.format, weights))}")
-    total = sum(weights)
-    if abs(total - 1) > 1e-6:
-        weights = [weight / total for weight in weights]
-        note(f"the weights sum to {total:g}; used as {', '.join(map('{:.3g}'.format, weights))}")
-    return weights
-
-
-def _masks(given, count):
-    if given is None:
-        return None
-    if len(given) != count:
-        raise InputError(f"{count} styles need {count} masks; --style-mask has {len(given)}")
-    return [_mask(mask) for mask in given]
+def _shares(weights, count):
+    """Weights divided by their sum, with a note where that changes them."""
+    checked = check_weights(weights, count)
+    total = sum(checked)
+    shares = tuple(weight / total for weight in checked)
+    if weights is not None and abs(total - 1) > 1e-6:
+        note(f"the weights sum to {total:g}; used as {', '.join(map('{:.3g}'.format, shares))}")
+    return shares
 
 
 def _mask(text):

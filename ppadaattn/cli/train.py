@@ -1,11 +1,11 @@
-"""Training: tools/main.py."""
+"""The command `train`: train or validate a network."""
 
 import json
 import shlex
 import sys
 from pathlib import Path
 
-from ppadaattn.cli.common import Parser, exit_status
+from ppadaattn.cli.common import Parser, run
 from ppadaattn.config import load_config
 from ppadaattn.errors import InputError
 from ppadaattn.train.run import train
@@ -13,16 +13,34 @@ from ppadaattn.train.run import train
 
 def main(argv=None):
     """Train, or validate. Returns the exit status."""
-    return exit_status(_main, parser().parse_args(argv))
+    return run(parser(), argv)
 
 
-def parser():
-    """The options of tools/main.py."""
+def parser(prog="ppadaattn train"):
+    """The options of a training."""
     made = Parser(
-        prog="main.py",
+        prog,
         description="Train as a configuration says. Every key of it, with its meaning, is in ppadaattn/config.py.",
+        examples=(
+            "-c adaattn_video.yaml",
+            "-c adaattn_lite_image.yaml -o dataset.train.content_root=photos dataset.train.style_root=paintings",
+        ),
+        synonyms={
+            "--config": "--config-file",
+            "--opt": "--override",
+            "--opts": "--override",
+            "--pretrained": "--load",
+            "--validate": "--evaluate-only",
+        },
     )
-    made.add_argument("-c", "--config-file", required=True, metavar="FILE.yaml", help="see configs/")
+    made.set_defaults(work=_train)
+    made.add_argument(
+        "-c",
+        "--config-file",
+        required=True,
+        metavar="FILE.yaml",
+        help="a file, or the name of a packaged configuration (see configs/README.md)",
+    )
     made.add_argument(
         "-o",
         "--override",
@@ -43,16 +61,17 @@ def parser():
     return made
 
 
-def _main(args):
+def _train(args):
     if args.resume and args.load:
         raise InputError("--resume goes on with the weights of its checkpoint: give it or --load, not both")
-    shortcuts = [f"{key}={json.dumps(value)}" for key, value in (("load", args.load),) if value]
+    shortcuts = [f"load={json.dumps(args.load)}"] if args.load else []
     shortcuts += [f"seed={args.seed}"] if args.seed is not None else []
     config = load_config(args.config_file, [*args.override, *shortcuts])
     folder, stopped_by = train(config, Path(args.config_file).stem, args.resume, args.evaluate_only)
     if stopped_by is None:
         return 0
-    words = ["python", "tools/main.py", "-c", args.config_file]
+    words = [*shlex.split(args.parser.prog), "-c", args.config_file]
+    # The checkpoint has all weights: there are none to load.
     words += [word for override in (*args.override, *shortcuts) for word in ("-o", override) if "load=" not in override]
     print(f"stopped; to go on: {shlex.join([*words, '--resume', str(folder)])}", file=sys.stderr)
     return 128 + stopped_by

@@ -1,43 +1,64 @@
-"""Videos painted, each clip with each look."""
+"""Paint videos, each clip in each style."""
 
+import contextlib
 import errno
+import functools
 import glob
 import os
-import shlex
-import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Optional
 
 from ppadaattn.cli.pictures import check_outputs
-from ppadaattn.cli.styles import sources, style_size
+from ppadaattn.cli.styles import sources, style_preparer
 from ppadaattn.errors import InputError, note
 from ppadaattn.files import check_writable
 from ppadaattn.infer.clips import paint_clip, parts_folder
+from ppadaattn.infer.options import ClipOptions, option
 from ppadaattn.media.images import find_images
 from ppadaattn.media.video_formats import VIDEO_FORMATS, VIDEOS, is_video
-from ppadaattn.media.video_read import open_clip
 
 from tqdm import tqdm
 
 
-def are_clips(args):
-    """Whether the contents are clips: videos, or folders of frames where these are meant.
+@dataclass(frozen=True)
+class VideoOptions(ClipOptions):
+    """The options of videos, of which the command line has one more than `Stylizer.stylize_video`."""
+
+    frames: bool = option(False, "a content folder is a clip of numbered frames, an output folder too")
+
+
+class Plan(NamedTuple):
+    """What is to be painted where.
+
+    Attributes:
+        clips: list of (path of a clip, StyleSpec, path of the output).
+        mask: path of the mask of all frames, or None.
+        resume: whether to continue interrupted videos and keep finished ones.
+    """
+
+    clips: list
+    mask: Optional[Path]
+    resume: bool
+
+
+def are_clips(contents, output, frames=False):
+    """Whether contents are clips: videos, or folders of frames where `frames` or the name of the output says so.
 
     Raises InputError where only some are.
     """
-    frames_meant = args.frames or is_video(args.output)
-    clips = [_is_clip(content, frames_meant) for content in args.content]
+    folders_too = frames or is_video(output)
+    clips = [_is_clip(content, folders_too) for content in contents]
     if any(clips) and not all(clips):
         raise InputError("pictures and videos are painted apart: give --content one kind")
-    if args.frames and not all(clips):
-        raise InputError(
-            f"--frames is for videos and folders of frames, and {args.content[clips.index(False)]} is none"
-        )
+    if frames and not all(clips):
+        raise InputError(f"--frames is for videos and folders of frames, and {contents[clips.index(False)]} is none")
     return all(clips)
 
 
-def _is_clip(content, frames_meant):
-    if os.path.isdir(content) and frames_meant:
+def _is_clip(content, folders_too):
+    if os.path.isdir(content) and folders_too:
         return True
     if not os.path.isdir(content) and not (glob.has_magic(content) and not os.path.exists(content)):
         return is_video(content)
@@ -48,31 +69,31 @@ def _is_clip(content, frames_meant):
         return any(map(is_video, glob.glob(os.path.join(content, "*") if os.path.isdir(content) else content)))
 
 
-def plan(args):
-    """[(clip, look, output)] of a command line; nothing is written. Raises InputError where it cannot be done."""
+def plan(contents, specs, output, options, *, mask=None, resume=False):
+    """The Plan of files, folders and globs; nothing is written. Raises InputError where it cannot be carried out."""
     clips = []
-    for content in args.content:
-        frames = os.path.isdir(content) and (args.frames or is_video(args.output))
-        clips += [Path(content)] if frames else find_images([content], VIDEOS, "videos")
-    pairs = [(clip, look) for clip in clips for look in args.looks]
-    if not args.output:
+    for content in contents:
+        folder = os.path.isdir(content) and (options.frames or is_video(output))
+        clips += [Path(content)] if folder else find_images([content], VIDEOS, "videos")
+    pairs = [(clip, spec) for clip in clips for spec in specs]
+    if not output:
         raise InputError("--output is empty; give a video or a folder")
-    path = Path(args.output)
+    path = Path(output)
     if is_video(path) and not path.is_dir():
         if len(pairs) > 1:
             raise InputError(f"{len(pairs)} videos need a folder, and --output {path} is one file")
         outputs = [path]
-    elif args.frames and len(pairs) == 1:
+    elif options.frames and len(pairs) == 1:
         outputs = [path]
     else:
-        if path.suffix and not path.is_dir() and not args.output.endswith(("/", "\\")):
+        if path.suffix and not path.is_dir() and not output.endswith(("/", "\\")):
             raise InputError(f"{path}: videos are written as {', '.join(VIDEO_FORMATS)}; give it such a name")
-        outputs = [path / f"{clip.stem}_{look.name}{_suffix(clip, args.frames)}" for clip, look in pairs]
+        outputs = [path / f"{clip.stem}_{spec.name}{_suffix(clip, options.frames)}" for clip, spec in pairs]
     if len(set(outputs)) < len(outputs):
         raise InputError("several of the videos would have one name: give --content videos with different names")
-    check_outputs(outputs, [*clips, *sources(args)])
+    check_outputs(outputs, [*clips, *sources(specs, mask)])
     check_writable(path, path not in outputs or not is_video(path))
-    return [(clip, look, output) for (clip, look), output in zip(pairs, outputs)]
+    return Plan([(*pair, output) for pair, output in zip(pairs, outputs)], mask, resume)
 
 
 def _suffix(clip, frames):
@@ -81,30 +102,24 @@ def _suffix(clip, frames):
     return clip.suffix.lower() if clip.suffix.lower() in VIDEO_FORMATS else ".mp4"
 
 
-def paint(stylizer, plan, args):
-    """Carry a plan out. Returns the exit status."""
-    problems, styles = [], {}
-    for clip, look, output in plan:
-        if (
-            args.resume
-            and len(plan) > 1
-            and is_video(output)
-            and output.is_file()
-            and not parts_folder(output).exists()
-        ):
+def paint(stylizer, plan, options):
+    """Carry a Plan out. Returns the exit status: 128 + N where signal N stopped it."""
+    problems, prepare, several = [], style_preparer(stylizer, options), len(plan.clips) > 1
+    for path, spec, output in plan.clips:
+        if plan.resume and several and _is_finished(output):
             note(f"{output} is finished: it is kept")
             continue
         start = time.perf_counter()
         try:
-            source = open_clip(clip, size=args.size)
-            size = style_size(args, max(source.width, source.height))
-            key = (look.name, *size.values())
-            if key not in styles:
-                styles = {key: look.prepare(stylizer, **size)}
-            result = _paint(stylizer, clip, styles[key], output, args)
-        except InputError as error:
-            if len(plan) == 1 or getattr(error.__cause__, "errno", None) == errno.ENOSPC:
-                raise
+            with _progress_bar(output.name) as progress:
+                style = functools.partial(prepare, spec)
+                more = {"mask": plan.mask, "resume": plan.resume, "progress": progress}
+                result = paint_clip(stylizer, path, style, output, options, **more)
+        except (InputError, MemoryError) as error:
+            if isinstance(error, MemoryError):
+                error = InputError(f"frames of {path} need more memory than there is; lower --size or --batch-size")
+            if not several or getattr(error.__cause__, "errno", None) == errno.ENOSPC:
+                raise error from error.__cause__
             problems.append(str(error))
             continue
         problems += [result.problem] if result.problem else []
@@ -112,27 +127,25 @@ def paint(stylizer, plan, args):
         took = time.perf_counter() - start
         print(f"{output}: {result.frames} frames, {result.seconds:.2f} s of video, {size}, in {took:.1f} s")
         if result.stopped_by:
-            words = sys.argv[1:] if args.words is None else args.words
-            command = shlex.join(["python", "tools/infer.py", *(w for w in words if w != "--resume"), "--resume"])
-            print(f"stopped; to go on: {command}", file=sys.stderr)
             return 128 + result.stopped_by
     for problem in problems:
-        print(f"note: {problem}", file=sys.stderr)
+        note(problem)
     return 1 if problems else 0
 
 
-def _paint(stylizer, clip, style, output, args):
-    options = ("size", "start", "end", "fps", "crf", "batch_size", "preview", "resume", "strength", "preserve_color")
-    options = {name: getattr(args, name) for name in (*options, "smooth_statistics", "flow_blend")}
-    with tqdm(unit="frame", desc=output.name, delay=0.5) as bar:
+def _is_finished(output):
+    return is_video(output) and output.is_file() and not parts_folder(output).exists()
+
+
+@contextlib.contextmanager
+def _progress_bar(name):
+    """A progress bar, as the function `progress` of `paint_clip`."""
+    with tqdm(unit="frame", desc=name, delay=0.5) as bar:
 
         def progress(done, total):
             bar.total = total
-            if bar.n == 0:
+            if bar.n == 0:  # frames of an earlier run do not count for the speed
                 bar.initial = bar.n = done - 1 if done > 1 else 0
             bar.update(done - bar.n)
 
-        try:
-            return paint_clip(stylizer, clip, style, output, mask=args.content_mask, progress=progress, **options)
-        except MemoryError:
-            raise InputError(f"frames of {clip} need more memory than there is; lower --size or --batch-size") from None
+        yield progress

@@ -2,3 +2,7 @@
 
 A method is a name and a weights file, which carries its architecture; nothing here knows what kind of network it is.
 """
+
+from ppadaattn import runtime
+
+runtime.import_paddle()

@@ -1,12 +1,11 @@
-"""A clip painted from file to file: frames are read, painted and encoded at the same time, a part after the other.
+"""Paint a clip from file to file: frames are read, painted and encoded at the same time, part by part.
 
-A part is a stretch of PART frames. While a clip is painted, its finished parts are in the folder OUTPUT.parts, with
-what the next frame needs of the last one; from there an interrupted run goes on. Memory does not grow with the length.
+A part is PART frames. Finished parts are kept in the folder OUTPUT.parts, with what the next frame needs of the last
+one, until the whole clip is painted; an interrupted run resumes from there. Memory does not grow with the length.
 """
 
 import contextlib
 import json
-import math
 import os
 import queue
 import shutil
@@ -14,30 +13,34 @@ import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
 from ppadaattn.errors import InputError
 from ppadaattn.files import atomic_write, check_writable
 from ppadaattn.infer.frames import FramePainter, Memory
+from ppadaattn.infer.options import ClipOptions, takes_options
 from ppadaattn.media.images import write_image
 from ppadaattn.media.masks import mask_for
 from ppadaattn.media.video_formats import is_video, video_format
 from ppadaattn.media.video_read import open_clip
 from ppadaattn.media.video_write import join_parts, part_writer
+from ppadaattn.model.style import Style
 from ppadaattn.signals import stop_when_asked
 from ppadaattn.weights.checkpoint import digest, style_contents
 
 import numpy as np
 
-# Frames in a part: what a process that is killed loses at most.
+# Frames in a part. A process that is killed loses this many at most, some seconds to minutes of work; smaller parts
+# would begin more often with a key frame, which makes the file larger.
 PART = 100
 
-# In the folder of the parts: what they were made of.
+# File in the folder of the parts: the digest of what they were made from.
 JOB = "job.json"
 
-# Frames that are read ahead, beside those of the batch that is being painted.
+# Frames that are read ahead of the batch that is being painted: enough to bridge the slow ones among them (key frames,
+# seeking), and small in memory, 50 MB at 1920 x 1080.
 AHEAD = 8
 
 
@@ -49,9 +52,9 @@ class Result:
         frames: how many frames are in the output, those of earlier runs included.
         seconds: how much of the clip they are.
         size: (width, height) of what was painted; a format that wants even sides adds a row or column.
-        stopped_by: the signal that stopped it, or None.
+        stopped_by: number of the signal that stopped it, or None.
         problem: where the source was damaged or cut short, in a sentence; None if it was not.
-        times: seconds that this run spent in {'decode', 'network', 'encode'}, which overlap.
+        times: {'decode', 'network', 'encode'}: seconds that this run spent in each; they overlap.
     """
 
     frames: int
@@ -62,71 +65,44 @@ class Result:
     times: dict
 
 
-def paint_clip(
-    stylizer,
-    content,
-    style,
-    output,
-    *,
-    size=0,
-    start=None,
-    end=None,
-    fps=None,
-    crf=None,
-    batch_size=1,
-    mask=None,
-    preview=False,
-    resume=False,
-    progress=None,
-    **options,
-):
+@takes_options(ClipOptions)
+def paint_clip(stylizer, content, style, output, options=None, *, mask=None, resume=False, progress=None, **changes):
     """Paint a clip into a file or folder.
 
     Args:
         stylizer: a Stylizer.
         content: path of a video file or of a folder of numbered frames.
-        style: a Style that the stylizer prepared.
+        style: a Style that the stylizer prepared, or a function that prepares it for frames of a long side in pixels.
         output: path of a video file, whose suffix says the format, or of a folder for frames as PNG.
-        size, start, end, fps: as in `ppadaattn.media.video_read.open_clip`.
-        crf: quality of the video, 0 (best) to 63, for H.264 to 51; default: that of the format.
-        batch_size: frames painted at once.
+        options: a ClipOptions; each of its fields is also a keyword argument, such as `fps=25`.
         mask: regions of every frame, a path or an array; needs a style with regions.
-        preview: source and painted frame side by side.
-        resume: go on from what an interrupted run with the same arguments finished.
+        resume: continue from what an interrupted run with the same arguments finished.
         progress: called with (frames done, about how many there are) after each batch.
-        options: those of `ppadaattn.frames.FramePainter`.
 
     Returns:
-        a Result. When it was interrupted the output holds what was finished.
+        a Result. After an interruption the output holds what was finished.
 
     Raises:
-        InputError: as in `open_clip` and `FramePainter`; an output that cannot be written or is the source; nothing
-            to resume from, or parts made with other arguments.
+        InputError: an option outside its limits; as in `open_clip` and `FramePainter`; an output that cannot be written
+            or is the source; nothing to resume from, or parts made with other arguments.
     """
-    output, batch_size = Path(output), int(batch_size)
+    options, output = replace(options or ClipOptions(), **changes), Path(output)
     output = output if output.name else output.absolute()  # the folder "."
-    if batch_size < 1:
-        raise InputError(f"batch_size is a number of frames, 1 or more; got {batch_size}")
-    clip = open_clip(content, size=size, start=start, end=end, fps=fps)
-    _check_output(clip, output, crf)
-    if is_video(output) and video_format(output).regular:
-        # MPEG-4 has 16 bits for each part of the rate.
-        rate = clip.rate.limit_denominator(max(1, min(500, 65535 // math.ceil(clip.rate))))
-        clip = open_clip(content, size=size, start=start, end=end, fps=rate)
+    constant_rate = is_video(output) and video_format(output).regular
+    times = {"start": options.start, "end": options.end, "fps": options.fps}
+    clip = open_clip(content, size=options.size, constant_rate=constant_rate, **times)
+    _check_output(clip, output, options.crf)
+    if not isinstance(style, Style):
+        style = style(max(clip.width, clip.height))
     mask = None if mask is None else mask_for(mask, (clip.height, clip.width), clip.own_size)
-    painter = FramePainter(stylizer, style if mask is None else style.in_regions(mask), **options)
-    job = {
-        "content": [str(clip.path.resolve()), os.path.getmtime(clip.path)],
-        "arguments": [size, start, end, fps, crf, bool(preview), sorted(options.items()), mask],
-        "style": style_contents(style),
-    }
-    journal = _Journal(parts_folder(output), digest(job))
+    painter = FramePainter(stylizer, style if mask is None else style.in_regions(mask), options)
+    journal = _Journal(parts_folder(output), job_digest(clip.path, style, mask, options))
     if not (resume and journal.read()):
         if resume and output.is_file():
-            raise InputError(f"{output} is finished, or was not made here: there is nothing to go on with")
+            raise InputError(f"{output} is finished, or was not made here: there is nothing to resume")
         journal.begin()
-    sink = _VideoSink(journal, clip, output, crf) if is_video(output) else _FolderSink(output)
-    work = _Work(painter, sink, journal, batch_size, preview, progress, clip.frame_count)
+    sink = _VideoSink(journal, clip, output, options.crf) if is_video(output) else _FolderSink(output)
+    work = _Work(painter, sink, journal, options, progress, clip.frame_count)
     with stop_when_asked() as asked, contextlib.closing(_Ahead(clip.frames(journal.last_pts))) as source:
         while not asked and source.wait_next():
             work.paint_part(source, asked)
@@ -137,7 +113,7 @@ def paint_clip(
     return Result(
         frames=journal.frames,
         seconds=float(journal.end * clip.time_base),
-        size=(clip.width * (2 if preview else 1), clip.height),
+        size=(clip.width * (2 if options.preview else 1), clip.height),
         stopped_by=None if whole else asked[0],
         problem=clip.problem,
         times={"decode": source.seconds, **work.times},
@@ -145,8 +121,14 @@ def paint_clip(
 
 
 def parts_folder(output):
-    """The folder where the parts of an output wait until it is whole."""
+    """The folder of the finished parts of an output, which is there until the whole clip is painted."""
     return Path(output).with_name(f"{Path(output).name}.parts")
+
+
+def job_digest(path, style, mask, options):
+    """SHA-256 (hex) of all that decides what the frames of an output are: with another one nothing is resumed."""
+    source = [str(path.resolve()), os.path.getmtime(path)]
+    return digest([source, options.that_change_frames(), mask, style_contents(style)])
 
 
 def _check_output(clip, output, crf):
@@ -160,11 +142,11 @@ def _check_output(clip, output, crf):
         most = 63 if "vpx" in kind.codec else 51
         if crf is not None and (kind.crf is None or not 0 <= crf <= most):
             held = f"0 to {most} in {output.suffix}" if kind.crf is not None else f"not for {output.suffix}"
-            raise InputError(f"crf, the quality of the video, is {held}; got {crf}")
+            raise InputError(f"`crf`, the quality of the video, is {held}; got {crf}")
         check_writable(output)
     else:
         if crf is not None:
-            raise InputError(f"crf is for video files, and {output} is a folder of frames")
+            raise InputError(f"`crf` is for video files, and {output} is a folder of frames")
         check_writable(output, folder=True)
 
 
@@ -221,19 +203,19 @@ class _Ahead:
 
 
 class _Work:
-    """Paints one part after the other; the thread `_encoder` writes a batch while the next one is painted."""
+    """Paints part by part; a thread writes each batch while the next one is painted."""
 
-    def __init__(self, painter, sink, journal, batch_size, preview, progress, expected):
+    def __init__(self, painter, sink, journal, options, progress, expected):
         self.painter, self.sink, self.journal = painter, sink, journal
-        self.batch_size, self.preview, self.progress, self.expected = batch_size, preview, progress, expected
+        self.options, self.progress, self.expected = options, progress, expected
         self.times = {"network": 0.0, "encode": 0.0}
 
     def paint_part(self, source, asked):
-        """Paint and record PART frames, or as many as there are or as it is given time for."""
+        """Paint and record PART frames, or fewer where the clip ends or a signal asks to stop."""
         journal, memory, count, encoding = self.journal, self.journal.memory, 0, None
         with self.sink.part(journal.frames) as writer, ThreadPoolExecutor(1) as encoder:
             while count < PART and not asked and source.wait_next():
-                batch = source.take(min(self.batch_size, PART - count))
+                batch = source.take(min(self.options.batch_size, PART - count))
                 pictures, memory = self._paint(batch, memory)
                 if encoding is not None:
                     encoding.result()
@@ -252,7 +234,7 @@ class _Work:
         begun = time.perf_counter()
         pictures, memory = self.painter([frame.image for frame in batch], memory)
         self.times["network"] += time.perf_counter() - begun
-        if self.preview:
+        if self.options.preview:
             pictures = [np.hstack([frame.image, picture]) for frame, picture in zip(batch, pictures)]
         return pictures, memory
 
@@ -267,12 +249,12 @@ class _Work:
 
 
 class _Journal:
-    """What an interrupted run needs to go on, in a folder: one file of arrays for each finished part.
+    """A folder with what resuming needs: one file of arrays for each finished part.
 
     Attributes:
         frames: how many are finished.
-        last_pts, end: of the last one, when it is shown and until when, in the clip's time base; None and 0 before.
-        memory: what the next frame needs of it: a Memory, or None.
+        last_pts, end: when the last of these begins and ends, in the clip's time base; None and 0 at the beginning.
+        memory: the Memory after it, or None.
         parts: the number of the first frame of each part.
     """
 
@@ -281,7 +263,7 @@ class _Journal:
         self.frames, self.last_pts, self.end, self.memory, self.parts = 0, None, 0, None, []
 
     def begin(self):
-        """Begin anew. InputError where the folder is somebody else's."""
+        """Start over. InputError where the folder holds something else."""
         if self.folder.exists() and not (self.folder / JOB).is_file() and any(self.folder.iterdir()):
             raise InputError(
                 f"{self.folder} is needed for the parts of the clip, and holds something else; move it away"
@@ -291,21 +273,21 @@ class _Journal:
             temporary.write_text(json.dumps(self.job))
 
     def read(self):
-        """Take what an earlier run finished. False where there is none; InputError where it was another job."""
+        """Read what an earlier run finished. False where there is nothing; InputError where it was another job."""
         job = self.folder / JOB
         if not job.exists():
             return False
         if json.loads(job.read_text()) != self.job:
             raise InputError(
-                f"{self.folder} was begun with another clip, style or other options: give the same to go on, or begin "
-                "anew without --resume"
+                f"{self.folder} was begun with another clip, style or other options: give the same to resume, or start "
+                "over without `resume`"
             )
         for file in sorted(self.folder.glob("[0-9]*.npz")):  # not the temporary files of a run that was killed
             try:
                 with np.load(file) as arrays:
                     arrays = dict(arrays)
             except (OSError, ValueError, zipfile.BadZipFile) as error:
-                raise InputError(f"{file} cannot be read ({error}): begin anew without --resume") from None
+                raise InputError(f"{file} cannot be read ({error}): start over without `resume`") from None
             self.parts.append(self.frames)
             self.frames, self.last_pts, self.end = (int(arrays.pop(name)) for name in ("frames", "last_pts", "end"))
             self.memory = Memory.from_arrays(arrays)
@@ -324,7 +306,7 @@ class _Journal:
 
 
 class _VideoSink:
-    """Frames into the parts of a video, and these into the video."""
+    """Writes frames into the parts of a video, and joins these to the video."""
 
     def __init__(self, journal, clip, output, crf):
         self.journal, self.clip, self.output, self.crf = journal, clip, output, crf

@@ -82,7 +82,7 @@ class ProgramEngine:
         return style_of_arrays(self.network, self._run("style", {"style": picture}), picture.shape[2:])
 
     def takes(self, contents, style, strength=1.0, content_statistics=None, features=None):
-        """Whether the engine paints contents B x H x W x 3 in a Style; the options are those of `stylize_tensor`."""
+        """Whether the engine paints contents B x H x W x 3 in a Style; the options are those of `paint_array`."""
         if strength != 1 or content_statistics is not None or features is not None:
             return False
         kind = self.network.architecture["attention"]

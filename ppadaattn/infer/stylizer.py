@@ -1,21 +1,14 @@
 """The inference object: pictures in, picture out."""
 
 import os
+from dataclasses import replace
 
 from ppadaattn.device import select_device
 from ppadaattn.errors import InputError
 from ppadaattn.infer.clips import paint_clip
-from ppadaattn.infer.engine import make_engine
-from ppadaattn.media.images import (
-    check_size,
-    flatten,
-    keep_colors,
-    read_image,
-    reduce_to,
-    scale_to,
-    to_bytes,
-    to_floats,
-)
+from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine
+from ppadaattn.infer.options import ClipOptions, PaintOptions, takes_options
+from ppadaattn.media.images import check_size, flatten, keep_colors, read_reduced, scale_to, to_bytes, to_floats
 from ppadaattn.media.masks import mask_for
 from ppadaattn.model.style import Style, check_strength
 from ppadaattn.weights.checkpoint import STYLE_SUFFIX, fingerprint, load_network, load_style, save_style
@@ -23,15 +16,17 @@ from ppadaattn.weights.zoo import DEFAULT_MODEL, weights_file
 
 import numpy as np
 import paddle
+from PIL import Image
 
-STYLE_SIZE = 512
+STYLE_SIZE = PaintOptions.style_size
 
 
 def load(model=DEFAULT_MODEL, *, device=None, engine="auto"):
     """A Stylizer, ready to use.
 
     Args:
-        model: a name of the model zoo (`ppadaattn.zoo.MODELS`), or the path of a weights file.
+        model: a name of the model zoo (`ppadaattn.zoo.MODELS`), the path of a weights file, or the folder of a
+            training, of which the newest weights are taken.
         device: 'cpu', 'gpu', 'gpu:N'; default: a GPU where one works, otherwise the CPU. It becomes Paddle's current
             device, of which a process has one.
         engine: 'eager' (Paddle layer by layer), on a CPU 'inference' (Paddle's inference runtime) or 'onnxruntime'
@@ -44,7 +39,7 @@ def load(model=DEFAULT_MODEL, *, device=None, engine="auto"):
     path = weights_file(model)
     select_device(device)
     network = load_network(path)
-    return Stylizer(network, make_engine(engine, network))
+    return Stylizer(network, make_engine(engine, network), str(model))
 
 
 class Stylizer:
@@ -56,24 +51,34 @@ class Stylizer:
         style = stylizer.prepare_style("painting.jpg")          # encoded once
         pictures = [stylizer(path, style) for path in photos]
 
-    Three layers: files in `__call__`, `prepare_style` and `stylize_video`; arrays in `paint` and `paint_array`; tensors
-    in `stylize_tensor`.
+    Two layers: pictures and clips in `__call__`, `prepare_style` and `stylize_video`; batches of arrays in `paint` and
+    `paint_array`. For tensors see `AdaAttNNetwork.stylize`, of the attribute `network`.
+
+    Args:
+        network: an AdaAttNNetwork.
+        engine: what `make_engine` gives for it; None: Paddle, layer by layer.
+        model: its name, for `repr`.
     """
 
-    def __init__(self, network, engine=None):
-        self.network, self.engine = network, engine
+    def __init__(self, network, engine=None, model=None):
+        self.network, self.engine, self.model = network, engine, model
         self._fingerprint = None
 
-    def __call__(self, content, style, *, size=0, style_size=STYLE_SIZE, strength=1.0, preserve_color=False, mask=None):
+    def __repr__(self):
+        engine = next((name for name, kind in PROGRAM_ENGINES.items() if isinstance(self.engine, kind)), "eager")
+        place = str(next(iter(self.network.parameters())).place)  # Place(gpu:0)
+        return f"Stylizer(model={self.model!r}, engine={engine!r}, device={place[6:-1]!r})"
+
+    @takes_options(PaintOptions)
+    def __call__(self, content, style, options=None, *, style_weights=None, mask=None, **changes):
         """Paint a content in a style.
 
         Args:
-            content: path of a picture, or uint8 RGB array H x W x 3.
-            style: path, array, or what `prepare_style` gave.
-            size: long side, in pixels, to which a content file is reduced; 0 leaves it as it is.
-            style_size: as in `prepare_style`.
-            strength: 0 to 1: how much of the style. The rest is the content, taken as its own style.
-            preserve_color: take the luminance of the result and the colours of the content.
+            content: path of a picture, the bytes of such a file, a PIL image, or a uint8 RGB array H x W x 3. Arrays
+                are taken as they are, whatever the option `size` says.
+            style: the same, or what `prepare_style` gave, or a list of any of these: a mixture.
+            options: a PaintOptions; each of its fields is also a keyword argument, such as `strength=0.5`.
+            style_weights: one number a style of a list; default: equal ones.
             mask: regions of the content, a path or uint8 RGB array (`ppadaattn.regions`): each is painted in the
                 region of the same colour of the style, which needs a mask too.
 
@@ -81,32 +86,48 @@ class Stylizer:
             uint8 RGB array of the content's height and width.
 
         Raises:
-            InputError: a file that cannot be read, an array of another kind, a side below 16 pixels, a strength
-                outside 0 to 1, a mask whose colours the style does not have.
+            InputError: a file that cannot be read, an array of another kind, a side below 16 pixels, an option outside
+                its limits, weights that do not fit the styles, a mask whose colours the style does not have.
         """
-        content, own_size = _picture(content, "content", size)
-        style = style if isinstance(style, Style) else self.prepare_style(style, style_size=style_size)
+        options = replace(options or PaintOptions(), **changes)
+        content, own_size = _picture(content, "content", options.size)
+        sizes = options.style_arguments(max(content.shape[:2]))
+        if style_weights is not None or not isinstance(style, Style):
+            style = self.prepare_style(style, style_weights=style_weights, **sizes)
         if mask is not None:
             style = style.in_regions(mask_for(mask, content.shape[:2], own_size))
-        return self.paint(content[None], style, strength=strength, preserve_color=preserve_color)[0]
+        painted = self.paint_array(content[None], style, strength=options.strength)
+        return _to_pictures(painted, content[None], options.preserve_color)[0]
 
     @paddle.no_grad()
-    def prepare_style(self, style, *, style_size=STYLE_SIZE, mask=None, enlarge=False):
+    def prepare_style(self, style, *, style_size=STYLE_SIZE, style_weights=None, mask=None, enlarge=False):
         """Encode a style once, for any number of contents.
 
         Args:
-            style: path of a picture or of a style file, or uint8 RGB array H x W x 3.
+            style: path of a picture or of a style file, the bytes of a picture file, a PIL image, or a uint8 RGB array
+                H x W x 3; or a list of these and of Styles, which are mixed.
             style_size: long side, in pixels, to which a style picture is reduced; 0 leaves it as it is. Arrays are
                 taken as they are. A smaller style gives finer strokes.
+            style_weights: one number a style of a list, 0 or more; default: equal ones.
             mask: regions of the style, a path or uint8 RGB array (`ppadaattn.regions`).
-            enlarge: also enlarge a picture file to `style_size`, for broader strokes.
+            enlarge: also enlarge a picture to `style_size`, for broader strokes.
 
         Returns:
             a Style: `a + b` puts styles side by side, `Style.mix([a, b], [0.3, 0.7])` interpolates.
 
         Raises:
-            InputError: as in `__call__`; a mask for a style file, which has its own regions.
+            InputError: as in `__call__`; a mask for a list or for a style file, which has its own regions.
         """
+        if isinstance(style, (list, tuple)):
+            if mask is not None:
+                raise InputError("a `mask` is for one style: prepare each style of the list with its own")
+            weights, sizes = check_weights(style_weights, len(style)), {"style_size": style_size, "enlarge": enlarge}
+            return Style.mix([self.prepare_style(one, **sizes) for one in style], weights)
+        if style_weights is not None:
+            raise InputError("`style_weights` are for a list of styles")
+        if isinstance(style, Style):
+            self._check_own(style)
+            return style
         if is_style_file(style):
             if mask is not None:
                 raise InputError(f"{style} is a style file, whose regions are in it; give the mask when it is made")
@@ -120,67 +141,77 @@ class Stylizer:
         regions = {colour: Style(part.states, self.fingerprint) for colour, part in prepared.regions.items()}
         return Style(prepared.states, self.fingerprint, regions)
 
-    def paint(self, contents, style, *, preserve_color=False, **options):
+    def paint(self, contents, style, *, preserve_color=PaintOptions.preserve_color, **options):
         """Paint pictures of one size at once.
 
         Args:
             contents: uint8 RGB array B x H x W x 3.
             style: a Style of this model.
-            preserve_color: as in `__call__`.
-            options: those of `stylize_tensor`.
+            preserve_color: as in PaintOptions.
+            options: those of `paint_array`.
 
         Returns:
             list of B uint8 RGB arrays H x W x 3.
         """
-        pictures = to_bytes(self.paint_array(contents, style, **options))
-        if preserve_color:
-            return [keep_colors(picture, content) for picture, content in zip(pictures, contents)]
-        return list(pictures)
+        return _to_pictures(self.paint_array(contents, style, **options), contents, preserve_color)
 
-    def paint_array(self, contents, style, **options):
-        """As `paint`, before values are rounded to bytes: float32 array B x 3 x H x W in [0, 1]."""
-        if self.engine is not None and self.engine.takes(contents, style, **options):
-            self._check_own(style)
+    @paddle.no_grad()
+    def paint_array(self, contents, style, *, strength=PaintOptions.strength, features=None, content_statistics=None):
+        """As `paint`, before values are rounded to bytes: float32 array B x 3 x H x W in [0, 1].
+
+        Args:
+            strength: as in PaintOptions.
+            features: those of the contents, where they are known (`encode`); the contents are not used then.
+            content_statistics: as in `AdaAttNNetwork.stylize_features`.
+        """
+        self._check_own(style)
+        check_strength(strength)
+        options = {"strength": strength, "content_statistics": content_statistics}
+        if self.engine is not None and self.engine.takes(contents, style, features=features, **options):
             return self.engine.stylize(to_floats(contents), style)
-        tensor = None if options.get("features") else _to_tensor(contents)
-        return self.stylize_tensor(tensor, style, **options).numpy()
+        features = features or self.encode(contents)
+        return self.network.stylize_features(features, style, **options).clip(0, 1).numpy()
 
     @paddle.no_grad()
     def encode(self, contents):
         """The encoder's features of uint8 RGB pictures B x H x W x 3: {'relu1_1': [B, C, H, W], ...}."""
         return self.network.encoder(_to_tensor(contents))
 
-    @paddle.no_grad()
-    def stylize_tensor(self, content, style, *, features=None, strength=1.0, content_statistics=None):
-        """As `__call__`, inside: float32 [B, 3, H, W] RGB in [0, 1] and a Style to the same layout, clipped.
-
-        Args:
-            features: those of the content, where they are known (`encode`); the content itself is not used then.
-            strength, content_statistics: as in `AdaAttNNetwork.stylize_features`.
-        """
-        self._check_own(style)
-        check_strength(strength)
-        features = features or self.network.encoder(content)
-        options = {"strength": strength, "content_statistics": content_statistics}
-        return self.network.stylize_features(features, style, **options).clip(0, 1)
-
-    def stylize_video(self, content, style, output, *, style_size=STYLE_SIZE, mask=None, **options):
+    @takes_options(ClipOptions)
+    def stylize_video(
+        self,
+        content,
+        style,
+        output,
+        options=None,
+        *,
+        style_weights=None,
+        mask=None,
+        resume=False,
+        progress=None,
+        **changes,
+    ):
         """Paint a clip: a video file, or a folder of numbered frames, into a video file or a folder of frames.
 
         Args:
             content: path of a video file or of a folder of frames.
-            style, style_size, mask: as in `__call__`; the mask holds for every frame.
+            style, style_weights: as in `__call__`.
             output: path of a video file (its suffix says the format), or of a folder.
-            options: those of `ppadaattn.clips.paint_clip` and of `ppadaattn.frames.FramePainter`.
+            options: a ClipOptions; each of its fields is also a keyword argument, such as `flow_blend=0.5`.
+            mask, resume, progress: as in `ppadaattn.infer.clips.paint_clip`.
 
         Returns:
-            a `ppadaattn.clips.Result`.
+            a `ppadaattn.infer.clips.Result`.
 
         Raises:
             InputError: as in `__call__`; not a video, no frames, an output that cannot be written.
         """
-        style = style if isinstance(style, Style) else self.prepare_style(style, style_size=style_size)
-        return paint_clip(self, content, style, output, mask=mask, **options)
+        options = replace(options or ClipOptions(), **changes)
+
+        def prepare(long_side):
+            return self.prepare_style(style, style_weights=style_weights, **options.style_arguments(long_side))
+
+        return paint_clip(self, content, prepare, output, options, mask=mask, resume=resume, progress=progress)
 
     @property
     def fingerprint(self):
@@ -213,18 +244,40 @@ def is_style_file(source):
     return isinstance(source, (str, os.PathLike)) and os.fspath(source).lower().endswith(STYLE_SUFFIX)
 
 
+def check_weights(weights, count):
+    """The weights of a mixture of `count` styles, as a list; equal ones for None. InputError where they do not fit."""
+    weights = [1.0] * count if weights is None else list(weights)
+    if not count:
+        raise InputError("a list of styles is empty; give one or more")
+    if len(weights) != count:
+        raise InputError(f"{count} styles need {count} weights; `style_weights` has {len(weights)}")
+    if not all(np.isfinite(weights)) or min(weights) < 0 or sum(weights) <= 0:
+        raise InputError(f"`style_weights` are 0 or more, and not all 0; got {' '.join(map('{:g}'.format, weights))}")
+    return weights
+
+
 def _picture(source, role, long_side, enlarge=False):
-    """RGB uint8 array H x W x 3 of a path (at `long_side`) or of an array (as it is), and the size it had before."""
-    if isinstance(source, (str, os.PathLike)):
-        picture = flatten(read_image(source))
-        resized = (scale_to if enlarge else reduce_to)(picture, long_side)
-        check_size(resized.shape[1::-1], f"{source}, reduced to a long side of {long_side},")
-        return resized, picture.shape[:2]
+    """(RGB uint8 array H x W x 3, its (height, width) before): files and images at `long_side`, arrays as they are."""
+    if isinstance(source, (str, os.PathLike, bytes, Image.Image)):
+        name = f"the {role}" if isinstance(source, (bytes, Image.Image)) else source
+        picture, own_size = read_reduced(source, 0 if enlarge else long_side, name)
+        picture = flatten(picture)
+        if enlarge:
+            picture = scale_to(picture, long_side)
+            check_size(picture.shape[1::-1], f"{name} at a long side of {long_side}")
+        return picture, own_size
     if not isinstance(source, np.ndarray) or source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
         got = f"an array of {source.dtype} {source.shape}" if isinstance(source, np.ndarray) else type(source).__name__
-        raise InputError(f"{role} must be a path or a uint8 RGB array H x W x 3; got {got}")
+        kinds = "a path, the bytes of a picture file, a PIL image or a uint8 RGB array H x W x 3"
+        raise InputError(f"`{role}` must be {kinds}; got {got}")
     check_size(source.shape[1::-1], f"the {role} array")
     return source, source.shape[:2]
+
+
+def _to_pictures(painted, contents, preserve_color):
+    """List of uint8 RGB H x W x 3 of what `paint_array` gives, with the colours of uint8 contents where asked for."""
+    pictures = to_bytes(painted)
+    return list(map(keep_colors, pictures, contents)) if preserve_color else list(pictures)
 
 
 def _to_tensor(images):

@@ -4,6 +4,7 @@ A picture is a uint8 array H x W x 3 (RGB) or H x W x 4 (RGBA), values 0 to 255.
 """
 
 import glob
+import io
 import os
 import warnings
 from pathlib import Path
@@ -86,11 +87,12 @@ def is_listed(path: Path, suffixes: Container[str] = FORMATS) -> bool:
     return path.suffix.lower() in suffixes and not path.name.startswith(".")
 
 
-def read_image(path, long_side: int = 0) -> np.ndarray:
+def read_image(source, long_side: int = 0) -> np.ndarray:
     """Read a picture as a viewer shows it: EXIF orientation applied, grey and palettes as RGB, 16 bits as 8.
 
     Args:
-        path: JPEG, PNG, WebP, TIFF (its first page) or BMP; or such a file, open, whose `str` is for messages.
+        source: path of a JPEG, PNG, WebP, TIFF (its first page) or BMP; or such a file, open, whose `str` is for
+            messages; or its bytes; or a PIL image.
         long_side: reduce the picture to this long side, in pixels; 0 leaves it as it is. Nothing is enlarged.
 
     Returns:
@@ -100,41 +102,49 @@ def read_image(path, long_side: int = 0) -> np.ndarray:
         InputError: missing, damaged, not a picture, smaller than 16 pixels, or larger than Pillow's limit against
             decompression bombs (PIL.Image.MAX_IMAGE_PIXELS, which the caller may raise).
     """
+    return read_reduced(source, long_side)[0]
+
+
+def read_reduced(source, long_side: int = 0, name=None) -> Tuple[np.ndarray, Tuple[int, int]]:
+    """As `read_image`, with the size that the picture had: (picture, (height, width)). `name` is for messages."""
     if not isinstance(long_side, (int, np.integer)) or long_side < 0:
         raise InputError(f"a size is a number of pixels, or 0 to leave pictures as they are; got {long_side!r}")
-    image = _decode(path)
-    check_size(image.size, path)
+    name = name or source
+    image = _decode(source, name)
+    check_size(image.size, name)
     reduced = _reduce(image, long_side)
-    check_size(reduced.size, f"{path}, reduced to a long side of {long_side},")
-    return np.asarray(reduced)
+    check_size(reduced.size, f"{name}, reduced to a long side of {long_side},")
+    return np.asarray(reduced), image.size[::-1]
 
 
 def image_size(path) -> Tuple[int, int]:
     """(height, width) of a picture as a viewer shows it; InputError as in `read_image`."""
-    return read_image(path).shape[:2]
+    return read_reduced(path)[1]
 
 
-def _decode(path):
+def _decode(source, name):
     kinds = sorted({kind for kind, _ in FORMATS.values()})
     try:
         with without_warnings():  # of odd metadata; real damage raises
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=kinds) as image:
-                return _to_rgb(ImageOps.exif_transpose(image), path, image.format)
+            if isinstance(source, Image.Image):
+                return _to_rgb(ImageOps.exif_transpose(source), name, source.format)
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=kinds) as image:
+                return _to_rgb(ImageOps.exif_transpose(image), name, image.format)
     except FileNotFoundError:
-        raise InputError(f"there is no file {path}") from None
+        raise InputError(f"there is no file {name}") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise InputError(
-            f"{path} has more pixels than the {Image.MAX_IMAGE_PIXELS} that are read; make it smaller first"
+            f"{name} has more pixels than the {Image.MAX_IMAGE_PIXELS} that are read; make it smaller first"
         ) from None
     except Image.UnidentifiedImageError:
-        raise InputError(f"{path} is not a picture that can be read; expected {', '.join(kinds)}") from None
+        raise InputError(f"{name} is not a picture that can be read; expected {', '.join(kinds)}") from None
     except InputError:
         raise
     except (PermissionError, IsADirectoryError) as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        raise InputError(f"{name} cannot be read: {error.strerror}") from None
     except Exception as error:  # decoders of damaged files raise nearly anything
-        raise InputError(f"{path} cannot be read, it may be damaged or cut short: {error}") from None
+        raise InputError(f"{name} cannot be read, it may be damaged or cut short: {error}") from None
 
 
 def _to_rgb(image, path, kind):

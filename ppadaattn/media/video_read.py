@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional, Union
 
 from ppadaattn.errors import InputError
 from ppadaattn.media import PathLike
-from ppadaattn.media.images import FORMATS, check_size, flatten, image_size, is_listed, read_image, reduce_to
+from ppadaattn.media.images import FORMATS, check_size, flatten, is_listed, read_image, read_reduced, reduce_to
 from ppadaattn.media.video_formats import FULL_RANGE, Colors, open_container, pyav, to_fraction
 
 import numpy as np
@@ -34,6 +34,17 @@ class Frame(NamedTuple):
     name: str  # of its file, without the suffix; empty for a frame of a video
 
 
+def check_times(start: Optional[float], end: Optional[float], fps: Optional[float]) -> None:
+    """Raise InputError unless they are times in seconds, one after the other, and a frame rate; each may be None."""
+    for name, value in (("start", start), ("end", end)):
+        if value is not None and not 0 <= value < math.inf:
+            raise InputError(f"`{name}` is a time in seconds, 0 or more; got {value}")
+    if start is not None and end is not None and end <= start:
+        raise InputError(f"the `end`, {end} s, must be after the `start`, {start} s")
+    if fps is not None and not 0.001 <= fps <= 1000:
+        raise InputError(f"`fps` is a number of frames per second, 0.001 to 1000; got {fps}")
+
+
 def open_clip(
     path: PathLike,
     *,
@@ -41,6 +52,7 @@ def open_clip(
     start: Optional[float] = None,
     end: Optional[float] = None,
     fps: Optional[float] = None,
+    constant_rate: bool = False,
 ) -> "Union[VideoFile, FrameFolder]":
     """Open a clip: a video file, or a folder of frames (pictures in the order of the numbers in their names).
 
@@ -50,6 +62,7 @@ def open_clip(
         start, end: where to begin and to end, in seconds of the clip.
         fps: frames per second to read, by leaving out or repeating frames of a video; default: all frames at their
             own times. For a folder: the rate of its frames (default 25).
+        constant_rate: frames at one rate, `fps` or the clip's own, that MPEG-4 can hold.
 
     Returns:
         a VideoFile or a FrameFolder.
@@ -57,15 +70,9 @@ def open_clip(
     Raises:
         InputError: a path that is missing, no video or without frames; an argument outside its range.
     """
-    for name, value in (("start", start), ("end", end)):
-        if value is not None and not 0 <= value < math.inf:
-            raise InputError(f"`{name}` is a time in seconds, 0 or more; got {value}")
-    if start is not None and end is not None and end <= start:
-        raise InputError(f"`end`, {end} s, must be after `start`, {start} s")
-    if fps is not None and not 0.001 <= fps <= 1000:
-        raise InputError(f"`fps` is a number of frames per second, 0.001 to 1000; got {fps}")
+    check_times(start, end, fps)
     kind = FrameFolder if Path(path).is_dir() else VideoFile
-    return kind(Path(path), size, start, end, fps)
+    return kind(Path(path), size, start, end, fps, constant_rate)
 
 
 class VideoFile:
@@ -84,12 +91,14 @@ class VideoFile:
         metadata: {key of METADATA: text} of the file.
     """
 
-    def __init__(self, path, size, start, end, fps):
+    def __init__(self, path, size, start, end, fps, constant_rate=False):
         self.path, self.size, self.start, self.end, self.fps = path, size, start, end, fps
         self.problem, self._damaged = None, 0
         with self._open() as (container, stream):
             self.rate = to_fraction(fps) if fps else Fraction(stream.average_rate or stream.guessed_rate or FOLDER_RATE)
-            self.time_base = 1 / self.rate if fps else stream.time_base
+            if constant_rate:
+                self.fps = self.rate = _mpeg4_rate(self.rate)
+            self.time_base = 1 / self.rate if self.fps else stream.time_base
             self.has_sound = bool(container.streams.audio)
             entries = {key.lower(): value for key, value in container.metadata.items()}  # Matroska has capitals
             self.metadata = {key: entries[key] for key in METADATA if key in entries}
@@ -208,7 +217,8 @@ class VideoFile:
             image = self._picture(source)
             if image.shape[:2] != (self.height, self.width):
                 raise InputError(
-                    f"{self.path} changes its size, {self.width} x {self.height} pixels, on the way; expected one"
+                    f"{self.path} changes its size from {self.width} x {self.height} pixels on the way; the frames of "
+                    "a clip are of one size"
                 )
             count += 1
             yield Frame(image, pts, duration, "")
@@ -261,9 +271,10 @@ class FrameFolder:
 
     aspect, colors, problem, has_sound, metadata = Fraction(1), Colors(), None, False, {}
 
-    def __init__(self, path, size, start, end, fps):
+    def __init__(self, path, size, start, end, fps, constant_rate=False):
         self.path, self.size, self.start, self.end = path, size, start, end
         self.rate = to_fraction(fps or FOLDER_RATE)
+        self.rate = _mpeg4_rate(self.rate) if constant_rate else self.rate
         self.time_base = 1 / self.rate
         try:
             files = [file for file in path.iterdir() if is_listed(file)]
@@ -280,8 +291,8 @@ class FrameFolder:
         twice = next((stem for stem in stems if stems.count(stem) > 1), None)
         if twice is not None:
             raise InputError(f"the folder {path} holds several frames named {twice}; a clip has one file a frame")
-        self.height, self.width = self._read(self.files[0]).shape[:2]
-        self.own_size = image_size(self.files[0])
+        first, self.own_size = read_reduced(self.files[0], size)
+        self.height, self.width = first.shape[:2]
 
     def _read(self, file):
         return flatten(read_image(file, self.size))
@@ -297,6 +308,11 @@ class FrameFolder:
                         f"{self.width} x {self.height}: the frames of a clip are of one size"
                     )
                 yield Frame(image, pts, 1, file.stem)
+
+
+def _mpeg4_rate(rate):
+    """The nearest frame rate of which both parts fit into the 16 bits that MPEG-4 has for each."""
+    return rate.limit_denominator(max(1, min(500, 65535 // math.ceil(rate))))
 
 
 def _by_number(file):

@@ -15,9 +15,9 @@ import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from ppadaattn.errors import InputError, nearest
+from ppadaattn.serve.limits import FORMATS, Limits
 from ppadaattn.serve.protocol import decode, encode, transfer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -34,38 +34,17 @@ RETRY_AFTER = {"Retry-After": "5"}
 LONGEST_MESSAGE = 500
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a request may cost.
-
-    Attributes:
-        size: long side to which contents are reduced; 0 leaves them as they are.
-        max_body: bytes of a request.
-        max_pictures: contents and styles of a request.
-        queue: requests that wait while another one is painted.
-        body_seconds: for a request to arrive.
-        style_files: whether styles may be style files.
-    """
-
-    size: int = 1024
-    max_body: int = 16 * 2**20
-    max_pictures: int = 16
-    queue: int = 16
-    body_seconds: float = 60
-    style_files: bool = True
-
-
 class Service:
     """An ASGI application that paints.
 
     Args:
         stylizers: {name: Stylizer}, all on one device.
-        limits: Limits.
+        limits: Limits; None: its defaults.
         suffix: format of the results, one of `ppadaattn.images.FORMATS`.
     """
 
-    def __init__(self, stylizers, limits=Limits(), suffix=".jpg"):
-        self.stylizers, self.limits, self.suffix = stylizers, limits, suffix
+    def __init__(self, stylizers, limits=None, suffix=f".{FORMATS[0]}"):
+        self.stylizers, self.limits, self.suffix = stylizers, limits or Limits(), suffix
         self.inside = 0  # requests let in and not answered yet
         self.metrics = _Metrics(lambda: self.inside)
         self.application = Starlette(
@@ -112,9 +91,9 @@ class Service:
             raise refusal
         self.inside += 1
         try:
-            body = await self._body(request, limits.max_body)
+            body = await self._body(request, limits.max_body * 2**20)
             if body is None:
-                raise _RefusalError(413, f"a request may have {limits.max_body} bytes; send smaller pictures, or fewer")
+                raise _RefusalError(413, f"a request may have {limits.max_body} MiB; send smaller pictures, or fewer")
             leaving = asyncio.ensure_future(_left(request))
             try:
                 return await self._in_turn(self.stylizers[name], body, leaving)

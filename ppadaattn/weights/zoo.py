@@ -10,14 +10,13 @@ from typing import Callable, Dict, Optional, Tuple
 
 from ppadaattn.errors import InputError, nearest, note
 from ppadaattn.files import atomic_write, cache_folder, lock
+from ppadaattn.resources import packaged
 from ppadaattn.weights.convert import vgg19
 from ppadaattn.weights.download import download, size_text
 
 import paddle
 
-PACKAGE = Path(__file__).resolve().parent.parent
-# Beside the package in a clone; inside it where it was installed from a wheel.
-FOLDERS = (PACKAGE.parent / "pretrained", PACKAGE / "pretrained")
+FOLDERS = (packaged("pretrained"),)
 
 
 @dataclass(frozen=True)
@@ -119,13 +118,14 @@ ROWS = {
 }
 MODELS = {name: row for name, row in ROWS.items() if row.architecture}
 DEFAULT_MODEL = "adaattn_lite_image"
+DEFAULT_VIDEO_MODEL = "adaattn_lite_video"
 
 
 def weights_file(model):
     """Path of the weights of a zoo name, verified, or of a file.
 
     Args:
-        model: a name of MODELS, or the path of a weights file (with a folder or a suffix in it).
+        model: a name of MODELS, the path of a weights file, or the folder of a training: the newest weights in it.
 
     Raises:
         InputError: an unknown name (the known ones are listed), a missing file, or a zoo file that is not the one of
@@ -133,11 +133,27 @@ def weights_file(model):
     """
     if str(model) in MODELS:
         return obtain(str(model))
+    if os.path.isdir(model):
+        return newest_weights(model)
     if not os.path.isfile(model):
         what = f"{model} is no model that paints" if str(model) in ROWS else None
         what = what or f"there is no model or weights file {str(model)!r}{nearest(model, MODELS)}"
         raise InputError(f"{what}; models: {', '.join(MODELS)}")
     return Path(model)
+
+
+def newest_weights(folder):
+    """Path of the newest iter_N_weight.pdparams of a training's folder, with a note; InputError where it has none."""
+    matches = (re.fullmatch(r"iter_(\d+)_weight\.pdparams", name) for name in os.listdir(folder))
+    iterations = [int(match[1]) for match in matches if match]
+    if not iterations:
+        raise InputError(
+            f"the folder {folder} holds no iter_N_weight.pdparams, which a training writes: give the folder of a run, "
+            "or a weights file"
+        )
+    path = Path(folder) / f"iter_{max(iterations)}_weight.pdparams"
+    note(f"the newest weights of {folder}: {path.name}")
+    return path
 
 
 def vgg19_file(path=None):
