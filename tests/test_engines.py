@@ -1,6 +1,7 @@
 """Exported programs and the engines that run them, against Paddle layer by layer."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import ppadaattn
 from ppadaattn import files
@@ -181,23 +182,25 @@ def test_a_clip_is_painted_with_the_engine(rng, tmp_path, picture, name):
         assert np.abs(frames[0] - frames[1]).max() <= 1
 
 
-def test_the_program_is_kept_in_the_cache(tmp_path, rng, name):
+def test_programs_are_kept_in_the_cache(tmp_path, rng, monkeypatch, name):
+    def paint(network):
+        painter = engine.make_engine(name, network)
+        return painter.stylize(content, painter.prepare_style(content))
+
     network = small(attention="cosine")
     content = image(rng, 32, 32)
-    with paddle.no_grad():
-        style = network.prepare_style(paddle.to_tensor(content))
-    expected = engine.make_engine(name, network).stylize(content, style)
-    (folder,) = (tmp_path / "programs").iterdir()
-    again = engine.make_engine(name, network)
-    again.save = None  # which would make it anew
-    np.testing.assert_array_equal(again.stylize(content, style), expected)
-    other = small(attention="cosine", levels=(3,))
-    with paddle.no_grad():
-        engine.make_engine(name, other).stylize(content, other.prepare_style(paddle.to_tensor(content)))
-    assert len(os.listdir(tmp_path / "programs")) == 2
-    for path in folder.iterdir():  # then it is made anew
-        path.write_bytes(b"damaged")
-    np.testing.assert_array_equal(engine.make_engine(name, network).stylize(content, style), expected)
+    expected = paint(network)
+    folders = list((tmp_path / "programs").iterdir())
+    assert len(folders) == 2  # style and content
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.PROGRAM_ENGINES[name], "save", None)  # which would make them again
+        np.testing.assert_array_equal(paint(network), expected)
+    paint(small(attention="cosine", levels=(3,)))
+    assert len(os.listdir(tmp_path / "programs")) == 4
+    for folder in folders:  # damaged programs are made again
+        for path in folder.iterdir():
+            path.write_bytes(b"damaged")
+    np.testing.assert_array_equal(paint(network), expected)
 
 
 @pytest.mark.parametrize("program", ["style", "content"])
@@ -289,3 +292,30 @@ def test_the_tool_writes_programs_and_says_what_they_take(tmp_path, capsys, name
     with pytest.raises(SystemExit, match="2"):
         export.main(["--output", str(folder), "--format", "onxx"])
     assert "invalid choice: 'onxx' (did you mean 'onnx'?); choose from onnx, inference" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("chosen", ["eager", "inference", "onnxruntime"])
+def test_threads_get_what_one_thread_gets(rng, chosen):
+    if chosen == "onnxruntime":
+        pytest.importorskip("onnxruntime")
+    network = small(attention="cosine")
+    sizes = [(33 + 3 * (index % 5), 40 + 5 * (index % 3)) for index in range(24)]
+    jobs = [[rng.randint(0, 256, (*size, 3)).astype("uint8") for _ in range(2)] for size in sizes]
+    one = Stylizer(network, engine.make_engine(chosen, network))
+    expected = [one(*job) for job in jobs]
+    shared = Stylizer(network, engine.make_engine(chosen, network))  # whose programs the threads open
+    with ThreadPoolExecutor(8) as pool:
+        painted = list(pool.map(lambda job: shared(*job), 2 * jobs))
+    for picture, alone in zip(painted, 2 * expected):
+        np.testing.assert_array_equal(picture, alone)
+
+
+def test_eager_and_programs_of_one_engine_at_the_same_time(rng, name):
+    network = small(attention="cosine")
+    picture = rng.randint(0, 256, (40, 33, 3)).astype("uint8")
+    painter = Stylizer(network, engine.make_engine(name, network))  # with an empty cache
+    options = [{}, {"strength": 0.5}] * 8
+    with ThreadPoolExecutor(8) as pool:
+        painted = list(pool.map(lambda chosen: painter(picture, picture, **chosen), options))
+    for result, chosen in zip(painted, options):
+        np.testing.assert_array_equal(result, painter(picture, picture, **chosen))

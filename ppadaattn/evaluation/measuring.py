@@ -19,7 +19,7 @@ from ppadaattn.evaluation.methods import file_stamp, load_method, method_stamp
 from ppadaattn.evaluation.quality import Metrics, loss_network
 from ppadaattn.evaluation.temporal import flow_error, read_clip, stylize_frames
 from ppadaattn.infer.stylizer import is_style_file
-from ppadaattn.media.images import flatten, read_image
+from ppadaattn.media.images import flatten, read_image, to_floats, to_unit_range
 from ppadaattn.version import __version__
 
 import numpy as np
@@ -88,7 +88,7 @@ def measure_flow(methods, styles, clips, options, *, style_size, device=None, st
         return read_clip(clips[name], size=options.size, count=options.frames, flow=options.flow)
 
     def of_input(name):
-        frames = (frame.astype(np.float32) / 255 for frame in clip(name).frames)
+        frames = map(to_unit_range, clip(name).frames)
         return flow_error(frames, clip(name).flows)
 
     def of_method(painter, style, name):
@@ -126,7 +126,7 @@ def measure_quality(methods, contents, styles, *, size, encoder=None, device=Non
 
     def encoded(path):
         picture = flatten(read_image(path, size))
-        return metrics.encode(picture.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+        return metrics.encode(to_floats(picture[None]))
 
     encoded_style = functools.lru_cache(None)(encoded)
     encoded_content = functools.lru_cache(1)(encoded)

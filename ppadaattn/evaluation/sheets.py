@@ -7,7 +7,7 @@ from ppadaattn.evaluation.measuring import Painter
 from ppadaattn.evaluation.methods import file_stamp, method_stamp
 from ppadaattn.evaluation.temporal import difference, read_clip, stylize_frames
 from ppadaattn.infer.stylizer import is_style_file
-from ppadaattn.media.images import read_image, sheet, thumbnail, write_image
+from ppadaattn.media.images import read_image, sheet, thumbnail, to_byte_range, write_image
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -57,7 +57,7 @@ def clip_sheet(path, methods, clips, styles, options, flow, *, style_size, store
         field, counted = clip(name).flows[0]
         shade = (np.abs(difference(first, second, field)).mean(-1, keepdims=True) * ERROR_GAIN).clip(0, 1) * 255
         error = np.where(counted[..., None], shade, NOT_COUNTED)
-        return [(first * 255).round().astype(np.uint8), error.astype(np.uint8)]
+        return [to_byte_range(first), error.astype(np.uint8)]
 
     settings = {"size": flow.size, "flow": flow.flow, "style_size": style_size}
     rows = _pairs(clips, styles, max(1, options.rows // 2))

@@ -6,7 +6,7 @@ import re
 from ppadaattn.errors import InputError
 from ppadaattn.evaluation.methods import load_for_speed
 from ppadaattn.evaluation.timing import median_time, peak
-from ppadaattn.media.images import MIN_SIDE
+from ppadaattn.media.images import MIN_SIDE, to_floats
 
 import numpy as np
 import paddle
@@ -95,7 +95,7 @@ def _work(stylizer, mode, width, height):
     content, style = (rng.randint(0, 256, (height, width, 3)).astype("uint8") for _ in range(2))
     if mode == "whole":
         return lambda: stylizer(content, style)
-    content, style = (paddle.to_tensor(x.transpose(2, 0, 1)[None].astype("float32") / 255) for x in (content, style))
+    content, style = (paddle.to_tensor(to_floats(x[None])) for x in (content, style))
     network = stylizer.network
     if mode == "new":
         return lambda: _wait(network(content, style))

@@ -1,8 +1,9 @@
-"""What runs a network on the CPU: Paddle layer by layer ("eager"), or one of its exported programs (`programs`) in
-Paddle's own inference runtime ("inference") or in ONNX Runtime ("onnxruntime").
+"""Engines that run a network on the CPU: Paddle layer by layer ("eager"), or exported programs (`programs`) in Paddle's
+own inference runtime ("inference") or in ONNX Runtime ("onnxruntime").
 
-All give the same picture (to about 1e-4 of the range); BENCHMARKS.md tells how fast. Programs prepare styles without
-regions, and paint with single ones at full strength; everything else is left to eager.
+All give the same picture (to about 1e-4 of the range); BENCHMARKS.md compares their speed. Programs prepare styles
+without regions, and paint in a single style at full strength; eager does the rest. Any number of threads may share an
+engine; make it before they start.
 """
 
 import hashlib
@@ -10,6 +11,8 @@ import importlib.util
 import os
 import shutil
 import tempfile
+import threading
+from typing import Optional
 
 from ppadaattn.errors import InputError, import_optional, nearest
 from ppadaattn.files import atomic_folder, cache_folder
@@ -23,15 +26,17 @@ import numpy as np
 import paddle
 from paddle import inference
 
-# Beside the files of a program in the cache.
+# Name of the file with the digest of a program's files, beside them in the cache.
 DIGEST = "sha256"
 
 
-def make_engine(name, network):
-    """The ProgramEngine for a network, or None where Paddle is to run it layer by layer.
+def make_engine(name: str, network) -> "Optional[ProgramEngine]":
+    """Make the ProgramEngine for a network; None for eager, where Paddle runs it layer by layer.
 
     Args:
-        name: 'eager', 'inference', 'onnxruntime', or 'auto': ONNX Runtime on a CPU where it and `onnx` are installed.
+        name: 'eager', 'inference', 'onnxruntime', or 'auto': ONNX Runtime on a CPU where it and `onnx` are installed,
+            eager elsewhere.
+        network: an AdaAttNNetwork.
 
     Raises:
         InputError: an unknown name, an engine on a GPU or where it is not installed, a network it cannot run.
@@ -53,31 +58,31 @@ def make_engine(name, network):
 
 
 class ProgramEngine:
-    """Paints with a network's style and content programs, for one thread at a time.
+    """Paints with a network's style and content programs, from any number of threads.
 
-    A program is made once for given weights, when it is first needed, and kept in the cache folder.
+    A program is made once for given weights and kept in the cache folder.
 
     Args:
         network: an AdaAttNNetwork, as it is now; after training on, make a new engine.
     """
 
-    runtime = None  # its name and version: a part of the program's name in the cache
+    runtime: str  # its name and version: a part of the program's name in the cache
 
     def __init__(self, network):
         self.network = network
-        self._opened = {}
+        self._opened, self._opening = {}, threading.Lock()
         self._weights = fingerprint(network)[:32]
 
     def takes_style(self, height, width, mask=None):
-        """Whether it prepares a style of that size, in pixels."""
+        """Whether the engine prepares a style of that size, in pixels."""
         return mask is None and min(height, width) > MIN_SIDE
 
     def prepare_style(self, picture):
-        """As `AdaAttNNetwork.prepare_style`, with a float32 numpy array [1, 3, H, W]."""
+        """The Style of a picture, float32 numpy [1, 3, H, W] in [0, 1], as `AdaAttNNetwork.prepare_style`."""
         return style_of_arrays(self.network, self._run("style", {"style": picture}), picture.shape[2:])
 
     def takes(self, contents, style, strength=1.0, content_statistics=None, features=None):
-        """Whether it paints contents B x H x W x 3 in a Style with the options of `Stylizer.paint_array`."""
+        """Whether the engine paints contents B x H x W x 3 in a Style; the options are those of `paint_array`."""
         if strength != 1 or content_statistics is not None or features is not None:
             return False
         kind = self.network.architecture["attention"]
@@ -85,16 +90,19 @@ class ProgramEngine:
         return plain and min(contents.shape[1:3]) > MIN_SIDE  # reflection needs two pixels, in relu5_1 too
 
     def stylize(self, contents, style):
-        """As `AdaAttNNetwork.stylize`, with float32 numpy arrays [B, 3, H, W], clipped to [0, 1]."""
+        """Contents in a Style, as `AdaAttNNetwork.stylize`: float32 numpy [B, 3, H, W], clipped to [0, 1]."""
         state = state_arrays(self.network, style)
         painted = [self._run("content", {"content": content[None], **state}) for content in contents]
         return np.concatenate([outputs["stylized"] for outputs in painted])
 
     def _run(self, program, inputs):
-        if program not in self._opened:
-            self._opened[program] = self._open_cached(program)
-        outputs = self._opened[program](inputs)
-        return dict(zip(signature(self.network, program)[1], outputs))
+        return dict(zip(signature(self.network, program)[1], self._program(program)(inputs)))
+
+    def _program(self, program):
+        with self._opening:
+            if program not in self._opened:
+                self._opened[program] = self._open_cached(program)
+            return self._opened[program]
 
     def _open_cached(self, program):
         name = f"{program}-{self.runtime}-{__version__}-{self._weights}"
@@ -105,7 +113,7 @@ class ProgramEngine:
                 with atomic_folder(cached) as temporary:
                     self.save(program, temporary)
                     (temporary / DIGEST).write_text(_digest(temporary))
-        except InputError:  # a cache that cannot be written costs a second or two the next time
+        except InputError:  # the cache cannot be written: making the program again costs a second or two
             with tempfile.TemporaryDirectory() as temporary:
                 self.save(program, temporary)
                 return self.open(program, temporary)
@@ -116,7 +124,10 @@ class ProgramEngine:
         raise NotImplementedError
 
     def open(self, program, folder):
-        """The function {name of an input: array} -> [arrays of the outputs in turn] of a program in a folder."""
+        """Open a program in a folder: a function {name of an input: array} -> [array of each output in turn].
+
+        Any number of threads may call it.
+        """
         raise NotImplementedError
 
 
@@ -124,6 +135,13 @@ class InferenceEngine(ProgramEngine):
     """Paints with Paddle's inference runtime and oneDNN."""
 
     runtime = f"paddle-{paddle.__version__}"
+
+    def __init__(self, network):
+        super().__init__(network)
+        # Made now rather than when needed: tracing changes the mode of the whole process, and Paddle 3 aborts where
+        # another thread runs a network meanwhile.
+        for program in ("style", "content"):
+            self._program(program)
 
     def save(self, program, folder):
         export_paddle.save_program(self.network, program, folder)
@@ -136,19 +154,20 @@ class InferenceEngine(ProgramEngine):
         config.enable_mkldnn()
         # Convolutions alone: Paddle 3.3 fails at resizing with oneDNN, and is not faster with the rest.
         config.delete_pass("onednn_placement_pass")
-        predictor = inference.create_predictor(config)
+        predictor, running = inference.create_predictor(config), threading.Lock()
 
         def run(inputs):
-            for name, array in inputs.items():
-                predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
-            predictor.run()
-            return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+            with running:  # a predictor has one set of inputs and outputs
+                for name, array in inputs.items():
+                    predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(array))
+                predictor.run()
+                return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
 
         return run
 
 
 class OnnxEngine(ProgramEngine):
-    """Paints with ONNX Runtime."""
+    """Paints with ONNX Runtime, whose sessions are safe from any thread."""
 
     runtime = "onnxruntime"
 
@@ -169,7 +188,7 @@ class OnnxEngine(ProgramEngine):
 
 
 def _is_whole(folder):
-    """Whether a program's files are as they were written: Paddle 2.6 crashes at damaged ones."""
+    """Whether a program's files are as they were written. Checked because Paddle 2.6 crashes at damaged ones."""
     try:
         return (folder / DIGEST).read_text() == _digest(folder)
     except (OSError, UnicodeDecodeError):
@@ -186,7 +205,7 @@ def _digest(folder):
 
 
 def _threads():
-    """As many as Paddle's matrix products use; 0: one a core."""
+    """Threads of a program: as many as Paddle's matrix products use; 0 means one a core."""
     return int(os.environ.get("MKL_NUM_THREADS", 0))
 
 

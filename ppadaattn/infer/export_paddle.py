@@ -1,7 +1,9 @@
 """A network as programs of Paddle's own format (`paddle.inference`), of any picture size, traced from its layers.
 
-What the programs take and give is told in `programs`. The layers are traced as they are, with sizes that are tensors
-(`vgg.shape_of`); what depends on sizes otherwise, tiles of attention, is written here.
+`programs` says what the programs take and give. The layers are traced as they are, with sizes that are tensors
+(`vgg.shape_of`); only the tiles of attention, whose number depends on the sizes, are written again here.
+
+Tracing changes the mode of the whole process: no other thread may run Paddle meanwhile.
 """
 
 import tempfile
@@ -18,7 +20,7 @@ from paddle import nn
 from paddle.static import InputSpec
 from paddle.tensor.manipulation import tensor_array_to_tensor
 
-# Paddle 3 saves programs as JSON.
+# Parameters and program of one program; Paddle 3 saves the latter as JSON.
 SUFFIXES = (".pdiparams", ".pdmodel" if paddle.__version__.startswith("2.") else ".json")
 
 
@@ -38,7 +40,7 @@ def save_program(network, program, folder):
     if program == "content":
         specs = [specs[0], specs[1:]]
     paths = [Path(folder, program + suffix) for suffix in SUFFIXES]
-    with tempfile.TemporaryDirectory() as work, without_warnings():  # of what a program cannot do in place
+    with tempfile.TemporaryDirectory() as work, without_warnings():  # about operations in place
         traced = LAYERS[program](network)
         traced.eval()
         paddle.jit.save(traced, str(Path(work, program)), input_spec=specs)
@@ -49,7 +51,7 @@ def save_program(network, program, folder):
 
 
 class _Traced(nn.Layer):
-    """What the programs of a network have in common."""
+    """Base of the programs of a network."""
 
     def __init__(self, network):
         super().__init__()
@@ -72,11 +74,11 @@ class _Traced(nn.Layer):
         return states
 
     def cosine_state(self, products, sums, centre):
-        # The count matters only for the floor under a sum of scores; a content program is not told it.
+        # The count matters only for the floor under a sum of scores; a content program does not get it.
         return CosineState(products, sums, centre, count=1, eps=self.network.conventions.eps)
 
 
-# Their forward is traced as it is: its Python needs no rewriting.
+# not_to_static: their Python has no branches to rewrite, so that tracing suffices.
 
 
 class _Network(_Traced):
@@ -104,7 +106,7 @@ LAYERS = {"network": _Network, "style": _Style, "content": _Content}
 
 
 class _TracedState:
-    """A style state whose queries are as many as a program is given."""
+    """A style state for any number of queries, which is known only when the program runs."""
 
     def __init__(self, state):
         self.state = state
@@ -112,7 +114,7 @@ class _TracedState:
     def statistics(self, query):
         if self.state.kind == "cosine":
             return self.state.statistics_of_tile(query)
-        # Tiles of one size, since Paddle 3 joins no others: the queries are filled up with zeros, and the end is cut.
+        # Tiles of one size, since Paddle 3 joins no others: the queries are padded with zeros, and the result is cut.
         count, keys = (paddle.shape(x)[2].astype("int64") for x in (query, self.state.key))
         rows = paddle.minimum((paddle.full_like(keys, TILE_NUMBERS) // keys).clip(min=1), count)
         tiles = (count + rows - 1) // rows

@@ -1,30 +1,38 @@
-"""What exported programs take and give, whatever format they are in: `export_onnx` and `export_paddle` write them.
+"""Inputs and outputs of exported programs, in any format: `export_onnx` and `export_paddle` write them.
 
     network    a content and a style picture  ->  the stylized picture
-    style      a style picture                ->  its style state, which can be kept and shipped
+    style      a style picture                ->  its style state, which can be kept in a file
     content    a content and a style state    ->  the stylized picture
 
-Pictures are RGB in [0, 1], float32 [1, 3, H, W] with sides from 17 pixels; what is stylized is clipped. A style state's
-tensors are those of `StyleState.state_dict` with the level behind their names. The release's sampling of style points
-is no part of them: all points are used (`style_of_arrays` draws from what a style program gives).
+Pictures are RGB, float32 [1, 3, H, W] in [0, 1], with sides from 17 pixels; stylized pictures are clipped. The tensors
+of a style state are those of `StyleState.state_dict`, named with the level at the end. Programs use all style points:
+the release's sampling of points is left to `style_of_arrays`, which draws from the points that a style program gives.
 """
+
+from typing import Dict, Tuple
 
 from ppadaattn.errors import InputError
 from ppadaattn.model.attention import state_from_dict
 from ppadaattn.model.style import Style
 from ppadaattn.model.vgg import feature_size
 
+import numpy as np
+
 PROGRAMS = ("network", "style", "content")
 STATES = {"softmax": ("key", "value", "centre"), "cosine": ("products", "sums", "centre")}
 
 
-def signature(network, program):
-    """Inputs and outputs of a program of a network, each {name: shape} in order; sizes that vary are words.
+def signature(network, program: str) -> Tuple[Dict[str, list], Dict[str, list]]:
+    """Inputs and outputs of a program of a network.
 
-    Raises InputError for a network with another transform than AdaAttN.
+    Returns:
+        ({name: shape} of the inputs, {name: shape} of the outputs), in order; sizes that vary are words.
+
+    Raises:
+        InputError: a network with another transform than AdaAttN.
     """
     if network.architecture["transform"] != "adaattn":
-        raise InputError(f"only networks of AdaAttN are exported; this one has {network.architecture['transform']}")
+        raise InputError(f"only networks of AdaAttN are exported; this one is {network.architecture['transform']}")
     content, style, state = [1, 3, "height", "width"], [1, 3, "style_height", "style_width"], state_shapes(network)
     return {
         "network": ({"content": content, "style": style}, {"stylized": content}),
@@ -33,7 +41,7 @@ def signature(network, program):
     }[program]
 
 
-def state_shapes(network):
+def state_shapes(network) -> Dict[str, list]:
     """{name: shape} of a style state's tensors, level by level: 'key3', 'value3', 'centre3', 'key4', ..."""
     shapes = {}
     for level in network.levels:
@@ -47,23 +55,27 @@ def state_shapes(network):
     return shapes
 
 
-def state_arrays(network, style):
-    """{name: array} of a prepared Style, for a content program.
+def state_arrays(network, style: Style) -> Dict[str, np.ndarray]:
+    """{name: float32 array} of a prepared Style, the inputs of a content program.
 
-    Raises InputError for a mixture or a style in regions, which one state does not hold.
+    Raises:
+        InputError: a mixture or a style with regions, which are not one state.
     """
     kind, arrays = network.architecture["attention"], {}
     for level, state in style.states.items():
         if state.kind != kind:
-            raise InputError("mixtures and regions are not one style state; exported programs take a single one")
+            raise InputError("exported programs take one style; mixtures and styles with regions are several")
         arrays.update({f"{name}{level}": getattr(state, name).numpy() for name in STATES[kind]})
     return arrays
 
 
-def style_of_arrays(network, arrays, size):
-    """The Style of a picture of `size`, (height, width) in pixels, of which a style program gave these arrays.
+def style_of_arrays(network, arrays: Dict[str, np.ndarray], size: Tuple[int, int]) -> Style:
+    """The Style of the arrays that a style program gave, equal to that of `AdaAttNNetwork.prepare_style`.
 
-    It is that of `AdaAttNNetwork.prepare_style`: where the network draws style points, they are drawn.
+    Args:
+        network: the AdaAttNNetwork of the program; its style points are drawn, where it draws some.
+        arrays: {name: float32 array}.
+        size: (height, width) of the style picture, in pixels.
     """
     kind, states = network.architecture["attention"], {}
     for level in network.levels:

@@ -1,8 +1,10 @@
-"""Regions made by hand, as in the paper's interactive tool.
+"""Regions drawn by hand, as in the paper's interactive tool.
 
-`grow_region` makes one from clicked points, `fill_polygon` and `fill_outlines` from closed outlines; `paint_mask` puts
+`grow_region` starts from clicked points, `fill_polygon` and `fill_outlines` from closed outlines; `paint_mask` puts
 regions into one mask.
 """
+
+from typing import Mapping, Sequence, Tuple
 
 from ppadaattn.errors import InputError
 from ppadaattn.media.flow import opencv
@@ -11,13 +13,14 @@ import numpy as np
 from PIL import Image
 
 
-def grow_region(image, points, tolerance=12):
-    """The region around clicked points: what is connected to them and of a similar colour.
+def grow_region(image: np.ndarray, points: Sequence[Tuple[float, float]], tolerance: int = 12) -> np.ndarray:
+    """Grow a region around clicked points: the connected pixels of a similar colour.
 
     Args:
         image: uint8 RGB H x W x 3.
         points: list of (x, y) in pixels.
-        tolerance: how far each channel may be from that of the clicked pixel, 0 to 255.
+        tolerance: greatest difference of a channel from the clicked pixel, 0 to 255. Default: above the noise of a
+            JPEG, below most edges.
 
     Returns:
         bool H x W.
@@ -28,9 +31,9 @@ def grow_region(image, points, tolerance=12):
     cv2 = opencv()
     height, width = image.shape[:2]
     if not 0 <= tolerance <= 255:
-        raise InputError(f"the tolerance of a region is 0 to 255; got {tolerance}")
-    image = np.array(image)  # OpenCV refuses what may not be written
-    grown = np.zeros((height + 2, width + 2), np.uint8)  # it wants a border of one pixel
+        raise InputError(f"`tolerance` must be 0 to 255; got {tolerance}")
+    image = np.array(image)  # OpenCV refuses read-only arrays
+    grown = np.zeros((height + 2, width + 2), np.uint8)  # OpenCV wants a border of one pixel
     for x, y in points:
         if not (0 <= x < width and 0 <= y < height):
             raise InputError(f"the point ({x}, {y}) is outside the picture of {width} x {height} pixels")
@@ -42,8 +45,8 @@ def grow_region(image, points, tolerance=12):
     return grown[1:-1, 1:-1] > 0
 
 
-def fill_polygon(size, points):
-    """The inside of a closed outline given by its corners.
+def fill_polygon(size: Tuple[int, int], points: Sequence[Tuple[float, float]]) -> np.ndarray:
+    """Fill a closed outline given by its corners.
 
     Args:
         size: (height, width).
@@ -62,24 +65,31 @@ def fill_polygon(size, points):
     return region > 0
 
 
-def fill_outlines(drawn):
-    """The inside of closed outlines that were drawn, the lines included; an open line is only itself.
+def fill_outlines(drawn: np.ndarray) -> np.ndarray:
+    """Fill closed outlines that were drawn, lines included; an open line stays a line.
 
     Args:
-        drawn: bool H x W, true on the lines.
+        drawn: bool H x W, True on the lines.
 
     Returns:
         bool H x W.
     """
     cv2 = opencv()
     drawn = np.asarray(drawn, bool)
-    paper = np.pad(drawn.astype(np.uint8), 1)  # a margin that is outside, whatever touches the border
+    paper = np.pad(drawn.astype(np.uint8), 1)  # a margin, so that the outside is connected whatever touches the border
     cv2.floodFill(paper, None, (0, 0), 2)
     return paper[1:-1, 1:-1] != 2
 
 
-def paint_mask(regions):
-    """A mask of regions: {(red, green, blue): bool H x W}; where they overlap the later one counts."""
+def paint_mask(regions: Mapping[Tuple[int, int, int], np.ndarray]) -> np.ndarray:
+    """Put regions into one mask, uint8 H x W x 3; where they overlap the later one counts.
+
+    Args:
+        regions: {(red, green, blue): bool H x W}, all of one size.
+
+    Raises:
+        InputError: no region, regions of different sizes.
+    """
     regions = dict(regions)
     if len({np.shape(region) for region in regions.values()}) != 1:
         raise InputError("a mask needs one or more regions, all of one size")
@@ -89,7 +99,14 @@ def paint_mask(regions):
     return mask
 
 
-def show_regions(image, mask):
-    """The picture with its regions tinted, to look at: uint8 H x W x 3."""
+def show_regions(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Tint the regions of a picture, for a look at them.
+
+    Args:
+        image, mask: uint8 H x W x 3 of one size.
+
+    Returns:
+        uint8 H x W x 3.
+    """
     tint = Image.blend(Image.fromarray(image), Image.fromarray(mask), 0.5)
     return np.where(mask.any(-1, keepdims=True), np.asarray(tint), image)

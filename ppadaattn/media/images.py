@@ -8,6 +8,7 @@ import io
 import os
 import warnings
 from pathlib import Path
+from typing import Container, Iterable, List, Tuple
 
 from ppadaattn.errors import InputError, without_warnings
 from ppadaattn.files import atomic_write
@@ -15,7 +16,8 @@ from ppadaattn.files import atomic_write
 import numpy as np
 from PIL import Image, ImageOps
 
-# Suffixes of the formats that are read and written, with Pillow's arguments for writing each.
+# Suffixes of the formats that are read and written, with Pillow's arguments for writing each. Quality 95 is the highest
+# that Pillow recommends; full chroma, because brush strokes are coloured edges.
 FORMATS = {
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -27,16 +29,16 @@ FORMATS = {
 }
 WITHOUT_ALPHA = ("JPEG", "BMP")
 
-# The network halves a picture four times.
+# Shortest side in pixels: the encoder halves a picture four times.
 MIN_SIDE = 16
 
 
-def find_images(patterns, suffixes=FORMATS, kind="pictures"):
-    """Picture files named by files, folders (their pictures, not those of folders in them) and globs.
+def find_images(patterns: Iterable, suffixes: Container[str] = FORMATS, kind: str = "pictures") -> List[Path]:
+    """List the picture files that files, folders (not the folders in them) and globs name.
 
     Args:
         patterns: list of str or Path.
-        suffixes, kind: of other files, and what to call them.
+        suffixes, kind: of other files than pictures, and their name in messages.
 
     Returns:
         list of Path in the order given, each folder and glob sorted by name, none twice.
@@ -70,13 +72,23 @@ def find_images(patterns, suffixes=FORMATS, kind="pictures"):
 
 
 def _files(suffixes, pattern):
-    """The files of some suffixes that match a glob, sorted; not the hidden ones, such as macOS's ._photo.jpg."""
+    """The files of some suffixes that match a glob, sorted by name."""
     paths = sorted(map(Path, glob.glob(pattern, recursive=True)))
-    return [p for p in paths if p.suffix.lower() in suffixes and not p.name.startswith(".") and os.path.isfile(p)]
+    return [path for path in paths if is_listed(path, suffixes) and os.path.isfile(path)]
 
 
-def read_image(source, long_side=0):
-    """A picture as it is meant to be seen: EXIF orientation applied, grey and palettes as RGB, 16-bit as 8-bit.
+def is_listed(path: Path, suffixes: Container[str] = FORMATS) -> bool:
+    """Whether a file of a folder is one of its pictures, by its suffix; hidden files, as macOS's ._photo.jpg, are not.
+
+    Args:
+        path: of the file.
+        suffixes: of other files than pictures, in lower case.
+    """
+    return path.suffix.lower() in suffixes and not path.name.startswith(".")
+
+
+def read_image(source, long_side: int = 0) -> np.ndarray:
+    """Read a picture as a viewer shows it: EXIF orientation applied, grey and palettes as RGB, 16 bits as 8.
 
     Args:
         source: path of a JPEG, PNG, WebP, TIFF (its first page) or BMP; or such a file, open, whose `str` is for
@@ -93,7 +105,7 @@ def read_image(source, long_side=0):
     return read_reduced(source, long_side)[0]
 
 
-def read_reduced(source, long_side=0, name=None):
+def read_reduced(source, long_side: int = 0, name=None) -> Tuple[np.ndarray, Tuple[int, int]]:
     """As `read_image`, with the size that the picture had: (picture, (height, width)). `name` is for messages."""
     if not isinstance(long_side, (int, np.integer)) or long_side < 0:
         raise InputError(f"a size is a number of pixels, or 0 to leave pictures as they are; got {long_side!r}")
@@ -105,15 +117,15 @@ def read_reduced(source, long_side=0, name=None):
     return np.asarray(reduced), image.size[::-1]
 
 
-def image_size(path):
-    """(height, width) of a picture as it is meant to be seen; InputError as in `read_image`."""
+def image_size(path) -> Tuple[int, int]:
+    """(height, width) of a picture as a viewer shows it; InputError as in `read_image`."""
     return read_reduced(path)[1]
 
 
 def _decode(source, name):
     kinds = sorted({kind for kind, _ in FORMATS.values()})
     try:
-        with without_warnings():  # of odd metadata; whatever matters raises
+        with without_warnings():  # of odd metadata; real damage raises
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             if isinstance(source, Image.Image):
                 return _to_rgb(ImageOps.exif_transpose(source), name, source.format)
@@ -136,7 +148,7 @@ def _decode(source, name):
 
 
 def _to_rgb(image, path, kind):
-    if image.mode == "I" and kind != "PNG":  # older Pillow reads 16-bit PNG so; 32-bit TIFF has no fixed white
+    if image.mode == "I" and kind != "PNG":  # older Pillow's mode of 16-bit PNG; 32-bit TIFF has no fixed white
         raise InputError(f"{path} holds 32-bit numbers, whose white is not known; save it with 8 or 16 bits")
     if image.mode == "F":
         raise InputError(f"{path} holds floating-point numbers, whose white is not known; save it with 8 or 16 bits")
@@ -157,38 +169,38 @@ def _resize(image, long_side):
     return image.resize([max(1, round(side * scale)) for side in image.size], Image.LANCZOS)
 
 
-def scale_to(image, long_side):
-    """The picture, uint8 H x W x 3, at a long side in pixels, reduced or enlarged (Lanczos); 0 leaves it as it is."""
+def scale_to(image: np.ndarray, long_side: int) -> np.ndarray:
+    """Resize a picture, uint8 H x W x 3, to a long side in pixels (Lanczos); 0 leaves it as it is."""
     return np.asarray(_resize(Image.fromarray(image), long_side))
 
 
-def reduce_to(image, long_side):
-    """As `scale_to`, but never enlarged."""
+def reduce_to(image: np.ndarray, long_side: int) -> np.ndarray:
+    """As `scale_to`, but never enlarge."""
     return np.asarray(_reduce(Image.fromarray(image), long_side))
 
 
-def check_size(size, name):
+def check_size(size: Tuple[int, int], name) -> None:
     """Raise InputError, with `name`, unless both sides of `size`, (width, height), are at least 16 pixels."""
     if min(size) < MIN_SIDE:
         raise InputError(f"{name} is {size[0]} x {size[1]} pixels; each side must be at least {MIN_SIDE}")
 
 
-def flatten(image):
-    """RGB H x W x 3 of a picture as seen on white paper: RGBA is laid on white, RGB is given back as it is."""
+def flatten(image: np.ndarray) -> np.ndarray:
+    """Lay a picture on white: uint8 H x W x 3 of RGBA; RGB is returned as it is."""
     if image.shape[2] == 3:
         return image
     alpha = image[:, :, 3:].astype(np.uint16)
     return ((image[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def check_suffix(path):
+def check_suffix(path) -> None:
     """Raise InputError unless the suffix of `path` names a format that can be written."""
     if Path(path).suffix.lower() not in FORMATS:
         raise InputError(f"{path}: pictures are written as {', '.join(FORMATS)}; give the output such a name")
 
 
-def write_image(path, image):
-    """Write uint8 H x W x 3 or x 4 in the format of the suffix; alpha is laid on white where it has none.
+def write_image(path, image: np.ndarray) -> None:
+    """Write a picture, uint8 H x W x 3 or 4, in the format of the suffix; one without alpha gets it laid on white.
 
     The file is whole or not there. Raises InputError when it cannot be written.
     """
@@ -205,7 +217,7 @@ def write_image(path, image):
 
 
 def contact_sheet(contents, styles, results, cell=256, gap=8):
-    """All pairs on one picture, on white: contents down, styles across, each reduced to fit a square cell.
+    """Put all pairs on one sheet: contents down, styles across, each reduced to fit a square cell.
 
     Args:
         contents: list of pictures, one a row.
@@ -224,10 +236,10 @@ def contact_sheet(contents, styles, results, cell=256, gap=8):
 
 
 def sheet(cells, cell=256, gap=8):
-    """Pictures in rows and columns on white, each reduced to fit a square cell.
+    """Put pictures in rows and columns on white, each reduced to fit a square cell.
 
     Args:
-        cells: {(row, column): picture}; what is missing stays white.
+        cells: {(row, column): picture}; missing cells stay white.
         cell, gap: as in `contact_sheet`.
 
     Returns:
@@ -246,8 +258,8 @@ def sheet(cells, cell=256, gap=8):
     return np.asarray(paper)
 
 
-def keep_colors(picture, content):
-    """The luminance of a picture with the colours of its content (Gatys et al., Preserving Color, 2016, section 3).
+def keep_colors(picture: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """Give a picture the colours of its content (Gatys et al., Preserving Color, 2016, section 3).
 
     Args:
         picture, content: uint8 H x W x 3 of one size.
@@ -260,16 +272,26 @@ def keep_colors(picture, content):
     return np.asarray(Image.merge("YCbCr", (luminance, blue, red)).convert("RGB"))
 
 
-def thumbnail(image, long_side):
-    """The picture on white, H x W x 3, reduced to a long side in pixels; never enlarged."""
+def thumbnail(image: np.ndarray, long_side: int) -> np.ndarray:
+    """A picture laid on white, uint8 H x W x 3, reduced to a long side in pixels; never enlarged."""
     return np.asarray(_reduce(Image.fromarray(flatten(image)), long_side))
 
 
-def to_floats(images):
-    """uint8 [B, H, W, 3] to float32 [B, 3, H, W] in [0, 1], what a network takes."""
-    return np.ascontiguousarray(np.asarray(images).transpose(0, 3, 1, 2), dtype="float32") / 255
+def to_floats(images: np.ndarray) -> np.ndarray:
+    """Pictures, uint8 [B, H, W, 3], as a network takes them: float32 [B, 3, H, W] in [0, 1]."""
+    return to_unit_range(np.asarray(images).transpose(0, 3, 1, 2))
 
 
-def to_bytes(array):
-    """float [B, 3, H, W] in [0, 1] (clipped to it) to uint8 [B, H, W, 3]."""
-    return np.ascontiguousarray((np.clip(array.transpose(0, 2, 3, 1), 0, 1) * 255).round().astype("uint8"))
+def to_bytes(array: np.ndarray) -> np.ndarray:
+    """Pictures, uint8 [B, H, W, 3], of what a network gives: float [B, 3, H, W], clipped to [0, 1]."""
+    return to_byte_range(array.transpose(0, 2, 3, 1))
+
+
+def to_unit_range(image: np.ndarray) -> np.ndarray:
+    """uint8 of any shape as float32 in [0, 1]."""
+    return np.ascontiguousarray(image, dtype=np.float32) / 255
+
+
+def to_byte_range(array: np.ndarray) -> np.ndarray:
+    """Floats of any shape, clipped to [0, 1], as uint8, rounded."""
+    return np.ascontiguousarray((np.clip(array, 0, 1) * 255).round().astype(np.uint8))

@@ -1,16 +1,17 @@
-"""Masks of regions from files and arrays, at the size of their picture."""
+"""Masks of regions, read from files and resized to their picture."""
 
 import os
 
 from ppadaattn.errors import InputError, note
+from ppadaattn.media import PathLike
 from ppadaattn.media.images import read_image
 from ppadaattn.model.regions import resize_nearest
 
 import numpy as np
 
 
-def read_mask(path):
-    """A mask from a file: uint8 H x W x 3; what is transparent becomes black, that is, no region.
+def read_mask(path: PathLike) -> np.ndarray:
+    """Read a mask, uint8 H x W x 3; transparent pixels become black, which is no region.
 
     Raises InputError for a file that cannot be read.
     """
@@ -19,12 +20,12 @@ def read_mask(path):
 
 
 def mask_for(source, size, own_size=None):
-    """The mask of a picture at (height, width): resized by nearest neighbour where it is of another size.
+    """The mask of a picture, uint8 H x W x 3, resized to it by nearest neighbour where its size is another.
 
     Args:
         source: path, or uint8 RGB array H x W x 3.
-        size: (height, width) of the picture as it is used.
-        own_size: that of the picture before it was reduced: with any third size there is a note.
+        size: (height, width) of the picture as it is painted, in pixels.
+        own_size: (height, width) of the picture before it was reduced; a mask of any third size is resized with a note.
 
     Raises InputError for a file that cannot be read or an array of another kind.
     """

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from ppadaattn.errors import InputError, import_optional
+from ppadaattn.media import PathLike
 
 
 class Colors(NamedTuple):
-    """H.273 codes that say what YCbCr means, as FFmpeg numbers them; 2 (range: 0) is unknown."""
+    """H.273 codes of a video's YCbCr, as FFmpeg numbers them; 2 (range: 0) is unknown. Default: BT.709, limited."""
 
     colorspace: int = 1
     range: int = 1
@@ -25,20 +26,20 @@ class VideoFormat:
     Attributes:
         container: FFmpeg's name of the file format.
         codec: FFmpeg's name of the encoder of the parts, which are copied into the container (GIF: see `_join_gif`).
-        pixel_format: what it encodes.
-        crf: constant rate factor, the quality unless one is asked for: smaller is better; None where there is none.
+        pixel_format: FFmpeg's name of the layout of pixels that it encodes.
+        crf: constant rate factor, the default quality: smaller is better; None for a codec without one.
         options: of the encoder.
         even: whether width and height must be even.
-        sound: whether the container holds any.
-        regular: whether its frames must follow each other at one rate.
-        colors: of what is written, where the format cannot say that they are those of the source.
+        sound: whether the container can hold sound.
+        regular: whether its frames need a constant rate.
+        colors: Colors that are written, where the format cannot name those of the source.
     """
 
     container: str
     codec: str = "libx264"
     pixel_format: str = "yuv420p"
-    crf: Optional[int] = 18  # x264's own default is 23, which blurs brush strokes
-    # Without B-frames packets are in the order of their times, so that parts can follow each other in any container.
+    crf: Optional[int] = 18  # x264's own default is 23, which blurs brush strokes; 18 looks like the source
+    # Without B-frames packets come in the order of their times, so that parts can be joined in any container.
     options: tuple = (("preset", "medium"), ("bf", "0"))
     even: bool = True
     sound: bool = True
@@ -46,12 +47,16 @@ class VideoFormat:
     colors: Optional[Colors] = None
 
 
+# VP9 has another scale of quality than H.264 (libvpx suggests 15 to 35, 31 for 1080p): 24 keeps brush strokes as 18
+# there. "b" of 0 makes that quality constant; "cpu-used" of 4 (0 to 5) trades little quality for much speed.
 VP9 = {"codec": "libvpx-vp9", "crf": 24, "even": False, "options": (("b", "0"), ("row-mt", "1"), ("cpu-used", "4"))}
-# In AVI, H.264 would begin two frames late: readers of it guess at a delay.
+# In AVI, H.264 would begin two frames late, since readers guess a delay. MPEG-4 has no CRF: quantizers 2 to 4 (of 1 to
+# 31) look like the source, and 40 Mbit/s is a limit that they do not reach.
 MPEG4 = {"codec": "mpeg4", "crf": None, "regular": True, "options": (("qmin", "2"), ("qmax", "4"), ("b", "40M"))}
-MPEG4["colors"] = Colors(6, 1, 6, 6)  # BT.601, which players take it for
+MPEG4["colors"] = Colors(6, 1, 6, 6)  # BT.601, which players assume
+# Parts of a GIF are lossless, because its palette is made of the whole clip.
 GIF = {"codec": "ffv1", "pixel_format": "bgr0", "crf": None, "even": False, "options": (), "sound": False}
-# What can be written, by suffix.
+# Formats that can be written, by suffix.
 VIDEO_FORMATS = {
     ".mp4": VideoFormat("mp4"),
     ".m4v": VideoFormat("mp4"),
@@ -61,7 +66,7 @@ VIDEO_FORMATS = {
     ".webm": VideoFormat("webm", **VP9),
     ".gif": VideoFormat("gif", **GIF),
 }
-# What else is taken for a video by its suffix.
+# Suffixes of videos: those that can be written, and those that are only read.
 VIDEOS = (*VIDEO_FORMATS, ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv")
 # ITU-T H.273 codes of YCbCr (as FFmpeg's) -> swscale's names.
 COLORSPACES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
@@ -69,32 +74,33 @@ COLORSPACES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 
 LIMITED_RANGE, FULL_RANGE = 1, 2
 
 
-def is_video(path):
-    """Whether a path is named as a video."""
+def is_video(path: PathLike) -> bool:
+    """Whether a path has the suffix of a video."""
     return Path(path).suffix.lower() in VIDEOS
 
 
-def to_fraction(number):
+def to_fraction(number) -> Fraction:
+    """A number of seconds or frames per second as a fraction; 0.04 becomes 1/25, which no float is exactly."""
     return Fraction(number).limit_denominator(100_000)
 
 
 def open_container(path, *arguments, **options):
-    """PyAV's open, for names that FFmpeg would take for an address ("12:30.mp4")."""
+    """Open a file with PyAV; also one whose name FFmpeg would take for an address ("12:30.mp4")."""
     if not arguments:
         options = {"metadata_errors": "replace", **options}
     return pyav().open(os.path.abspath(str(path)), *arguments, **options)
 
 
 def pyav():
-    """PyAV; InputError where it is not installed, or too old to say how a video is turned."""
+    """The module av (PyAV); InputError where it is not installed, or too old to give the rotation flag of a video."""
     av = import_optional("av", "av", "videos")
     if not hasattr(av.VideoFrame, "rotation"):
         raise InputError(f"videos need PyAV 14.2 or newer, which needs Python 3.9; this is PyAV {av.__version__}")
     return av
 
 
-def video_format(path):
-    """The VideoFormat of a path; InputError where its suffix is none that can be written."""
+def video_format(path: PathLike) -> VideoFormat:
+    """The VideoFormat of a path; InputError where videos with its suffix cannot be written."""
     try:
         return VIDEO_FORMATS[Path(path).suffix.lower()]
     except KeyError:

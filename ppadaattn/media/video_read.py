@@ -1,32 +1,40 @@
-"""Clips read: video files through PyAV, and folders of numbered frames. `open_clip` reads either."""
+"""Read clips: video files through PyAV, and folders of numbered frames. `open_clip` opens either."""
 
 import contextlib
 import math
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Optional, Union
 
 from ppadaattn.errors import InputError
-from ppadaattn.media.images import FORMATS, check_size, flatten, read_image, read_reduced, reduce_to
+from ppadaattn.media import PathLike
+from ppadaattn.media.images import FORMATS, check_size, flatten, is_listed, read_image, read_reduced, reduce_to
 from ppadaattn.media.video_formats import FULL_RANGE, Colors, open_container, pyav, to_fraction
 
 import numpy as np
 
-# Frames per second of a folder of frames, unless asked otherwise.
+# Frames per second of a folder of frames, and of a video that names no rate: the rate of European television.
 FOLDER_RATE = 25
+# Entries of a file's metadata that a painted video keeps.
+METADATA = ("title", "artist", "comment", "date", "copyright")
+# Seconds before a moment at which to look for a keyframe before it, in turn: most encoders set one at least every ten
+# seconds (x264: 250 frames), MPEG's streams seek to a later place than asked, and some files have one a minute.
+SEEK_MARGINS = (1, 10, 60)
+# Seconds by which a video may end sooner than its file says: containers round, and count the sound's last packets.
+ROUNDED_END = Fraction(1, 4)
 
 
 class Frame(NamedTuple):
-    """A frame of a clip: uint8 RGB H x W x 3; when it is shown and how long, in the clip's `time_base`, from 0 on."""
+    """A frame of a clip: uint8 RGB H x W x 3; when and how long it is shown, in the clip's `time_base`, from 0 on."""
 
     image: np.ndarray
     pts: int
     duration: int
-    name: str  # for a file of its own
+    name: str  # of its file, without the suffix; empty for a frame of a video
 
 
-def check_times(start, end, fps):
+def check_times(start: Optional[float], end: Optional[float], fps: Optional[float]) -> None:
     """Raise InputError unless they are times in seconds, one after the other, and a frame rate; each may be None."""
     for name, value in (("start", start), ("end", end)):
         if value is not None and not 0 <= value < math.inf:
@@ -37,22 +45,30 @@ def check_times(start, end, fps):
         raise InputError(f"`fps` is a number of frames per second, 0.001 to 1000; got {fps}")
 
 
-def open_clip(path, *, size=0, start=None, end=None, fps=None, constant_rate=False):
-    """A clip to read: a video file, or a folder of frames (pictures in the order of the numbers in their names).
+def open_clip(
+    path: PathLike,
+    *,
+    size: int = 0,
+    start: Optional[float] = None,
+    end: Optional[float] = None,
+    fps: Optional[float] = None,
+    constant_rate: bool = False,
+) -> "Union[VideoFile, FrameFolder]":
+    """Open a clip: a video file, or a folder of frames (pictures in the order of the numbers in their names).
 
     Args:
-        path: of either.
+        path: of the file or folder.
         size: long side, in pixels, to which frames are reduced; 0 leaves them as they are.
-        start, end: seconds of the clip to begin and to end at.
-        fps: frames per second to read, by leaving out or repeating frames of a video; default: all frames, at the
-            times that they have. For a folder: how fast its frames follow each other (25).
+        start, end: where to begin and to end, in seconds of the clip.
+        fps: frames per second to read, by leaving out or repeating frames of a video; default: all frames at their
+            own times. For a folder: the rate of its frames (default 25).
         constant_rate: frames at one rate, `fps` or the clip's own, that MPEG-4 can hold.
 
     Returns:
         a VideoFile or a FrameFolder.
 
     Raises:
-        InputError: missing, not a video, without frames; numbers that make no sense.
+        InputError: a path that is missing, no video or without frames; an argument outside its range.
     """
     check_times(start, end, fps)
     kind = FrameFolder if Path(path).is_dir() else VideoFile
@@ -60,18 +76,19 @@ def open_clip(path, *, size=0, start=None, end=None, fps=None, constant_rate=Fal
 
 
 class VideoFile:
-    """A video file, seen as it is shown: turned as its rotation flag says.
+    """A video file; its frames are turned as its rotation flag says.
 
     Attributes:
         width, height: of the frames that `frames` gives.
         own_size: (height, width) of the frames in the file.
         time_base: seconds in a unit of `Frame.pts`.
         rate: frames per second, on average.
-        frame_count: about how many frames there are; 0 where that is not known.
+        frame_count: estimate of the number of frames; 0 where it is not known.
         aspect: width to height of a pixel, as a Fraction.
         colors: Colors of the source.
-        problem: after reading: where the file ended too early, in a sentence; None if it did not.
-        has_sound: whether there is any.
+        problem: after reading: how the file is damaged or cut short, in a sentence; None if it is not.
+        has_sound: whether the file holds sound.
+        metadata: {key of METADATA: text} of the file.
     """
 
     def __init__(self, path, size, start, end, fps, constant_rate=False):
@@ -83,6 +100,8 @@ class VideoFile:
                 self.fps = self.rate = _mpeg4_rate(self.rate)
             self.time_base = 1 / self.rate if self.fps else stream.time_base
             self.has_sound = bool(container.streams.audio)
+            entries = {key.lower(): value for key, value in container.metadata.items()}  # Matroska has capitals
+            self.metadata = {key: entries[key] for key in METADATA if key in entries}
             self.seconds = _seconds(container, stream)
             self.zero = Fraction(container.start_time or 0, 1_000_000)
             try:
@@ -121,7 +140,7 @@ class VideoFile:
             raise InputError(f"{self.path} cannot be read as a video: {reason}") from None
 
     def _decode(self, container, stream):
-        """Frames with a time, each later than the one before; what is damaged is counted and left out."""
+        """Frames with a time, each later than the one before; damaged packets are counted and left out."""
         errors, last = pyav().error, None
         packets = container.demux(stream)
         while True:
@@ -148,6 +167,7 @@ class VideoFile:
                 yield frame
 
     def _usual(self, stream):
+        """How long a frame is shown at the average rate, in the time base of the stream."""
         rate = stream.average_rate or stream.guessed_rate or FOLDER_RATE
         return max(1, round(1 / (rate * stream.time_base)))
 
@@ -157,14 +177,14 @@ class VideoFile:
     @staticmethod
     def _turned(frame):
         options = {"src_color_range": int(frame.color_range), "dst_color_range": FULL_RANGE}
-        if frame.format.has_palette or len(frame.format.components) in (2, 4):  # it may be transparent
+        if frame.format.has_palette or len(frame.format.components) in (2, 4):  # maybe transparent
             image = flatten(frame.to_ndarray(format="rgba", **options))
         else:
             image = frame.to_ndarray(format="rgb24", **options)
         return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
 
     def frames(self, after=None):
-        """The frames in turn, or only those after the `pts` of an earlier one. Fills `problem`."""
+        """The frames in turn, or only those after the `pts` of an earlier one. Sets `problem` at the end."""
         begin = self.zero + to_fraction(self.start or 0)
         with self._open() as (container, stream):
             if self._sought(container, stream, begin if after is None else begin + after * self.time_base):
@@ -174,10 +194,10 @@ class VideoFile:
             yield from self._read(container, stream, begin, after)
 
     def _sought(self, container, stream, goal):
-        """Whether the next frame to be decoded is a keyframe before `goal`, in seconds, after going there."""
+        """Seek to a keyframe before `goal`, in seconds; False where none is found."""
         if goal <= self.zero:
             return True
-        for margin in (1, 10, 60):  # MPEG's streams arrive later than asked, or within a group of pictures
+        for margin in SEEK_MARGINS:
             target = int(max(self.zero, goal - margin) / stream.time_base)
             with contextlib.suppress(pyav().error.FFmpegError, StopIteration):
                 container.seek(target, stream=stream, backward=True)
@@ -196,14 +216,17 @@ class VideoFile:
                 continue
             image = self._picture(source)
             if image.shape[:2] != (self.height, self.width):
-                raise InputError(f"{self.path} changes its size from {self.width} x {self.height} on the way")
+                raise InputError(
+                    f"{self.path} changes its size from {self.width} x {self.height} pixels on the way; the frames of "
+                    "a clip are of one size"
+                )
             count += 1
             yield Frame(image, pts, duration, "")
         if after is None and not count:
             raise InputError(f"{self.path} has no frame from {self.start or 0} s on that can be decoded")
 
     def _all(self, container, stream, begin, stop):
-        """(pts from `begin` on, duration, frame) of each frame before `stop`; at `begin` the one that is shown then."""
+        """(pts from `begin` on, duration, frame) of each frame before `stop`, from the one shown at `begin` on."""
         usual, zero, time, shown = self._usual(stream), round(begin / stream.time_base), self.zero, None
         for frame in self._decode(container, stream):
             pts, time = frame.pts - zero, frame.pts * stream.time_base
@@ -218,7 +241,7 @@ class VideoFile:
         self._say_where_it_ended(time)
 
     def _sampled(self, container, stream, begin, stop):
-        """As `_all`, at the regular times of `fps`: at each the frame nearest to it, or else the one before again."""
+        """As `_all`, at the regular times of `fps`: the frame nearest to each, or the one before once more."""
         limit = math.inf if stop is None else math.ceil((stop - begin) / self.time_base)
         held, place, off, end = None, 0, 0, self.zero  # the frame that is shown from `place` on
         for frame in self._decode(container, stream):
@@ -237,7 +260,7 @@ class VideoFile:
 
     def _say_where_it_ended(self, time):
         reached = time - self.zero
-        if self.seconds and reached < self.seconds - Fraction(1, 4) - 2 / self.rate:
+        if self.seconds and reached < self.seconds - ROUNDED_END - 2 / self.rate:
             self.problem = f"{self.path} ends at {float(reached):.2f} s of {float(self.seconds):.2f} s: it is cut short"
         elif self._damaged:
             self.problem = f"{self.path} is damaged: {self._damaged} of its packets could not be decoded"
@@ -246,7 +269,7 @@ class VideoFile:
 class FrameFolder:
     """A folder of numbered frames, with the attributes of a VideoFile."""
 
-    aspect, colors, problem, has_sound = Fraction(1), Colors(), None, False
+    aspect, colors, problem, has_sound, metadata = Fraction(1), Colors(), None, False, {}
 
     def __init__(self, path, size, start, end, fps, constant_rate=False):
         self.path, self.size, self.start, self.end = path, size, start, end
@@ -254,9 +277,7 @@ class FrameFolder:
         self.rate = _mpeg4_rate(self.rate) if constant_rate else self.rate
         self.time_base = 1 / self.rate
         try:
-            files = [
-                file for file in path.iterdir() if file.suffix.lower() in FORMATS and not file.name.startswith(".")
-            ]
+            files = [file for file in path.iterdir() if is_listed(file)]
         except OSError as error:
             raise InputError(f"the folder {path} cannot be read: {error.strerror}") from None
         first, last = round((start or 0) * self.rate), None if end is None else round(end * self.rate)
@@ -295,17 +316,17 @@ def _mpeg4_rate(rate):
 
 
 def _by_number(file):
-    """Sorts frame2 before frame10."""
+    """Key that sorts frame2 before frame10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
 
 
 def _seconds(container, stream):
-    """How long the video is, where the file says so; else 0."""
+    """Length of the video in seconds, where the file says it; else 0."""
     if stream.duration:
         return stream.duration * stream.time_base
     written = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))  # Matroska
     if written:
         hours, minutes, seconds = map(Fraction, written.groups())
         return 3600 * hours + 60 * minutes + seconds
-    # Of the file: with sound beside it that says little of the video.
+    # The length of the file is that of the video only where there is no sound.
     return Fraction(0) if container.streams.audio else Fraction(container.duration or 0, 1_000_000)

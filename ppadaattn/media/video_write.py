@@ -1,7 +1,12 @@
-"""Clips written, in two steps, because a long clip may be interrupted.
+"""Write clips in two steps, because a long clip may be interrupted.
 
 `PartWriter` encodes a stretch of a clip into a file. `join_parts` puts such files together, with the sound of the
 source, without encoding them again.
+
+Why FFmpeg does not join them by itself: its concat demuxer (tried with PyAV 18) guesses the length of each part, and
+frames of a variable rate at 300 to 1000 ms came out at 440 to 1650 ms, or at 600 to 1700 ms with the lengths in its
+list; it would save two lines. imageio-ffmpeg pipes frames at one constant rate into a second copy of FFmpeg: times of
+frames would be lost. FFmpeg's filters make the palette of a GIF.
 """
 
 import contextlib
@@ -25,18 +30,16 @@ from ppadaattn.media.video_formats import (
 
 import numpy as np
 
-# Codec of sound that a container cannot hold as it is.
+# Encoder of sound that a container cannot hold as it is.
 SOUND_CODECS = {"webm": "libopus", "matroska": "flac", "avi": "libmp3lame"}
 OTHER_SOUND_CODEC = "aac"
-# What is kept of what a file says of itself.
-METADATA = ("title", "artist", "comment", "date", "copyright")
-# How codecs take more than two channels; others get two.
+# Layout of more than two channels, by encoder; others get two channels.
 MANY_CHANNELS = {"aac": "5.1", "flac": "5.1"}
 
 
 @contextlib.contextmanager
 def part_writer(path, kind, clip, crf=None):
-    """A PartWriter into a file, which is whole or not there; NUT is its format, which keeps any time base exactly.
+    """Open a PartWriter into a file, whole or not there, in the format NUT, which keeps any time base exactly.
 
     Args:
         path: of the file.
@@ -54,7 +57,7 @@ def part_writer(path, kind, clip, crf=None):
 
 
 class PartWriter:
-    """Encodes frames that follow each other; `part_writer` makes it."""
+    """Encodes consecutive frames; made by `part_writer`."""
 
     def __init__(self, container, kind, clip, options):
         self._container, self._stream, self._finished = container, None, False
@@ -64,7 +67,7 @@ class PartWriter:
     def write(self, image, pts, name=""):
         """Encode a frame, uint8 RGB H x W x 3, shown at `pts` in the clip's time base; `name` is for other writers."""
         height, width = image.shape[:2]
-        if self.kind.even:  # the last row or column once more, which leaves all others as they are
+        if self.kind.even:  # repeats the last row or column, and leaves the others as they are
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
         if self._stream is None:
             self._stream = self._add_stream(image.shape[1], image.shape[0])
@@ -80,7 +83,7 @@ class PartWriter:
         self._mux(frame)
 
     def finish(self):
-        """Encode what the encoder still holds; nothing can be written after that."""
+        """Flush the encoder; nothing can be written afterwards."""
         if self._stream is not None and not self._finished:
             self._mux(None)
         self._finished = True
@@ -99,7 +102,7 @@ class PartWriter:
 
 
 def join_parts(parts, end, output, clip, until=None):
-    """Put parts together into a video file, with the sound of the source; whole or not there.
+    """Join parts into a video file, with the sound of the source; whole or not there.
 
     The sound is copied packet by packet; where the container cannot hold it as it is, it is encoded again, with a note.
 
@@ -107,8 +110,8 @@ def join_parts(parts, end, output, clip, until=None):
         parts: files of PartWriter, in order.
         end: when the last frame ends, in the clip's time base.
         output: path of the video file.
-        clip: the source.
-        until: seconds at which the sound is to end; None for all of it.
+        clip: the source, as `open_clip` gives it.
+        until: where the sound ends, in seconds of the source; None for all of it.
 
     Raises:
         InputError: a file that cannot be written.
@@ -123,9 +126,10 @@ def join_parts(parts, end, output, clip, until=None):
             if kind.container == "gif":
                 _join_gif(parts, end * clip.time_base, target)
                 return
+            target.metadata.update(clip.metadata)
             first = opened.enter_context(open_container(parts[0]))
             stream = target.add_stream_from_template(first.streams.video[0], opaque=True)
-            stream.codec_context.framerate = clip.rate  # Matroska and AVI write it down
+            stream.codec_context.framerate = clip.rate  # Matroska and AVI store it
             stream.time_base = clip.time_base
             packets = [_video_packets(parts, end, clip.time_base, stream)]
             if clip.has_sound:
@@ -137,11 +141,8 @@ def join_parts(parts, end, output, clip, until=None):
 
 
 def _tracks(clip, target, until, output, opened):
-    """The packets of each track of sound, for streams that are added to the target."""
+    """Add a stream to the target for each track of sound; yield the packets of each."""
     source = opened.enter_context(open_container(clip.path))
-    target.metadata.update(
-        {key: value for key, value in source.metadata.items() if key in ("title", "artist", "comment")}
-    )
     begin = clip.zero + to_fraction(clip.start or 0)
     stop = None if until is None else clip.zero + to_fraction(until)
     for number, audio in enumerate(source.streams.audio):
@@ -170,7 +171,7 @@ def _video_packets(parts, end, time_base, stream):
 
 
 def _sound(source, number, target, begin, stop, output):
-    """Packets of a track of sound for a stream that is added to the target, from `begin` to `stop` (seconds)."""
+    """Add a stream to the target for a track of sound; its packets from `begin` to `stop`, in seconds."""
     track, regular = source.streams.audio[number], video_format(output).regular
     if _holds(target.format.name, track):
         stream = target.add_stream_from_template(track, opaque=True)
@@ -189,7 +190,7 @@ def _sound(source, number, target, begin, stop, output):
 
 
 def _holds(container, track):
-    """Whether a container takes the packets of a track as they are: tried, since what FFmpeg lists is too much."""
+    """Whether a container takes the packets of a track as they are: tried, since FFmpeg lists more than it can mux."""
     errors = pyav().error
     try:
         with open_container(track.container.name) as source, pyav().open(io.BytesIO(), "w", format=container) as trial:
@@ -234,12 +235,12 @@ def _encoded(source, track, stream, begin, stop):
 
 
 def _from_begin(packets, stream, begin, regular):
-    """The packets with times from `begin` on, for a stream of the output."""
+    """The packets with times counted from `begin`, for a stream of the output."""
     shift = None
     for packet in packets:
         if shift is None:
             shift = round(begin / packet.time_base)
-            if regular:  # AVI knows no times before 0 and would move the pictures
+            if regular:  # AVI has no times before 0 and would delay the pictures
                 shift = min(shift, packet.dts)
         packet.pts -= shift
         packet.dts -= shift
@@ -248,7 +249,7 @@ def _from_begin(packets, stream, begin, regular):
 
 
 def _join_gif(parts, seconds, target):
-    """With one palette for the whole clip, so that colours do not flicker; a first pass over the parts finds it."""
+    """Write a GIF with one palette for the whole clip, so that colours do not flicker; a first pass finds it."""
 
     def source_of(graph, frame):
         what = {"width": frame.width, "height": frame.height, "format": frame.format.name}
@@ -272,20 +273,21 @@ def _join_gif(parts, seconds, target):
 
     graph = pyav().filter.Graph()
     source, colours = source_of(graph, first), source_of(graph, palette)
+    # An ordered pattern, since error diffusion would flicker; scale 3 of 0 to 5 hides both pattern and banding.
     use = graph.add("paletteuse", "dither=bayer:bayer_scale=3")
     source.link_to(use, 0, 0)
     colours.link_to(use, 0, 1)
     sink = sink_of(graph, use)
     colours.push(palette)
     colours.push(None)
-    stream = target.add_stream("gif", rate=100)  # its times are in hundredths of a second
+    stream = target.add_stream("gif", rate=100)  # GIF counts in hundredths of a second
     stream.width, stream.height, stream.pix_fmt = first.width, first.height, "pal8"
     held = None
     for frame in itertools.chain(_decoded(parts), [None]):
         source.push(frame)
         for painted in _pull_all(sink):
             painted.pts, painted.time_base = round(painted.pts * painted.time_base * 100), Fraction(1, 100)
-            if held is not None and painted.pts > held.pts:  # at over 100 frames a second some fall on one moment
+            if held is not None and painted.pts > held.pts:  # above 100 frames a second some share a moment
                 held = _mux_gif(held, painted.pts, stream, target)
             held = painted
     _mux_gif(held, max(held.pts + 1, round(seconds * 100)), stream, target)
