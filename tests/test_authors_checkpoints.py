@@ -469,7 +469,7 @@ def test_a_view_of_a_view_cannot_widen_it(tmp_path):
     storage = tensor(NUMBERS, 0).partition(b"tQ")[0] + b"tQ"
     around = tensor(NUMBERS, 0).replace(storage[storage.index(b"((") + 1 :], repeated, 1)
     write_zip(tmp_path / "a.pth", state_dict({"a": around}), [NUMBERS.tobytes()])
-    assert "contiguous" in refusal(tmp_path / "a.pth")
+    assert "is no view of numbers" in refusal(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("kind", ["zip", "old"])

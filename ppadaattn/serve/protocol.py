@@ -8,6 +8,7 @@ from ppadaattn.errors import InputError
 from ppadaattn.infer.stylizer import STYLE_SIZE
 from ppadaattn.media.images import FORMATS, flatten, read_image
 from ppadaattn.model.style import Style, check_strength
+from ppadaattn.weights.checkpoint import is_style_data
 
 from PIL import Image
 
@@ -92,7 +93,7 @@ class _File:
         return stylizer.load_style(_Open(self.data, self.name))
 
     def _is_style(self):
-        return self.data[:1] == b"\x80"  # how pickles begin, and no format of pictures
+        return is_style_data(self.data)
 
 
 class _Open(io.BytesIO):

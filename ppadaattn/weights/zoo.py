@@ -154,7 +154,7 @@ def vgg19_file(path=None):
     except InputError as error:
         raise InputError(
             f"VGG-19 is needed: {error}, or name such a file, or an .npz with conv1_1.weight to "
-            "conv5_1.bias (encoder_weights of a configuration, --encoder of convert_weights.py)"
+            "conv5_1.bias (encoder_weights of a configuration, or the encoder that ppadaattn convert takes)"
         ) from None
 
 
