@@ -604,7 +604,7 @@ def test_the_tool_says_which_files_and_options_it_needs(tmp_path, convert):
     np.savez(tmp_path / "a.npz", a=NUMBERS)
     assert "--encoder is for" in convert(tmp_path / "a.npz", "--encoder", "x.pth")[1]
     assert "give --attention softmax or cosine" in convert(tmp_path / "a.npz")[1]
-    assert "there is no file" in convert(tmp_path / "nowhere")[1]
+    assert "there is no model or weights file" in convert(tmp_path / "nowhere")[1]
     for name in ("adaattn_3", "decoder", "transformer"):
         (folder / f"latest_net_{name}.pth").unlink()
         error = convert(folder)[1]
