@@ -99,11 +99,11 @@ def _read(path, kind):
     """The dict of a file of `kind`, a path or an open binary file, with its numbers verified."""
     with reading(path, kind), _opened(path) as file:
         size = _size(file)
-        tensors = is_safetensors(file.read(9), size)
+        tensors = is_safetensors(file.read(9))
         file.seek(0)
         saved = _from_safetensors(file.read()) if tensors else Reader().read(file, size)
     found = saved.get("format") if isinstance(saved, dict) else None
-    if found != kind:
+    if not isinstance(found, str) or found != kind:
         known = isinstance(found, str) and found in HINTS
         if known and (found, kind) == (PICKLED_STYLE, STYLE):
             raise InputError(
@@ -112,7 +112,8 @@ def _read(path, kind):
             )
         holds = f"holds {found!r}, not {kind!r}" if known else f"does not hold {kind!r}"
         raise InputError(f"{path} {holds}, which {HINTS[kind]}")
-    if saved.pop("digest", None) != digest(saved):
+    expected = saved.pop("digest", None)
+    if not isinstance(expected, str) or expected != digest(saved):
         raise InputError(f"{path} is damaged: its numbers are not those that were saved; fetch or make it again")
     return saved
 
@@ -136,6 +137,7 @@ def _to_safetensors(saved):
     if arrays is None:
         arrays = {}
         described = _without_arrays(described, arrays)
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return safetensors.numpy.save(arrays, {"ppadaattn": json.dumps(described)})
 
 
@@ -185,14 +187,14 @@ def _without_arrays(value, arrays, *places):
     }
 
 
-def is_safetensors(start, size):
-    """Whether the first nine bytes of a file of `size` bytes are those of a safetensors file."""
-    return start[8:9] == b"{" and 1 < int.from_bytes(start[:8], "little") <= min(MOST_HEADER, size - 8)
+def is_safetensors(data):
+    """Whether the first bytes of a file, nine or more, are those of a safetensors file."""
+    return data[8:9] == b"{" and 1 < int.from_bytes(data[:8], "little") <= MOST_HEADER
 
 
 def is_style_data(data):
     """Whether bytes are a style file, of this version or an earlier one, and no picture."""
-    return data[:1] == b"\x80" or is_safetensors(data[:9], len(data))  # pickles begin with 0x80
+    return data[:1] == b"\x80" or is_safetensors(data)  # pickles begin with 0x80
 
 
 def digest(value):
@@ -265,7 +267,7 @@ def read_weights(path):
     architecture, about, weights = (saved.get(name) for name in ("architecture", "about", "weights"))
     if not isinstance(architecture, dict) or not isinstance(weights, dict):
         raise InputError(f"{path} describes no network: expected dicts 'architecture' and 'weights' in it")
-    if saved.get("preprocessing") != PREPROCESSING:
+    if digest(saved.get("preprocessing")) != digest(PREPROCESSING):
         other = one_line(saved.get("preprocessing"))
         raise InputError(f"{path} is for images prepared as {other}; this version prepares {PREPROCESSING}")
     if not all(isinstance(array, np.ndarray) and array.dtype == np.float32 for array in weights.values()):

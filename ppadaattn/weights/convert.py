@@ -20,7 +20,7 @@ import numpy as np
 
 # How `np.savez` describes an array.
 _HEADER = re.compile(
-    rb"\{'descr': '[<|]([biuf][1248])', 'fortran_order': (True|False), 'shape': \((\d{1,10}(?:, \d{1,10})*,?)?\), \}\s*"
+    rb"\{'descr': '[<|]([biuf][1248])', 'fortran_order': (True|False), 'shape': \((\d{1,20}(?:, \d{1,20})*,?)?\), \}\s*"
 )
 _LONGEST_HEADER = 1000
 # A full network of the largest width; the encoder is about half of it, and a little may be there that is not needed.

@@ -119,12 +119,18 @@ def _encode(text, encoding):
     return text.encode("latin1")
 
 
+def _no_bytes():
+    """As protocol 2 writes b""."""
+    return b""
+
+
 # What pickles of arrays refer to, under the names of numpy 1 and 2, and what is done here in its place.
 NAMES = {
-    ("numpy", "ndarray"): "ndarray",
+    ("numpy", "ndarray"): Later(),
     ("numpy", "dtype"): _Type,
     ("collections", "OrderedDict"): dict,
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
 }
 for _core in ("numpy.core", "numpy._core"):
     NAMES[f"{_core}.multiarray", "_reconstruct"] = _reconstruct
@@ -143,7 +149,7 @@ class Reader:
     """Reads one pickle.
 
     Args:
-        names: {(module, name): what stands for it}, a str or a function of ours.
+        names: {(module, name): what stands for it}, a function of ours or a plain value.
         persistent: gives what a persistent id, a tuple, stands for.
     """
 
