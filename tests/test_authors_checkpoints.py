@@ -472,6 +472,50 @@ def test_a_view_of_a_view_cannot_widen_it(tmp_path):
     assert "is no view of numbers" in refusal(tmp_path / "a.pth")
 
 
+def test_nothing_is_unpacked_that_is_larger_than_the_file(tmp_path, monkeypatch):
+    """torch.save compresses nothing: what inflates, or is seen a thousand times, is no checkpoint."""
+    path, many = tmp_path / "a.pth", np.zeros(2**20, "float32")
+    read = []
+    real = zipfile.ZipFile.read
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda self, member: read.append(member) or real(self, member))
+    pickled = state_dict({"a": tensor(many, 0)})
+    for member in ("archive/data/0", "archive/data.pkl", "archive/byteorder"):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in (
+                ("archive/data.pkl", pickled),
+                ("archive/data/0", many.tobytes()),
+                ("archive/byteorder", b"little" + bytes(2**20) * (member == "archive/byteorder")),
+            ):
+                archive.writestr(name, content, zipfile.ZIP_DEFLATED if name == member else zipfile.ZIP_STORED)
+        assert f"its member {member} is compressed" in refusal(path)
+        assert member not in [member.filename for member in read]
+    with zipfile.ZipFile(path, "w") as archive:  # beside what is needed there may be anything
+        archive.writestr("archive/data.pkl", pickled)
+        archive.writestr("archive/data/0", many.tobytes())
+        archive.writestr("archive/stray.txt", bytes(2**24), zipfile.ZIP_DEFLATED)
+    assert read_tensors(path)["a"].shape == many.shape
+    write_zip(path, state_dict({str(number): tensor(many, 0) for number in range(1000)}), [many.tobytes()])
+    assert "far more than its size" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("identity", "sentence"),
+    [
+        (plain(("storage", "f4")), "storage without type"),
+        (plain("storage"), "storage without type"),
+        (plain(("storage", "O8", "0", "cpu", 6)), "of an unknown type"),
+        (plain(("storage", ["f4"], "0", "cpu", 6)), "of an unknown type"),
+        (plain(("storage", "f4", ["0"], "cpu", 6)), "of an unknown type"),
+        (plain(("storage", "f4", "../byteorder", "cpu", 6)), "there is no archive/data/../byteorder"),
+    ],
+)
+def test_storages_that_are_none(tmp_path, identity, sentence):
+    view = plain(0) + plain((6,)) + plain((1,))
+    around = b"ctorch._utils\n_rebuild_tensor_v2\n(" + identity + b"Q" + view + b"\x89" + EMPTY + b"tR"
+    write_zip(tmp_path / "a.pth", state_dict({"a": around}), [NUMBERS.tobytes()])
+    assert sentence in refusal(tmp_path / "a.pth")
+
+
 @pytest.mark.parametrize("kind", ["zip", "old"])
 def test_a_file_cut_anywhere_is_refused(tmp_path, kind):
     path = tmp_path / "a.pth"

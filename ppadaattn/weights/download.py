@@ -176,12 +176,22 @@ def _transfer(url, part, origin, begun, sizes):
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never from HTTPS to what anybody on the way could change."""
+    """Follows redirects to HTTPS, and from HTTP to HTTP; never from HTTPS to what anybody on the way could change."""
 
     def redirect_request(self, request, file, code, message, headers, url):
-        if request.type == "https" and not url.lower().startswith("https:"):
-            raise _FetchError(f"it redirects from HTTPS to {url}, which is not safe", again=False)
+        scheme = url.partition(":")[0].lower()
+        if scheme not in ("https", request.type):
+            raise _FetchError(f"it redirects from {request.type.upper()} to {url}, which is not safe", again=False)
         return super().redirect_request(request, file, code, message, headers, url)
+
+    def http_error_302(self, request, file, code, message, headers):
+        try:
+            return super().http_error_302(request, file, code, message, headers)
+        except Exception:
+            file.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 def _open(request, part):

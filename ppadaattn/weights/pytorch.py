@@ -107,15 +107,16 @@ def _from_zip(path):
             raise ValueError("there is no data.pkl in it")
         folder = pickled[: -len("data.pkl")]
 
-        def read(name):
-            """The bytes of a member. torch.save compresses none, so that none is larger than the file."""
-            member = members[name]
-            if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
+        def member(name):
+            """A member that may be read. torch.save compresses none, so that none is larger than the file."""
+            if name not in members:
+                raise ValueError(f"there is no {name} in it")
+            if members[name].compress_type != zipfile.ZIP_STORED or members[name].file_size > size:
                 raise ValueError(f"its member {name} is compressed")
-            return archive.read(member)
+            return members[name]
 
         order = f"{folder}byteorder"
-        order = ">" if order in members and read(order) == b"big" else "<"
+        order = ">" if order in members and archive.read(member(order)) == b"big" else "<"
         storages = {}
 
         def storage(identity):
@@ -125,15 +126,13 @@ def _from_zip(path):
             _, kind, key, *_ = identity
             if not isinstance(kind, str) or kind not in WIDTHS or not isinstance(key, str):
                 raise PickleError("it has a storage of an unknown type")
-            name = f"{folder}data/{key}"
-            if name not in members:
-                raise ValueError(f"there is no {name} in it")
             if (kind, key) not in storages:
-                count = members[name].file_size // WIDTHS[kind]
-                storages[kind, key] = _Storage(lambda: _numbers(read(name), kind, order), kind, count)
+                raw = member(f"{folder}data/{key}")
+                count = raw.file_size // WIDTHS[kind]
+                storages[kind, key] = _Storage(lambda: _numbers(archive.read(raw), kind, order), kind, count)
             return storages[kind, key]
 
-        return Reader(NAMES, storage).read(io.BytesIO(read(pickled)), size)
+        return Reader(NAMES, storage).read(io.BytesIO(archive.read(member(pickled))), size)
 
 
 def _numbers(raw, kind, order):
