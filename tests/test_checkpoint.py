@@ -387,10 +387,10 @@ def leaf(content):
         (lambda c: leaf(c).update(count=0), "count is no count of points"),
         (lambda c: leaf(c).update(count="many"), "count is no count of points"),
         (lambda c: leaf(c).update(centre=leaf(c)["centre"][:, :-1]), r"centre has the shape \[1, 7, 1\], expected 8"),
-        (lambda c: leaf(c).update(centre=leaf(c)["centre"][0]), "centre is no array of 3 dimensions"),
+        (lambda c: leaf(c).update(centre=leaf(c)["centre"][0]), "centre is no array of float32 with 3 dimensions"),
         (lambda c: leaf(c).update(centre=leaf(c)["centre"] * np.float32(np.nan)), "does not hold finite"),
-        (lambda c: leaf(c).update(centre=leaf(c)["centre"].astype("float64")), "has the type F64, expected F32"),
-        (lambda c: leaf(c).update(centre=[1.0]), "centre is no array of 3 dimensions"),
+        (lambda c: leaf(c).update(centre=leaf(c)["centre"].astype("float64")), "has the type F64, expected F32 or I64"),
+        (lambda c: leaf(c).update(centre=[1.0]), "centre is no array of float32 with 3 dimensions"),
     ],
 )
 def test_styles_with_a_right_digest_that_do_not_fit(style, change, sentence):
@@ -400,6 +400,32 @@ def test_styles_with_a_right_digest_that_do_not_fit(style, change, sentence):
     with pytest.raises(InputError, match=sentence) as error:
         load_style(path, network)
     assert "\n" not in str(error.value) and str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda tensors: tensors.update(centres=tensors["centres"] + 1), "positions reach beyond the 15 of"),
+        (lambda tensors: tensors.update(centres=tensors["centres"] - 1), "positions reach beyond the 15 of"),
+        (lambda tensors: tensors.update(centres=tensors["centres"].astype("float32")), "no array of int64 with 2"),
+        (lambda tensors: tensors.update(mean=tensors["mean"].astype("int64")), "no array of float32 with 4"),
+        (lambda tensors: tensors.pop("mean"), "a state has .*, expected mean, colour, whitened, centres"),
+    ],
+)
+def test_positions_in_styles_of_another_method(tmp_path, change, sentence):
+    network = AdaAttNNetwork(width=1 / 32, transform="avatarnet")
+    with paddle.no_grad():
+        style = network.prepare_style(paddle.rand([1, 3, 40, 24]))
+        style.fingerprint = fingerprint(network)
+        save_style(tmp_path / "a.style", style)
+        restored, content = load_style(tmp_path / "a.style", network), paddle.rand([1, 3, 20, 30])
+        np.testing.assert_array_equal(
+            network.stylize(content, restored).numpy(), network.stylize(content, style).numpy()
+        )
+    level = str(max(style.states))
+    rewrite_style(tmp_path / "a.style", lambda content: change(content["levels"][level]["tensors"]))
+    with pytest.raises(InputError, match=sentence):
+        load_style(tmp_path / "a.style", network)
 
 
 def test_points_of_softmax_styles_must_agree(tmp_path):

@@ -8,6 +8,7 @@ pickles are followed by `pickles.Reader` alone, and whatever is not as it should
 import contextlib
 import hashlib
 import json
+import math
 import os
 
 from ppadaattn.errors import InputError, one_line
@@ -46,6 +47,8 @@ PREPROCESSING = {"layout": "NCHW", "channels": "RGB", "range": [0.0, 1.0]}
 # Bytes of a safetensors header: about 100 a tensor, of which weights have a hundred, and a mixture of ten styles with
 # the most regions some thousand.
 MOST_HEADER = 2**23
+# Types of tensors in safetensors files, and the same for `array_of`: numbers, and positions in feature maps.
+TYPES = {"F32": "f4", "I64": "i8"}
 # Mixtures of mixtures of styles. Nobody needs so many; far more would exceed Python's own stack.
 MOST_NESTED = 32
 # Of a picture, for the shapes that a network's styles have; all sides differ at every level.
@@ -150,9 +153,9 @@ def _from_safetensors(data):
     _check_depth(saved, 2 * MOST_NESTED + 8)  # a mixture is a dict and a list
     arrays = {}
     for name, tensor in safetensors.deserialize(data):
-        if tensor["dtype"] != "F32":
-            raise ValueError(f"its tensor {name} has the type {tensor['dtype']}, expected F32")
-        arrays[name] = array_of(tensor["data"], "f4", tensor["shape"])
+        if tensor["dtype"] not in TYPES:
+            raise ValueError(f"its tensor {name} has the type {tensor['dtype']}, expected {' or '.join(TYPES)}")
+        arrays[name] = array_of(tensor["data"], TYPES[tensor["dtype"]], tensor["shape"])
     if saved.get("format") == WEIGHTS:
         return {**saved, "weights": arrays}
     for name, array in arrays.items():
@@ -392,10 +395,10 @@ def load_style(path, network, network_fingerprint=None):
     def style(levels, regions=None):
         if set(levels) != set(map(str, tiny[0].states)):
             raise ValueError(f"it has the levels {', '.join(levels)}, the model {', '.join(map(str, tiny[0].states))}")
-        states = {}
-        for level in tiny[0].states:
-            _check_state(levels[str(level)], [style.states[level].state_dict() for style in tiny])
-            states[level] = state_from_dict(levels[str(level)])
+        states = {
+            level: state_from_dict(_checked(levels[str(level)], [style.states[level].state_dict() for style in tiny]))
+            for level in tiny[0].states
+        }
         return Style(states, network_fingerprint, regions)
 
     try:
@@ -410,8 +413,8 @@ def _colour(given):
     return tuple(given)
 
 
-def _check_state(saved, alike, nested=MOST_NESTED):
-    """ValueError unless a saved state is what the network makes.
+def _checked(saved, alike, nested=MOST_NESTED):
+    """A saved state, in the order in which the network gives it; ValueError unless the network could have made it.
 
     Args:
         saved: dict of a `StyleState.state_dict`.
@@ -423,35 +426,42 @@ def _check_state(saved, alike, nested=MOST_NESTED):
         numbers = all(type(weight) in (int, float) and 0 <= weight <= 1 for weight in weights)
         if not states or len(weights) != len(states) or not numbers or abs(sum(weights) - 1) > 1e-6 or not nested:
             raise ValueError("a mixture has other weights than one for each style, which sum to 1")
-        for state in states:
-            _check_state(state, alike, nested - 1)
-        return
+        return {**saved, "states": [_checked(state, alike, nested - 1) for state in states]}
     first, second = alike
     if saved.keys() != first.keys():
         raise ValueError(f"a state has {', '.join(saved)}, expected {', '.join(first)}")
     sizes = {}
     for name, value in first.items():
-        if isinstance(value, dict):
-            _check_state(saved[name], [value, second[name]])
-        elif isinstance(value, np.ndarray):
-            _check_array(name, saved[name], value.shape, second[name].shape, sizes)
-        elif value == second[name]:
+        if isinstance(value, np.ndarray):
+            _check_array(name, saved[name], value, second[name], sizes)
+        elif not isinstance(value, dict) and value == second[name]:
             if saved[name] != value:
                 raise ValueError(f"{name} is {saved[name]}, expected {value}")
-        elif type(saved[name]) is not int or saved[name] < 1:
+        elif not isinstance(value, dict) and (type(saved[name]) is not int or saved[name] < 1):
             raise ValueError(f"{name} is no count of points")
+    _check_positions([array for array in saved.values() if isinstance(array, np.ndarray)])
+    nest = {name: value for name, value in first.items() if isinstance(value, dict)}
+    return {name: _checked(saved[name], [nest[name], second[name]]) if name in nest else saved[name] for name in first}
 
 
 def _check_array(name, array, first, second, sizes):
-    """ValueError unless an array has the sizes of both shapes; where these differ, equal ones stay equal (`sizes`)."""
-    if not isinstance(array, np.ndarray) or array.ndim != len(first):
-        raise ValueError(f"{name} is no array of {len(first)} dimensions")
-    for size, one, other in zip(array.shape, first, second):
+    """ValueError unless an array is like both others; where their sizes differ, equal ones stay equal (`sizes`)."""
+    if not isinstance(array, np.ndarray) or array.ndim != first.ndim or array.dtype != first.dtype:
+        raise ValueError(f"{name} is no array of {first.dtype} with {first.ndim} dimensions")
+    for size, one, other in zip(array.shape, first.shape, second.shape):
         expected = one if one == other else sizes.setdefault((one, other), size)
         if size != expected or not size:
             raise ValueError(f"{name} has the shape {list(array.shape)}, expected {expected} where it has {size}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} does not hold finite numbers")
+
+
+def _check_positions(arrays):
+    """ValueError where whole numbers, which are flat positions, are beyond the feature map [B, C, H, W] beside them."""
+    count = max((math.prod(array.shape[2:]) for array in arrays if array.ndim == 4), default=0)
+    for array in arrays:
+        if array.dtype.kind == "i" and not (array.min() >= 0 and array.max() < count):
+            raise ValueError(f"positions reach beyond the {count} of the feature map")
 
 
 def convert_style(source, path):
@@ -463,7 +473,7 @@ def convert_style(source, path):
     try:
         levels = [saved["levels"], *(part["levels"] for part in saved["regions"])]
         for state in (state for states in levels for state in states.values()):
-            _check_float32(state)
+            _check_types(state)
             state_from_dict(state)
         _write_style(path, {name: saved[name] for name in ("fingerprint", "levels", "regions")})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -472,12 +482,9 @@ def convert_style(source, path):
         raise InputError(f"{source} describes no style: {one_line(error)}") from None
 
 
-def _check_float32(value):
-    """ValueError unless all arrays of nested dicts and lists are float32."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            _check_float32(item)
-    elif isinstance(value, np.ndarray) and value.dtype != np.float32:
+def _check_types(value):
+    """ValueError unless all arrays of nested dicts and lists are of TYPES."""
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_types(item)
+    if isinstance(value, np.ndarray) and value.dtype.str.lstrip("<") not in TYPES.values():
         raise ValueError(f"it has an array of {value.dtype}, expected float32")
