@@ -280,8 +280,17 @@ def read_weights(path):
 
 def is_network(path):
     """Whether a file is one that `save_weights` wrote."""
+    return _is(path, WEIGHTS)
+
+
+def is_checkpoint(path):
+    """Whether a file is a whole one that `save_checkpoint` wrote."""
+    return _is(path, CHECKPOINT)
+
+
+def _is(path, kind):
     try:
-        _read(path, WEIGHTS)
+        _read(path, kind)
     except InputError:
         return False
     return True
