@@ -16,16 +16,16 @@ def parser():
     """The options of tools/download.py."""
     made = Parser(
         prog="download.py",
-        description="Fetch what can be had by name, so that nothing is downloaded later. Files are kept in "
-        "~/.cache/ppadaattn, or $PPADAATTN_HOME. An interrupted download goes on where it was.",
+        description="Download files of the model zoo now, so that nothing is downloaded later. Files are kept in "
+        "~/.cache/ppadaattn, or $PPADAATTN_HOME. Interrupted downloads resume.",
     )
     made.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ROWS))
     made.add_argument("--all", action="store_true", help="every file of the zoo")
-    made.add_argument("--list", action="store_true", help="tell what there is and where it is, and fetch nothing")
+    made.add_argument("--list", action="store_true", help="list the files and where they are; download nothing")
     made.add_argument(
         "--offline",
         action="store_true",
-        help="fetch nothing: tell which files are missing and where to put them (so does PPADAATTN_OFFLINE=1)",
+        help="download nothing; say which files are missing and where to put them (so does PPADAATTN_OFFLINE=1)",
     )
     return made
 

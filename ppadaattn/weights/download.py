@@ -91,7 +91,7 @@ class _Part:
         self.origin_path = path.with_name(f"{path.name}.part.json")
 
     def origin(self, url):
-        """What was written down when the part was begun, if it can be resumed from `url`; else {}, and nothing stays.
+        """What was written down when the part was started, if `url` can resume it; else {}, and it is discarded.
 
         A part that is a link, or no file at all, is not written to: it could be another user's way into a file here.
         """
@@ -118,7 +118,7 @@ class _Part:
         return self.path.stat().st_size
 
     def write_origin(self, url, version, size):
-        """Write down what the part, empty as yet, is going to be the beginning of."""
+        """Write down which version of which file the part, which is still empty, will be the beginning of."""
         with atomic_write(self.origin_path) as temporary:
             temporary.write_text(json.dumps({"url": url, "version": version, "size": size}), encoding="utf-8")
 
@@ -131,33 +131,33 @@ class _Part:
 def _fetch(url, part, fault, sizes):
     """Complete the part from `url`, and verify it: one try."""
     origin = part.origin(url)
-    begun = part.size() if origin else 0
-    resumed = bool(begun)
-    if not resumed or begun != origin["size"]:  # else only its verification was missed
-        resumed = _transfer(url, part, origin, begun, sizes)
+    there = part.size() if origin else 0
+    resumed = bool(there)
+    if not resumed or there != origin["size"]:  # else it is complete, and only its check was interrupted
+        resumed = _transfer(url, part, origin, there, sizes)
     wrong = fault(part.path)
     if wrong:
         part.discard()
         raise _FetchError(f"what came {wrong}", again=resumed)
 
 
-def _transfer(url, part, origin, begun, sizes):
-    """Append what is missing to the part, or write it anew. Returns whether it was appended."""
+def _transfer(url, part, origin, there, sizes):
+    """Append what is missing to the part, or write it from the start. Returns whether it was appended."""
     headers = {"User-Agent": f"ppadaattn/{__version__}", "Accept-Encoding": "identity"}
-    if begun:
-        headers.update({"Range": f"bytes={begun}-", "If-Range": origin["version"]})
+    if there:
+        headers.update({"Range": f"bytes={there}-", "If-Range": origin["version"]})
     with contextlib.closing(_open(urllib.request.Request(url, headers=headers), part)) as response:
         # Without 206 the server has another version, or always sends whole files: it is sent from the start.
         resumed = response.status == 206
         length = response.headers.get("Content-Length", "")
         size = int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
         if resumed:
-            size = _size_of_range(response, part, origin, begun)
+            size = _size_of_range(response, part, origin, there)
         least, most = sizes
         if size is not None and not least <= size <= most:
             raise _FetchError(f"it offers {size} bytes, expected {size_text(sizes)}", again=False)
         with part.open(resumed) as file, tqdm(
-            total=size, initial=begun if resumed else 0, unit="B", unit_scale=True, desc=part.path.stem, delay=0.5
+            total=size, initial=there if resumed else 0, unit="B", unit_scale=True, desc=part.path.stem, delay=0.5
         ) as bar:
             if not resumed:
                 part.write_origin(url, _version(response), size)
@@ -244,12 +244,12 @@ def _blocks(response):
         raise _FetchError(f"it broke off: {error or type(error).__name__}") from None
 
 
-def _size_of_range(response, part, origin, begun):
+def _size_of_range(response, part, origin, there):
     """Size of the whole file, as an answer 206 tells it; _FetchError unless it is the range that was asked for."""
     told = response.headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", told.strip())
     start, end, size = map(int, match.groups()) if match else (None, None, None)
-    asked = origin and start == begun and end + 1 == size == (origin["size"] or size)
+    asked = origin and start == there and end + 1 == size == (origin["size"] or size)
     if not asked or _version(response) not in (None, origin["version"]):
         part.discard()
         raise _FetchError(f"it answers 206 with a range that was not asked for ({told or 'none is told'})")

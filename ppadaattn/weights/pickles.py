@@ -18,16 +18,16 @@ import numpy as np
 MOST_OPERATIONS = 2**18
 # Checkpoints nest six deep.
 MOST_DEPTH = 32
-# Names are shared between dicts, so that what is spelled out is a little more than the file holds. Far more is what a
-# file does that refers to one array a million times.
-MOST_GROWTH = 2
+# Arrays and names may be referred to more than once, as in a checkpoint whose average is still the weights. A file that
+# refers to one array a million times is refused.
+MOST_GROWTH = 8
 
 TYPES = frozenset(["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"])
 MOST_DIMENSIONS = 8
 
 
 class PickleError(ValueError):
-    """A pickle that holds more than plain values and arrays, or is damaged. The message goes on with 'it ...'."""
+    """A pickle that holds more than plain values and arrays, or is damaged. Messages continue a sentence: 'it ...'."""
 
 
 def array_of(raw, kind, shape, *, fortran=False, order="<"):
@@ -158,7 +158,7 @@ class Reader:
         self._stack, self._memo = [], {}
 
     def read(self, file, size):
-        """The value of a pickle in a binary file open at its beginning; `size` in bytes is what its arrays may need.
+        """The value of a pickle in a binary file open at its beginning; `size` is that of the whole file in bytes.
 
         Raises PickleError, and ValueError where the pickle is cut short.
         """
