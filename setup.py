@@ -60,6 +60,7 @@ setup(
         "numpy",
         "pillow>=9.1",
         "pyyaml",
+        "safetensors>=0.4",  # style files
         "tqdm",
     ],
     entry_points={"console_scripts": ["ppadaattn = ppadaattn.__main__:main"]},

@@ -56,6 +56,12 @@ def nearest(word, known):
     return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
+def one_line(text, most=200):
+    """Text of others (a server, a file) for a message: control characters escaped, cut after `most` characters."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[: most + 1])
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 class InputNote(UserWarning):
     """A note on input that is used otherwise than given, such as a mask that is resized. Commands print `note: ...`."""
 

@@ -1,10 +1,17 @@
-"""Files that are either whole or not there."""
+"""Files and folders that are either whole or not there, locks between processes, and the cache folder."""
 
 import contextlib
 import errno
+import functools
+import hashlib
 import os
+import platform
+import re
+import shutil
+import stat
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 from ppadaattn.errors import InputError, note
@@ -16,27 +23,32 @@ else:
 
 LOCK_POLL = 0.2  # seconds between two looks at a lock that another process has
 
+# Temporary names are .ppadaattn-HOST-PROCESS-RANDOM and the suffix of the final name: short, whatever that name is,
+# different in each thread and process, and enough to tell later whether the process that made them is gone.
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+_TEMPORARY = re.compile(rf"\.ppadaattn-{_HOST}-(\d+)-[0-9a-f]{{32}}\b")
+_LONGEST_SUFFIX = 16  # a longer one says no format, and would not fit beside the rest in the 255 bytes of a name
+_in_use = set()  # temporary paths of this process
+_tidied = set()  # folders whose leftovers this process has removed
+
 
 @contextlib.contextmanager
 def atomic_write(path):
     """Give a temporary name beside `path`; rename it to `path` if the block succeeds, remove it if not.
 
-    The folder is made where it is missing. The temporary name keeps the suffix of `path`.
+    The folder is made where it is missing. The temporary name keeps the suffix of `path`. Files that a killed process
+    left in that folder are removed.
     Raises InputError when the file cannot be written (no permission, disk full, not a folder).
     """
     path = Path(path)
     if not path.name:
         raise InputError(f"{str(path)!r} is no file name")
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
+        with _temporary_beside(path) as temporary:
+            yield temporary
+            os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 @contextlib.contextmanager
@@ -44,9 +56,7 @@ def atomic_folder(path):
     """As `atomic_write`, for a folder with all its files; where another process was first, its folder stays."""
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as outer:
-            temporary = Path(outer, path.name)
+        with _temporary_beside(path) as temporary:
             temporary.mkdir()
             yield temporary
             try:
@@ -58,9 +68,61 @@ def atomic_folder(path):
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
+@contextlib.contextmanager
+def _temporary_beside(path):
+    """A free temporary name beside `path`; what is there at the end of the block is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path.parent)
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
+    temporary = path.with_name(f".ppadaattn-{_HOST}-{os.getpid()}-{uuid.uuid4().hex}{suffix}")
+    _in_use.add(temporary.name)
+    try:
+        yield temporary
+    finally:
+        _remove(temporary)
+        _in_use.discard(temporary.name)
+
+
+def _remove_leftovers(folder):
+    """Remove what killed processes of this machine left in a folder; each process looks once."""
+    folder = os.path.abspath(folder)
+    if folder in _tidied:
+        return
+    _tidied.add(folder)
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            match = _TEMPORARY.match(name)
+            if match and name not in _in_use and not _is_running(int(match[1])):
+                _remove(Path(folder, name))
+
+
+def _is_running(process):
+    """Whether another process of that number runs. The own number can be that of an earlier process in a container."""
+    if process == os.getpid():
+        return False
+    if os.name == "nt":  # where signal 0 would end the process
+        return True
+    try:
+        os.kill(process, 0)
+    except (OSError, OverflowError) as error:
+        return isinstance(error, PermissionError)
+    return True
+
+
+def _remove(path):
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
 def check_writable(path, folder=False):
     """Raise InputError unless the file `path`, or files in the folder `path`, could be written. Writes nothing."""
-    existing = Path(path).absolute()
+    try:
+        existing = Path(path).absolute()
+    except FileNotFoundError:
+        raise InputError(f"{path} cannot be written: the current folder is gone; give an absolute path") from None
     if not folder:
         existing = existing.parent
     while not os.path.lexists(existing):
@@ -106,5 +168,38 @@ def _try_lock(file):
 
 
 def cache_folder():
-    """Where downloads are kept: $PPADAATTN_HOME, or ~/.cache/ppadaattn."""
-    return Path(os.environ.get("PPADAATTN_HOME") or "~/.cache/ppadaattn").expanduser()
+    """Where downloads and programs are kept: $PPADAATTN_HOME, else ~/.cache/ppadaattn, else a temporary folder.
+
+    The temporary folder, with a note, is for a user without a home, or with one where nothing can be written. A cache
+    that is there already is used, writable or not.
+    """
+    given = os.environ.get("PPADAATTN_HOME")
+    try:
+        folder = Path(given or "~/.cache/ppadaattn").expanduser()
+        if given or folder.is_dir():
+            return folder
+        check_writable(folder)
+    except (InputError, OSError, RuntimeError):  # RuntimeError: no HOME, and a user id without a name
+        return _temporary_cache()
+    return folder
+
+
+@functools.lru_cache(maxsize=1)
+def _temporary_cache():
+    """A folder that belongs to this user alone, with a note; others must not be able to put files into it."""
+    folder = Path(tempfile.gettempdir(), f"ppadaattn-{os.getuid() if hasattr(os, 'getuid') else 'cache'}")
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700)
+    if not _is_own(folder):
+        folder = Path(tempfile.mkdtemp(prefix="ppadaattn-"))
+    note(f"no home folder can be written, so files are kept in {folder}; PPADAATTN_HOME names another place")
+    return folder
+
+
+def _is_own(folder):
+    """Whether it is a folder, no link, in which this user alone can write."""
+    with contextlib.suppress(OSError):
+        found = os.lstat(folder)
+        own = os.name == "nt" or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
+        return stat.S_ISDIR(found.st_mode) and own
+    return False

@@ -14,9 +14,11 @@ GLOG_minloglevel      2                            Paddle's remarks to its devel
 ===================== ============================ ======================================================
 """
 
+import contextlib
 import os
 import platform
 import sys
+import tempfile
 import warnings
 import zlib  # noqa: F401 - before Paddle, see _check_zlib
 from pathlib import Path
@@ -50,7 +52,7 @@ def import_paddle():
 
     Raises ImportError, with one sentence that names the two extras, where Paddle is not installed.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _some_current_folder():
         warnings.simplefilter("ignore")
         try:
             import paddle
@@ -59,6 +61,23 @@ def import_paddle():
                 raise
             raise ImportError(MISSING_PADDLE) from None
     return paddle
+
+
+@contextlib.contextmanager
+def _some_current_folder():
+    """Paddle's import needs a current folder; where it is gone, the block runs in the folder of temporary files."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        gone = os.open(".", os.O_RDONLY)
+        os.chdir(tempfile.gettempdir())
+        try:
+            yield
+        finally:
+            os.fchdir(gone)
+            os.close(gone)
+    else:
+        yield
 
 
 def _check_zlib():

@@ -469,7 +469,52 @@ def test_a_view_of_a_view_cannot_widen_it(tmp_path):
     storage = tensor(NUMBERS, 0).partition(b"tQ")[0] + b"tQ"
     around = tensor(NUMBERS, 0).replace(storage[storage.index(b"((") + 1 :], repeated, 1)
     write_zip(tmp_path / "a.pth", state_dict({"a": around}), [NUMBERS.tobytes()])
-    assert "contiguous" in refusal(tmp_path / "a.pth")
+    assert "is no view of numbers" in refusal(tmp_path / "a.pth")
+
+
+def test_nothing_is_unpacked_that_is_larger_than_the_file(tmp_path, monkeypatch):
+    """torch.save compresses nothing: what inflates, or is seen a thousand times, is no checkpoint."""
+    path, many = tmp_path / "a.pth", np.zeros(2**20, "float32")
+    read = []
+    real = zipfile.ZipFile.read
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda self, member: read.append(member) or real(self, member))
+    pickled = state_dict({"a": tensor(many, 0)})
+    for member in ("archive/data/0", "archive/data.pkl", "archive/byteorder"):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in (
+                ("archive/data.pkl", pickled),
+                ("archive/data/0", many.tobytes()),
+                ("archive/byteorder", b"little" + bytes(2**20) * (member == "archive/byteorder")),
+            ):
+                archive.writestr(name, content, zipfile.ZIP_DEFLATED if name == member else zipfile.ZIP_STORED)
+        assert f"its member {member} is compressed" in refusal(path)
+        assert member not in [one.filename for one in read]
+        read.clear()
+    with zipfile.ZipFile(path, "w") as archive:  # beside what is needed there may be anything
+        archive.writestr("archive/data.pkl", pickled)
+        archive.writestr("archive/data/0", many.tobytes())
+        archive.writestr("archive/stray.txt", bytes(2**24), zipfile.ZIP_DEFLATED)
+    assert read_tensors(path)["a"].shape == many.shape
+    write_zip(path, state_dict({str(number): tensor(many, 0) for number in range(1000)}), [many.tobytes()])
+    assert "far more than its size" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("identity", "sentence"),
+    [
+        (plain(("storage", "f4")), "storage without type"),
+        (plain("storage"), "storage without type"),
+        (plain(("storage", "O8", "0", "cpu", 6)), "of an unknown type"),
+        (plain(("storage", ["f4"], "0", "cpu", 6)), "of an unknown type"),
+        (plain(("storage", "f4", ["0"], "cpu", 6)), "of an unknown type"),
+        (plain(("storage", "f4", "../byteorder", "cpu", 6)), "there is no archive/data/../byteorder"),
+    ],
+)
+def test_storages_that_are_none(tmp_path, identity, sentence):
+    view = plain(0) + plain((6,)) + plain((1,))
+    around = b"ctorch._utils\n_rebuild_tensor_v2\n(" + identity + b"Q" + view + b"\x89" + EMPTY + b"tR"
+    write_zip(tmp_path / "a.pth", state_dict({"a": around}), [NUMBERS.tobytes()])
+    assert sentence in refusal(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize("kind", ["zip", "old"])
@@ -604,7 +649,7 @@ def test_the_tool_says_which_files_and_options_it_needs(tmp_path, convert):
     np.savez(tmp_path / "a.npz", a=NUMBERS)
     assert "--encoder is for" in convert(tmp_path / "a.npz", "--encoder", "x.pth")[1]
     assert "give --attention softmax or cosine" in convert(tmp_path / "a.npz")[1]
-    assert "there is no file" in convert(tmp_path / "nowhere")[1]
+    assert "there is no model or weights file" in convert(tmp_path / "nowhere")[1]
     for name in ("adaattn_3", "decoder", "transformer"):
         (folder / f"latest_net_{name}.pth").unlink()
         error = convert(folder)[1]

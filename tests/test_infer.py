@@ -463,7 +463,7 @@ def test_videos_by_the_tool(run, picture, stylizer):
         bad("--style", "s.png", "t.png", "--save-style", "x.style", sentence="--save-style keeps one style"),
         bad("--style", "s.png", "--save-style", "x.png", sentence="give it a name that ends in .style"),
         bad("--save-style", "x.style", sentence="--save-style needs --style"),
-        bad(*PAIR[:2], "--style", "bad.style", sentence="bad.style cannot be read as 'ppadaattn style 1'"),
+        bad(*PAIR[:2], "--style", "bad.style", sentence="bad.style cannot be read as 'ppadaattn style 2'"),
     ],
 )  # fmt: skip
 def test_bad_styles_regions_and_videos_are_one_sentence(run, picture, words, sentence):

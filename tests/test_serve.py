@@ -177,7 +177,7 @@ def test_styles_may_be_style_files_of_this_model(port, stylizer, tmp_path):
     video.save_style(tmp_path / "b.style", video.prepare_style(style))
     for wrong, sentence in (
         ((tmp_path / "b.style").read_bytes(), "was prepared by another model"),
-        (saved[: len(saved) // 2], "cannot be read as 'ppadaattn style 1'"),
+        (saved[: len(saved) // 2], "cannot be read as 'ppadaattn style 2'"),
         (b"\x80\x04cos\nsystem\n.", "it refers to os.system"),
     ):
         status, answer = post(port, request(wrong))

@@ -823,12 +823,24 @@ def test_resuming_from_another_run_is_refused(configure, run_folder, options, se
 
 def test_resuming_from_what_is_no_checkpoint(configure, run_folder, tmp_path):
     config = configure("total_iters=2")
-    with pytest.raises(InputError, match=r"holds 'ppadaattn weights 1', not 'ppadaattn checkpoint 1'.*load"):
+    with pytest.raises(InputError, match="holds 'ppadaattn weights 1', not 'ppadaattn checkpoint 1'.*`load` takes"):
         train(config, "name", resume=run_folder / "iter_1_weight.pdparams")
     with pytest.raises(InputError, match="`resume`: there is no file or folder"):
         train(config, "name", resume=tmp_path / "nowhere.pdparams")
     with pytest.raises(InputError, match=r"holds no iter_N_checkpoint\.pdparams to resume from"):
         train(config, "name", resume=tmp_path)
+
+
+def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_named(configure, run_folder):
+    first = run_folder / "iter_1_checkpoint.pdparams"
+    for iteration in (2, 3):
+        (run_folder / f"iter_{iteration}_checkpoint.pdparams").write_bytes(first.read_bytes()[:-100])
+    with pytest.raises(InputError, match="iter_3_.* damaged, .*; the one before it is whole: resume from .*iter_1_ch"):
+        train(configure("total_iters=2"), "name", resume=run_folder)
+    first.write_bytes(b"")
+    with pytest.raises(InputError, match="iter_3_.* damaged") as error:
+        train(configure("total_iters=2"), "name", resume=run_folder)
+    assert "whole" not in str(error.value)
 
 
 def test_what_a_run_needs_is_asked_for_in_one_sentence(configure):

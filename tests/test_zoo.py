@@ -1,7 +1,9 @@
 """The zoo's rows and their files: what is documented, and what a download does when something goes wrong."""
 
+import contextlib
 import errno
 import hashlib
+import http.client
 import http.server
 import os
 import re
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from dataclasses import replace
 
 import ppadaattn
@@ -37,7 +40,9 @@ class Server:
     """A server of `content` whose answers go wrong as `faults` say, one for each request; afterwards they are right.
 
     A fault is a status; or 'cut' or 'stall' after half of what is left; 'promise' (more than comes), 'understate',
-    'ignore range', 'shifted range', 'no range told', 'range of another version', 'unasked range', 'no length'.
+    'ignore range', 'shifted range', 'no range told', 'range of another version', 'unasked range', 'no length',
+    'drip' (a byte at a time, of the body) or 'drip of headers'; or an address that is redirected to; or a function of
+    the handler.
     """
 
     def __init__(self):
@@ -48,6 +53,15 @@ class Server:
         self.released = threading.Event()
         self.before_answer = lambda: None
 
+    def drip(self, handler, data):
+        """Send a byte every 20 ms until the client goes or the test ends."""
+        with contextlib.suppress(OSError):
+            for place in range(len(data)):
+                handler.wfile.write(data[place : place + 1])
+                handler.wfile.flush()
+                if self.released.wait(0.02):
+                    return
+
     def answer(self, handler):
         self.before_answer()
         fault = self.faults.pop(0) if self.faults else None
@@ -55,6 +69,19 @@ class Server:
         self.requests.append((handler.path, wanted, fault if isinstance(fault, int) else 200))
         if isinstance(fault, int):
             handler.send_error(fault)
+            return
+        if callable(fault):
+            fault(handler)
+            return
+        if fault and "://" in fault:
+            handler.send_response(302)
+            handler.send_header("Location", fault)
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+            return
+        if fault == "drip of headers":
+            handler.wfile.write(b"HTTP/1.0 200 OK\r\n")
+            self.drip(handler, b"X-Header: long\r\n" * 1000)
             return
         start, total, version = 0, len(self.content), self.version
         condition = handler.headers["If-Range"]
@@ -81,6 +108,9 @@ class Server:
         if fault != "no length":
             handler.send_header("Content-Length", len(body) + lie)
         handler.end_headers()
+        if fault == "drip":
+            self.drip(handler, body)
+            return
         handler.wfile.write(body[: HALF if fault in ("cut", "stall") else len(body) + min(0, lie)])
         if fault == "stall":
             handler.wfile.flush()
@@ -409,6 +439,127 @@ def test_waits_grow(row, server, monkeypatch):
     with pytest.raises(InputError):
         zoo.obtain("thing")
     assert [wait for wait in slept if wait] == [1, 3, 9] and len(server.requests) == 4
+
+
+@pytest.mark.parametrize("fault", ["drip", "drip of headers"])
+def test_a_server_that_sends_a_byte_now_and_then_is_left(row, server, cache, monkeypatch, fault):
+    monkeypatch.setattr(download_module, "WATCHED", 0.3, raising=False)
+    server.faults = [fault] * 3
+    begin = time.monotonic()
+    with pytest.raises(InputError, match="less than 61440 bytes in 0.3 s|not answer within 0.3 s") as error:
+        zoo.obtain("thing")
+    sentence(error)
+    assert time.monotonic() - begin < 20  # a byte every 20 ms would be 100 minutes
+    zoo.obtain("thing")
+    assert is_whole(cache)
+
+
+@pytest.fixture
+def https(server, monkeypatch):
+    """The server's address as if it were HTTPS: requests of https: addresses go to it unencrypted."""
+
+    class Handler(urllib.request.AbstractHTTPHandler):
+        def https_open(self, request):
+            return self.do_open(http.client.HTTPConnection, request)
+
+        https_request = urllib.request.AbstractHTTPHandler.do_request_
+
+    monkeypatch.setattr(urllib.request, "HTTPSHandler", Handler)
+    monkeypatch.setattr(urllib.request, "_opener", None)
+    return server.url.replace("http://", "https://")
+
+
+def test_a_way_from_https_to_http_is_not_taken(row, server, cache, https):
+    row(urls=(https,))
+    server.faults = [server.url]
+    with pytest.raises(InputError, match="it redirects from HTTPS to http://.*, which is not safe") as error:
+        zoo.obtain("thing")
+    sentence(error)
+    assert len(server.requests) == 1 and not (cache / "thing.bin").exists()
+    server.faults = [https.replace("thing", "moved")]
+    zoo.obtain("thing")
+    assert is_whole(cache) and server.requests[-1][0] == "/moved.bin"
+
+
+def test_redirects_are_followed_elsewhere(row, server, cache):
+    server.faults = [server.url.replace("thing", "moved")]
+    zoo.obtain("thing")
+    assert is_whole(cache) and server.requests[-1][0] == "/moved.bin"
+
+
+@pytest.mark.parametrize(
+    "address", ["ftp://127.0.0.1:9/x", "file:///etc/passwd", "http://[", "http://a b\x01/", "x://y"]
+)
+def test_odd_redirects_are_one_sentence(row, server, address):
+    server.faults = [address] * 3
+    with pytest.raises(InputError) as error:
+        zoo.obtain("thing")
+    assert sentence(error).isprintable()
+
+
+def test_whatever_a_server_says_is_one_short_line(row, server, cache):
+    def shout(handler):
+        handler.wfile.write(b"HTTP/1.0 404 \x1b[2J\x07" + b"loud " * 5000 + b"\r\n\r\n")
+
+    def range_of_lines(handler):
+        handler.wfile.write(
+            b"HTTP/1.0 206 OK\r\nContent-Range: bytes 0-\xb2/" + b"9" * 6000 + b"\r\nContent-Length: \xb2\r\n\r\n"
+        )
+
+    for fault in (shout, range_of_lines):
+        server.faults = [fault] * 3
+        with pytest.raises(InputError) as error:
+            zoo.obtain("thing")
+        assert sentence(error).isprintable() and len(sentence(error)) < 800
+    zoo.obtain("thing")
+    assert is_whole(cache)
+
+
+@pytest.mark.parametrize("place", ["thing.bin.part", "thing.bin.part.json"])
+@pytest.mark.parametrize("kind", ["link", "hard link", "dangling link"])
+def test_links_are_not_written_through(row, server, cache, tmp_path, place, kind):
+    server.faults = ["cut", 500, 500]
+    with pytest.raises(InputError):
+        zoo.obtain("thing")
+    victim = tmp_path / "victim"
+    if kind != "dangling link":
+        victim.write_bytes((cache / place).read_bytes())
+    before = victim.read_bytes() if victim.exists() else None
+    (cache / place).unlink()
+    if kind == "hard link":
+        os.link(victim, cache / place)
+    else:
+        (cache / place).symlink_to(victim)
+    zoo.obtain("thing")
+    assert is_whole(cache) and not (cache / "thing.bin").is_symlink()
+    assert (victim.read_bytes() if victim.exists() else None) == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[" * 60_000,
+        b"{" * 200_000,
+        b"3",
+        b"null",
+        b'{"url": "URL", "version": 5, "size": 300000}',
+        b'{"url": "URL", "version": ["a"], "size": 300000}',
+        b'{"url": "URL", "version": "a\\r\\nX-Header: b", "size": 300000}',
+        b'{"url": "URL", "version": "\\u20ac", "size": 300000}',
+        b'{"url": "URL", "version": "\\"first\\"", "size": "300000"}',
+        b'{"url": "URL", "version": "\\"first\\"", "size": -1}',
+        b'{"url": "URL", "version": "\\"first\\"", "size": true}',
+    ],
+)
+def test_damaged_bookkeeping_is_discarded(row, server, cache, damage):
+    server.faults = ["cut", 500, 500]
+    with pytest.raises(InputError):
+        zoo.obtain("thing")
+    (cache / "thing.bin.part.json").write_bytes(damage.replace(b"URL", server.url.encode()))
+    zoo.obtain("thing")
+    assert is_whole(cache) and server.requests[-1] == ("/thing.bin", None, 200)
 
 
 # The disk

@@ -16,18 +16,18 @@ def parser(prog="ppadaattn download"):
     """The options of a download."""
     made = Parser(
         prog,
-        description="Fetch what can be had by name, so that nothing is downloaded later. Files are kept in "
+        description="Download files of the model zoo now, so that nothing is downloaded later. Files are kept in "
         "~/.cache/ppadaattn, or $PPADAATTN_HOME. Interrupted downloads resume.",
         examples=("--list", "vgg_normalised"),
     )
     made.set_defaults(work=_download)
     made.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ROWS))
     made.add_argument("--all", action="store_true", help="every file of the zoo")
-    made.add_argument("--list", action="store_true", help="list the files and where they are; fetch nothing")
+    made.add_argument("--list", action="store_true", help="list the files and where they are; download nothing")
     made.add_argument(
         "--offline",
         action="store_true",
-        help="fetch nothing: name the missing files and where to put them (as PPADAATTN_OFFLINE=1 does)",
+        help="download nothing; say which files are missing and where to put them (so does PPADAATTN_OFFLINE=1)",
     )
     return made
 

@@ -260,7 +260,7 @@ class Stylizer:
 
     def load_style(self, path):
         """A style written by `save_style` with the same model; InputError for any other file."""
-        return load_style(path, self.fingerprint)
+        return load_style(path, self.network, self.fingerprint)
 
 
 def is_style_file(source):

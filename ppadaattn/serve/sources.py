@@ -11,6 +11,7 @@ from pathlib import Path
 from ppadaattn.errors import InputError
 from ppadaattn.infer.stylizer import STYLE_SIZE
 from ppadaattn.media.images import check_size, flatten, read_image, reduce_to
+from ppadaattn.weights.checkpoint import is_style_data
 
 import numpy as np
 
@@ -81,7 +82,7 @@ class BytesSource:
         return stylizer.load_style(_NamedBytes(self.data, self.name))
 
     def _is_style(self):
-        return self.data[:1] == b"\x80"  # how pickles begin, and no format of pictures
+        return is_style_data(self.data)
 
 
 class _NamedBytes(io.BytesIO):

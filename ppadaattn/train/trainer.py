@@ -17,7 +17,13 @@ from ppadaattn.errors import InputError
 from ppadaattn.media.images import contact_sheet, to_bytes
 from ppadaattn.signals import stop_when_asked
 from ppadaattn.train.data import batches, to_tensors
-from ppadaattn.weights.checkpoint import load_checkpoint, network_weights, save_checkpoint, save_weights
+from ppadaattn.weights.checkpoint import (
+    is_checkpoint,
+    load_checkpoint,
+    network_weights,
+    save_checkpoint,
+    save_weights,
+)
 
 import numpy as np
 import paddle
@@ -296,7 +302,10 @@ class Trainer:
         Raises InputError: another kind of file; another architecture, objective, seed or batch size, with which the
         steps would not be those of the checkpoint's run.
         """
-        saved = load_checkpoint(path)
+        try:
+            saved = load_checkpoint(path)
+        except InputError as error:
+            raise InputError(f"{error}{_whole_before(path)}") from None
         present = self.state()
         for key in ("objective", "architecture", "seed", "samples_per_iteration"):
             if saved.get(key) != present[key]:
@@ -339,6 +348,17 @@ def snapshots(folder):
     """The iterations of the checkpoints in a run's folder, in order."""
     matches = (re.fullmatch(r"iter_(\d+)_checkpoint\.pdparams", name) for name in os.listdir(folder))
     return sorted(int(match[1]) for match in matches if match)
+
+
+def _whole_before(path):
+    """'; resume from FILE...' for the newest whole checkpoint before a damaged one of the same run; '' without one."""
+    match = re.fullmatch(r"iter_(\d+)_checkpoint\.pdparams", Path(path).name)
+    folder = Path(path).parent
+    for iteration in reversed(snapshots(folder)) if match and folder.is_dir() else ():
+        before = folder / f"iter_{iteration}_checkpoint.pdparams"
+        if iteration < int(match[1]) and is_checkpoint(before):
+            return f"; the one before it is whole: resume from {before}"
+    return ""
 
 
 def newest_checkpoint(path):

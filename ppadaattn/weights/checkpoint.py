@@ -1,22 +1,35 @@
-"""One file that is enough: weights with their architecture and preprocessing, and styles prepared for one network."""
+"""Files of one network or style each: weights with their architecture, and styles prepared for one network.
+
+Weights are kept as `.pdparams` (a pickle, which `paddle.load` reads too) or `.safetensors`, styles as safetensors named
+`*.style`, checkpoints of trainings as `.pdparams`. Files from strangers are safe to read: nothing in them is executed,
+pickles are followed by `pickles.Reader` alone, and whatever is not as it should be is an InputError of one sentence.
+"""
 
 import contextlib
 import hashlib
-import pickle
+import json
+import math
+import os
 
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, one_line
 from ppadaattn.files import atomic_write
 from ppadaattn.model.attention import state_from_dict
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.style import Style
+from ppadaattn.model.vgg import BLOCKS, scaled_channels
+from ppadaattn.weights.pickles import Reader, array_of
 
 import numpy as np
 import paddle
+import safetensors
+import safetensors.numpy
 
 WEIGHTS = "ppadaattn weights 1"
-STYLE = "ppadaattn style 1"
+STYLE = "ppadaattn style 2"
+PICKLED_STYLE = "ppadaattn style 1"
 CHECKPOINT = "ppadaattn checkpoint 1"
 
+WEIGHTS_SUFFIX, SAFETENSORS_SUFFIX = ".pdparams", ".safetensors"
 # How files of styles are named, so that they can stand where pictures do.
 STYLE_SUFFIX = ".style"
 
@@ -24,43 +37,47 @@ STYLE_SUFFIX = ".style"
 HINTS = {
     WEIGHTS: "carries its own architecture; expected such a file",
     STYLE: "`save_style` writes; expected such a file",
-    CHECKPOINT: "a training writes as iter_N_checkpoint.pdparams and goes on from; weights alone are for --load",
+    PICKLED_STYLE: "earlier versions wrote; expected such a file",
+    CHECKPOINT: "a training writes as iter_N_checkpoint.pdparams and resumes from; `load` takes weights alone",
 }
 
 # What the encoder takes, written into each file so that a reader in another language need not guess.
 PREPROCESSING = {"layout": "NCHW", "channels": "RGB", "range": [0.0, 1.0]}
 
-# What a pickle of plain values and numpy arrays refers to, under the names of numpy 1 and 2. Nothing else is ever
-# constructed, so that a file from a stranger cannot run code.
-_ALLOWED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("collections", "OrderedDict"): dict,
-}
-for _core in ("numpy.core", "numpy._core"):
-    _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = np.empty(0).__reduce__()[0]
-    _ALLOWED[f"{_core}.numeric", "_frombuffer"] = np.empty(0).__reduce_ex__(5)[0]
+# Bytes of a safetensors header: about 100 a tensor, of which weights have a hundred, and a mixture of ten styles with
+# the most regions some thousand.
+MOST_HEADER = 2**23
+# Types of tensors in safetensors files, and the same for `array_of`: numbers, and positions in feature maps.
+TYPES = {"F32": "f4", "I64": "i8"}
+# Mixtures of mixtures of styles. Nobody needs so many; far more would exceed Python's own stack.
+MOST_NESTED = 32
+# Of a picture, for the shapes that a network's styles have; all sides differ at every level.
+TINY_SIZES = ((16, 16), (32, 48))
 
 
-class PlainUnpickler(pickle.Unpickler):
-    """Constructs what `allowed` lists, {(module, name): what stands for it}, and nothing else."""
-
-    allowed = _ALLOWED
-
-    def find_class(self, module, name):
-        try:
-            return self.allowed[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}") from None
+# ---------------------------------------------------------------------------------------------------------------------
+# Reading and writing
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def read_plain(path, kind="a dict of arrays"):
     """What a pickle of plain values and numpy arrays holds; InputError for any other file (`kind` is for its message).
 
-    Nothing else is ever constructed. An open file can stand for the path.
+    Nothing in the file is executed. An open binary file can stand for the path.
     """
-    with reading(path, kind), contextlib.nullcontext(path) if hasattr(path, "read") else open(path, "rb") as file:
-        return PlainUnpickler(file).load()
+    with reading(path, kind), _opened(path) as file:
+        return Reader().read(file, _size(file))
+
+
+def _opened(path):
+    return contextlib.nullcontext(path) if hasattr(path, "read") else open(path, "rb")
+
+
+def _size(file):
+    """Bytes of an open file, which is then at its beginning."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
 
 
 @contextlib.contextmanager
@@ -76,24 +93,111 @@ def reading(path, kind):
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # a damaged pickle raises nearly anything
         raise InputError(
-            f"{path} cannot be read as {kind!r}: it is damaged, cut short or another file: {error}"
+            f"{path} cannot be read as {kind!r}: it is damaged, cut short or another file: "
+            f"{one_line(error) or type(error).__name__}"
         ) from None
 
 
 def _read(path, kind):
-    saved = read_plain(path, kind)
+    """The dict of a file of `kind`, a path or an open binary file, with its numbers verified."""
+    with reading(path, kind), _opened(path) as file:
+        size = _size(file)
+        tensors = is_safetensors(file.read(9))
+        file.seek(0)
+        saved = _from_safetensors(file.read()) if tensors else Reader().read(file, size)
     found = saved.get("format") if isinstance(saved, dict) else None
-    if found != kind:
-        holds = f"holds {found!r}, not {kind!r}" if found in HINTS else f"does not hold {kind!r}"
+    if not isinstance(found, str) or found != kind:
+        known = isinstance(found, str) and found in HINTS
+        if known and (found, kind) == (PICKLED_STYLE, STYLE):
+            raise InputError(
+                f"{path} is a style file of an earlier version; convert it: "
+                "ppadaattn convert old.style --output new.style"
+            )
+        holds = f"holds {found!r}, not {kind!r}" if known else f"does not hold {kind!r}"
         raise InputError(f"{path} {holds}, which {HINTS[kind]}")
-    if saved.pop("digest", None) != digest(saved):
+    expected = saved.pop("digest", None)
+    if not isinstance(expected, str) or expected != digest(saved):
         raise InputError(f"{path} is damaged: its numbers are not those that were saved; fetch or make it again")
     return saved
 
 
 def _write(path, saved):
+    saved = {**saved, "digest": digest(saved)}
     with atomic_write(path) as temporary:
-        paddle.save({**saved, "digest": digest(saved)}, str(temporary))
+        if str(path).lower().endswith((SAFETENSORS_SUFFIX, STYLE_SUFFIX)):
+            temporary.write_bytes(_to_safetensors(saved))
+        else:
+            paddle.save(saved, str(temporary))
+
+
+# A safetensors file of ours has one item of metadata, "ppadaattn": the saved dict as JSON, without its arrays. Arrays
+# of weights are named as in the network, others by their place: levels.3.key is saved["levels"]["3"]["key"].
+
+
+def _to_safetensors(saved):
+    described = dict(saved)
+    arrays = described.pop("weights", None)
+    if arrays is None:
+        arrays = {}
+        described = _without_arrays(described, arrays)
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return safetensors.numpy.save(arrays, {"ppadaattn": json.dumps(described)})
+
+
+def _from_safetensors(data):
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")].decode())
+    metadata = header.get("__metadata__")
+    if not isinstance(metadata, dict) or "ppadaattn" not in metadata:
+        raise ValueError("it is a safetensors file of another program, without 'ppadaattn' in its metadata")
+    saved = json.loads(metadata["ppadaattn"])
+    _check_depth(saved, 2 * MOST_NESTED + 8)  # a mixture is a dict and a list
+    arrays = {}
+    for name, tensor in safetensors.deserialize(data):
+        if tensor["dtype"] not in TYPES:
+            raise ValueError(f"its tensor {name} has the type {tensor['dtype']}, expected {' or '.join(TYPES)}")
+        arrays[name] = array_of(tensor["data"], TYPES[tensor["dtype"]], tensor["shape"])
+    if saved.get("format") == WEIGHTS:
+        return {**saved, "weights": arrays}
+    for name, array in arrays.items():
+        *places, last = name.split(".")
+        holder = saved
+        for place in places:
+            holder = holder[int(place) if isinstance(holder, list) else place]
+        if not isinstance(holder, dict) or last in holder:
+            raise ValueError(f"its tensor {name} has no place")
+        holder[last] = array
+    return saved
+
+
+def _check_depth(value, depth):
+    if depth < 0:
+        raise ValueError("its description nests too deep")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_depth(item, depth - 1)
+
+
+def _without_arrays(value, arrays, *places):
+    """A copy of nested dicts and lists without their arrays, which go into `arrays` under dotted names."""
+    if isinstance(value, (list, tuple)):
+        return [_without_arrays(item, arrays, *places, str(index)) for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    arrays.update({".".join([*places, key]): item for key, item in value.items() if isinstance(item, np.ndarray)})
+    return {
+        key: _without_arrays(item, arrays, *places, key)
+        for key, item in value.items()
+        if not isinstance(item, np.ndarray)
+    }
+
+
+def is_safetensors(data):
+    """Whether the first bytes of a file, nine or more, are those of a safetensors file."""
+    return data[8:9] == b"{" and 1 < int.from_bytes(data[:8], "little") <= MOST_HEADER
+
+
+def is_style_data(data):
+    """Whether bytes are a style file, of this version or an earlier one, and no picture."""
+    return data[:1] == b"\x80" or is_safetensors(data)  # pickles begin with 0x80
 
 
 def digest(value):
@@ -124,26 +228,24 @@ def network_weights(network):
 
 
 def save_weights(path, network, about=""):
-    """Write a network to one .pdparams file, from which `load_network` builds it; whole or not there.
+    """Write a network to one file, from which `load_network` builds it; whole or not there.
 
     The file is a pickled dict of plain values and arrays (`paddle.load` reads it too): format, architecture,
-    preprocessing, about, weights, digest.
+    preprocessing, about, weights, digest; or the same as safetensors.
 
     Args:
-        path: file name.
+        path: file name; `.safetensors` writes safetensors, any other a pickle (`.pdparams`).
         network: an AdaAttNNetwork.
         about: where the weights come from, in a sentence or two.
 
     Raises InputError where it cannot be written.
     """
-    saved = {
-        "format": WEIGHTS,
-        "architecture": network.architecture,
-        "preprocessing": PREPROCESSING,
-        "about": about,
-        "weights": network_weights(network),
-    }
-    _write(path, saved)
+    write_weights(path, {"architecture": network.architecture, "about": about, "weights": network_weights(network)})
+
+
+def write_weights(path, saved):
+    """As `save_weights`, of what `read_weights` gives."""
+    _write(path, {"format": WEIGHTS, "preprocessing": PREPROCESSING, **saved})
 
 
 def load_network(path):
@@ -152,35 +254,69 @@ def load_network(path):
     Raises InputError: a file that is missing, damaged, not of this project, or whose weights do not fit its
     architecture.
     """
-    saved = _read(path, WEIGHTS)
-    architecture, preprocessing, weights = (saved.get(name) for name in ("architecture", "preprocessing", "weights"))
-    if not isinstance(architecture, dict) or not isinstance(weights, dict):
-        raise InputError(f"{path} describes no network: expected dicts 'architecture' and 'weights' in it")
-    network = build_network(path, architecture)
-    if preprocessing != PREPROCESSING:
-        raise InputError(f"{path} is for images prepared as {preprocessing}; this version prepares {PREPROCESSING}")
-    if not all(isinstance(array, np.ndarray) and array.dtype == np.float32 for array in weights.values()):
-        raise InputError(f"{path} describes no network: expected float32 arrays as its weights")
-    set_weights(network, weights, path)
+    saved = read_weights(path)
+    network = build_network(path, saved["architecture"], saved["weights"])
+    set_weights(network, saved["weights"], path)
     network.eval()
     return network
 
 
+def read_weights(path):
+    """{'architecture': dict, 'about': str, 'weights': {name: float32 array}} of a file written by `save_weights`.
+
+    Raises InputError as `load_network`; whether the weights fit the architecture is left to it.
+    """
+    saved = _read(path, WEIGHTS)
+    architecture, about, weights = (saved.get(name) for name in ("architecture", "about", "weights"))
+    if not isinstance(architecture, dict) or not isinstance(weights, dict):
+        raise InputError(f"{path} describes no network: expected dicts 'architecture' and 'weights' in it")
+    if digest(saved.get("preprocessing")) != digest(PREPROCESSING):
+        other = one_line(saved.get("preprocessing"))
+        raise InputError(f"{path} is for images prepared as {other}; this version prepares {PREPROCESSING}")
+    if not all(isinstance(array, np.ndarray) and array.dtype == np.float32 for array in weights.values()):
+        raise InputError(f"{path} describes no network: expected float32 arrays as its weights")
+    return {"architecture": architecture, "about": about if isinstance(about, str) else "", "weights": weights}
+
+
 def is_network(path):
     """Whether a file is one that `save_weights` wrote."""
+    return _is(path, WEIGHTS)
+
+
+def is_checkpoint(path):
+    """Whether a file is a whole one that `save_checkpoint` wrote."""
+    return _is(path, CHECKPOINT)
+
+
+def _is(path, kind):
     try:
-        _read(path, WEIGHTS)
+        _read(path, kind)
     except InputError:
         return False
     return True
 
 
-def build_network(source, architecture):
-    """An AdaAttNNetwork of a dict of its arguments; InputError that names `source` where there is no such network."""
+def build_network(source, architecture, weights=None):
+    """An AdaAttNNetwork of a dict of its arguments; InputError that names `source` where there is no such network.
+
+    Where its `weights` are given, {name: array}, one that is far larger than they are is not built: a small file that
+    claims a large network would fill the memory.
+    """
     try:
+        if weights is not None:
+            there, needed = sum(np.size(array) for array in weights.values()), encoder_numbers(**architecture)
+            if needed > max(16 * there, 2**24):  # else `set_weights` says which tensor does not fit
+                raise ValueError(f"it needs more than {needed} numbers, and has {there}")
         return AdaAttNNetwork(**architecture)
     except (OverflowError, TypeError, ValueError) as error:
-        raise InputError(f"{source} describes a network that cannot be built: {error}") from None
+        raise InputError(f"{source} describes a network that cannot be built: {one_line(error)}") from None
+
+
+def encoder_numbers(width=1.0, levels=None, **_):
+    """How many weights the encoder of a network has, which is about half of them all."""
+    channels, depth = {0: 3, **scaled_channels(width)}, max(levels or (3,))
+    counts = {block: BLOCKS[block][1] if block < depth else 1 for block in BLOCKS if block <= depth}
+    return sum(9 * channels[x] * (channels[x - 1] + (count - 1) * channels[x]) for x, count in counts.items())
 
 
 def set_weights(network, weights, source, kind=None):
@@ -194,14 +330,14 @@ def set_weights(network, weights, source, kind=None):
         if expected.get(name) != found.get(name):
             raise InputError(
                 f"{source} does not fit {kind or f'the network {network.architecture}'}: "
-                f"{name} has shape {found.get(name, 'none (it is missing)')}, "
+                f"{one_line(name)} has shape {found.get(name, 'none (it is missing)')}, "
                 f"expected {expected.get(name, 'no such tensor')}"
             )
     network.set_state_dict({name: paddle.to_tensor(array) for name, array in weights.items()})
 
 
 def save_checkpoint(path, state):
-    """Write what a training needs to go on, a dict of plain values and numpy arrays; whole or not there."""
+    """Write what a training needs to resume, a dict of plain values and numpy arrays; whole or not there."""
     _write(path, {"format": CHECKPOINT, **state})
 
 
@@ -210,8 +346,15 @@ def load_checkpoint(path):
     return _read(path, CHECKPOINT)
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Styles
+# ---------------------------------------------------------------------------------------------------------------------
+
+
 def save_style(path, style):
     """Write a prepared Style to one file, for the network whose fingerprint it carries; whole or not there.
+
+    The file is safetensors, named `*.style`; its metadata say the fingerprint, and what each level's state is.
 
     Raises InputError: another suffix, a style in the regions of one content, a file that cannot be written.
     """
@@ -219,7 +362,15 @@ def save_style(path, style):
         raise InputError(f"{path}: styles are kept in files named *{STYLE_SUFFIX}; give it such a name")
     if not all(hasattr(state, "state_dict") for state in style.states.values()):
         raise InputError(f"{path}: a style in_regions of a content serves that content only; save it as it was before")
-    _write(path, {"format": STYLE, **style_contents(style)})
+    _write_style(path, style_contents(style))
+
+
+def _write_style(path, contents):
+    def named(levels):
+        return {str(level): state for level, state in levels.items()}
+
+    regions = [{**part, "levels": named(part["levels"])} for part in contents["regions"]]
+    _write(path, {"format": STYLE, **contents, "levels": named(contents["levels"]), "regions": regions})
 
 
 def style_contents(style):
@@ -232,21 +383,117 @@ def style_contents(style):
     return {"fingerprint": style.fingerprint, "levels": levels(style), "regions": regions}
 
 
-def load_style(path, network_fingerprint):
-    """The Style of a file written by `save_style`: its path, or a binary file open at its beginning.
+def load_style(path, network, network_fingerprint=None):
+    """The Style of a file written by `save_style`.
 
-    Raises InputError: a file that is missing, damaged, or prepared by another network.
+    Args:
+        path: of the file; or a binary file open at its beginning.
+        network: the one that prepared it.
+        network_fingerprint: `fingerprint(network)`, where it is known.
+
+    Raises InputError: a file that is missing, damaged, prepared by another network or of an earlier version, or whose
+    levels, shapes or types are not those of the network's styles.
     """
+    network_fingerprint = network_fingerprint or fingerprint(network)
     saved = _read(path, STYLE)
     if saved.get("fingerprint") != network_fingerprint:
         raise InputError(f"{path} was prepared by another model; prepare the style again with this one")
+    with paddle.no_grad():
+        tiny = [network.prepare_style(paddle.zeros([1, 3, *size])) for size in TINY_SIZES]
 
     def style(levels, regions=None):
-        states = {level: state_from_dict(state) for level, state in levels.items()}
+        if set(levels) != set(map(str, tiny[0].states)):
+            raise ValueError(f"it has the levels {', '.join(levels)}, the model {', '.join(map(str, tiny[0].states))}")
+        states = {
+            level: state_from_dict(_checked(levels[str(level)], [style.states[level].state_dict() for style in tiny]))
+            for level in tiny[0].states
+        }
         return Style(states, network_fingerprint, regions)
 
     try:
-        regions = {tuple(part["colour"]): style(part["levels"]) for part in saved["regions"]}
-        return style(saved["levels"], regions)
+        return style(saved["levels"], {_colour(part["colour"]): style(part["levels"]) for part in saved["regions"]})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} describes no style: {error!r}") from None
+        raise InputError(f"{path} describes no style of this model: {one_line(error)}") from None
+
+
+def _colour(given):
+    if not isinstance(given, list) or len(given) != 3 or not all(type(x) is int and 0 <= x <= 255 for x in given):
+        raise ValueError("a region has no colour of three numbers from 0 to 255")
+    return tuple(given)
+
+
+def _checked(saved, alike, nested=MOST_NESTED):
+    """A saved state, in the order in which the network gives it; ValueError unless the network could have made it.
+
+    Args:
+        saved: dict of a `StyleState.state_dict`.
+        alike: those of the same level for two pictures: sizes that are equal in both depend on the network alone,
+            others on the picture.
+    """
+    if "states" in saved:
+        states, weights = saved["states"], saved["weights"]
+        numbers = all(type(weight) in (int, float) and 0 <= weight <= 1 for weight in weights)
+        if not states or len(weights) != len(states) or not numbers or abs(sum(weights) - 1) > 1e-6 or not nested:
+            raise ValueError("a mixture has other weights than one for each style, which sum to 1")
+        return {**saved, "states": [_checked(state, alike, nested - 1) for state in states]}
+    first, second = alike
+    if saved.keys() != first.keys():
+        raise ValueError(f"a state has {', '.join(saved)}, expected {', '.join(first)}")
+    sizes = {}
+    for name, value in first.items():
+        if isinstance(value, np.ndarray):
+            _check_array(name, saved[name], value, second[name], sizes)
+        elif not isinstance(value, dict) and value == second[name]:
+            if saved[name] != value:
+                raise ValueError(f"{name} is {saved[name]}, expected {value}")
+        elif not isinstance(value, dict) and (type(saved[name]) is not int or saved[name] < 1):
+            raise ValueError(f"{name} is no count of points")
+    _check_positions([array for array in saved.values() if isinstance(array, np.ndarray)])
+    nest = {name: value for name, value in first.items() if isinstance(value, dict)}
+    return {name: _checked(saved[name], [nest[name], second[name]]) if name in nest else saved[name] for name in first}
+
+
+def _check_array(name, array, first, second, sizes):
+    """ValueError unless an array is like both others; where their sizes differ, equal ones stay equal (`sizes`)."""
+    if not isinstance(array, np.ndarray) or array.ndim != first.ndim or array.dtype != first.dtype:
+        raise ValueError(f"{name} is no array of {first.dtype} with {first.ndim} dimensions")
+    for size, one, other in zip(array.shape, first.shape, second.shape):
+        expected = one if one == other else sizes.setdefault((one, other), size)
+        if size != expected or not size:
+            raise ValueError(f"{name} has the shape {list(array.shape)}, expected {expected} where it has {size}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} does not hold finite numbers")
+
+
+def _check_positions(arrays):
+    """ValueError where whole numbers, which are flat positions, are beyond the feature map [B, C, H, W] beside them."""
+    count = max((math.prod(array.shape[2:]) for array in arrays if array.ndim == 4), default=0)
+    for array in arrays:
+        if array.dtype.kind == "i" and not (array.min() >= 0 and array.max() < count):
+            raise ValueError(f"positions reach beyond the {count} of the feature map")
+
+
+def convert_style(source, path):
+    """Write a style file of an earlier version, a pickle, as one of this version, for the same network.
+
+    Raises InputError: a file that is missing, damaged or no such style, or one that cannot be written.
+    """
+    saved = _read(source, PICKLED_STYLE)
+    try:
+        levels = [saved["levels"], *(part["levels"] for part in saved["regions"])]
+        for state in (state for states in levels for state in states.values()):
+            _check_types(state)
+            state_from_dict(state)
+        _write_style(path, {name: saved[name] for name in ("fingerprint", "levels", "regions")})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{source} describes no style: {one_line(error)}") from None
+
+
+def _check_types(value):
+    """ValueError unless all arrays of nested dicts and lists are of TYPES."""
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_types(item)
+    if isinstance(value, np.ndarray) and value.dtype.str.lstrip("<") not in TYPES.values():
+        raise ValueError(f"it has an array of {value.dtype}, expected float32")

@@ -1,12 +1,14 @@
 """Weights of other origin as networks of this project."""
 
+import math
 import re
 import zipfile
 from pathlib import Path
 
-from ppadaattn.errors import InputError
-from ppadaattn.model.vgg import BLOCKS, Encoder
-from ppadaattn.weights.checkpoint import build_network, network_weights, read_plain, set_weights
+from ppadaattn.errors import InputError, one_line
+from ppadaattn.model.vgg import BLOCKS, MAX_WIDTH, Encoder
+from ppadaattn.weights.checkpoint import build_network, encoder_numbers, network_weights, read_plain, set_weights
+from ppadaattn.weights.pickles import array_of
 from ppadaattn.weights.pytorch import read_tensors
 
 import numpy as np
@@ -16,24 +18,74 @@ import numpy as np
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def read_arrays(path):
-    """{name: array} of an .npz file. Raises InputError where it is missing or is none."""
+# How `np.savez` describes an array.
+_HEADER = re.compile(
+    rb"\{'descr': '[<|]([biuf][1248])', 'fortran_order': (True|False), 'shape': \((\d{1,20}(?:, \d{1,20})*,?)?\), \}\s*"
+)
+_LONGEST_HEADER = 1000
+# A full network of the largest width; the encoder is about half of it, and a little may be there that is not needed.
+MOST_NUMBERS = 3 * encoder_numbers(MAX_WIDTH, levels=(5,))
+
+
+def read_arrays(path, wanted=re.compile(r"(encoder|decoder|adaattn\d)\..+").fullmatch):
+    """{name: float32 array} of an .npz file.
+
+    Sizes are known from the directory and from the headers before anything is unpacked.
+
+    Args:
+        path: of the file.
+        wanted: function of a name: whether it is read; others are left out. Default: those of a network.
+
+    Raises InputError where it is missing, is none, or holds more than a network of MAX_WIDTH needs.
+    """
     try:
-        with zipfile.ZipFile(path):  # np.load would take other files too
-            pass
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}  # other files in a zip are bytes
+        with zipfile.ZipFile(path) as archive:
+            members = {member.filename[: -len(".npy")]: member for member in archive.infolist()}
+            members = {name: x for name, x in members.items() if x.filename == f"{name}.npy" and wanted(name)}
+            headers = {name: _npy_header(archive, member) for name, member in members.items()}
+            numbers = sum(math.prod(shape) for _, shape, *_ in headers.values())
+            if numbers > MOST_NUMBERS:
+                raise ValueError(f"it unpacks to {numbers} numbers; a network has {MOST_NUMBERS} at most")
+            return {name: _read_npy(archive, member, headers[name], path) for name, member in members.items()}
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
-    except (OSError, ValueError, AttributeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as .npz arrays: {error}") from None
-    return _as_float32(arrays, path)
+    except Exception as error:  # a damaged zip file raises nearly anything
+        reason = one_line(error) or type(error).__name__
+        raise InputError(f"{path} cannot be read as .npz arrays: {reason}") from None
+
+
+def _npy_header(archive, member):
+    """(kind, shape, whether in Fortran's order, bytes before the numbers) of an array in a zip file."""
+    with archive.open(member) as file:
+        start = file.read(12 + _LONGEST_HEADER)
+    if start[:6] != b"\x93NUMPY" or start[6:7] not in (b"\1", b"\2", b"\3"):
+        raise ValueError(f"{member.filename} is no array")
+    offset = 10 if start[6:7] == b"\1" else 12  # where the header begins, which follows its own length
+    numbers = offset + int.from_bytes(start[8:offset], "little")
+    match = _HEADER.fullmatch(start[offset:numbers])
+    if not match:
+        raise ValueError(f"{member.filename} does not hold finite real numbers")
+    kind, shape = match[1].decode(), tuple(map(int, re.findall(rb"\d+", match[3] or b"")))
+    if numbers + math.prod(shape) * int(kind[1]) != member.file_size:
+        raise ValueError(f"{member.filename} has {member.file_size} bytes, which do not fit its shape {shape}")
+    return kind, shape, match[2] == b"True", numbers
+
+
+def _read_npy(archive, member, header, path):
+    kind, shape, fortran, start = header
+    array = array_of(archive.read(member)[start:], kind, shape, fortran=fortran)
+    (array,) = _as_float32({member.filename: array}, path).values()
+    return array
 
 
 def _as_float32(arrays, path):
+    if sum(array.size for array in arrays.values()) > MOST_NUMBERS:
+        raise InputError(f"{path} holds more than the {MOST_NUMBERS} numbers that a network has at most")
     for name, array in arrays.items():
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-            raise InputError(f"{path}: {name} does not hold finite real numbers")
+            raise InputError(f"{path}: {one_line(name)} does not hold finite real numbers")
     return {name: array.astype("float32") for name, array in arrays.items()}
 
 
@@ -54,7 +106,7 @@ def network_from_arrays(arrays, source, *, attention, conventions="paper"):
         )
     width = len(arrays[first]) / BLOCKS[1][0]
     architecture = {"width": width, "levels": levels, "attention": attention, "conventions": conventions}
-    network = build_network(source, architecture)
+    network = build_network(source, architecture, arrays)
     set_weights(network, arrays, source)
     return network
 
@@ -93,15 +145,15 @@ def encoder_arrays(path, encoder):
     Raises InputError where the file is missing, damaged or no such encoder; shapes are left to `set_weights`.
     """
     if Path(path).suffix == ".npz":
-        wanted = encoder.state_dict()
-        return {name: array for name, array in read_arrays(path).items() if name in wanted}
+        return read_arrays(path, encoder.state_dict().__contains__)
     if Path(path).suffix in (".pth", ".pt"):
         return _from_sequential(_as_float32(read_tensors(path), path), encoder, path)
     return _from_sequential(read_plain(path), encoder, path)
 
 
 def _from_sequential(saved, encoder, path):
-    arrays = saved if isinstance(saved, dict) else {}
+    items = saved.items() if isinstance(saved, dict) else ()
+    arrays = {name: array for name, array in items if isinstance(array, np.ndarray)}
     matches = (re.fullmatch(r"(\d+)\.weight", str(name)) for name in arrays)
     layers = [
         [np.asarray(arrays.get(f"{index}.{part}"), "float32") for part in ("weight", "bias")]

@@ -1,4 +1,4 @@
-"""Everything that can be had by name, one row each: the bundled models, and VGG-19, which is downloaded."""
+"""The model zoo, one row for each file with a name: the bundled models, and VGG-19, which is downloaded."""
 
 import contextlib
 import hashlib
@@ -24,20 +24,20 @@ class Row:
     """A row of the zoo.
 
     Attributes:
-        name: what `ppadaattn.load`, `--model` and tools/download.py call it.
+        name: what `ppadaattn.load` and the command line call it.
         file: name of the file, in pretrained/ or in the cache.
-        size: in bytes; about, where no checksum pins it.
+        size: in bytes; approximate where there is no checksum.
         description: what it is for, in one line.
         encoder: what its encoder is.
         trained: how it was trained, in short.
         licence: of the weights.
-        sha256: of the file, in hex; None where its publisher gives none. Then the first one that is downloaded is
-            written down in the cache and holds from there on.
+        sha256: of the file, in hex; None where its publisher gives none. Then the checksum of the first
+            download is recorded in the cache, and the file must keep it.
         architecture: arguments of AdaAttNNetwork; None for a file that is no model that paints.
         figures: held-out losses (pretrained/README.md), as far as they were measured.
-        urls: where it can be had, in the order in which they are tried; none for what belongs to the repository.
-        plausible: (least, most) bytes, where no checksum pins the size.
-        check: raises InputError for a file (a path) of another content, where no checksum pins it.
+        urls: addresses, in the order in which they are tried; none for a file of the repository.
+        plausible: (least, most) bytes, where there is no checksum.
+        check: raises InputError for a file (a path) of other content, where there is no checksum.
     """
 
     name: str
@@ -170,7 +170,7 @@ def vgg19_file(path=None):
     except InputError as error:
         raise InputError(
             f"VGG-19 is needed: {error}, or name such a file, or an .npz with conv1_1.weight to "
-            "conv5_1.bias (encoder_weights of a configuration, --encoder of convert_weights.py)"
+            "conv5_1.bias (encoder_weights of a configuration, or the encoder that ppadaattn convert takes)"
         ) from None
 
 
@@ -182,14 +182,13 @@ def is_offline():
 def obtain(name, offline=None):
     """Path of the file of a row, verified; downloaded into the cache where it is not here.
 
-    A file that is not the one of its row is never used. Where the row has an address, another one is downloaded in
-    its place.
+    A damaged or other file is never used; where the row has an address, it is downloaded again.
 
     Args:
         name: of ROWS.
         offline: download nothing; None: as `is_offline` says.
 
-    Raises InputError: the file is missing or another one, and cannot be downloaded.
+    Raises InputError: the file is missing or damaged, and cannot be downloaded.
     """
     row = ROWS[name]
     path, fault = look_up(name)
@@ -219,11 +218,11 @@ def obtain(name, offline=None):
 
 
 def look_up(name):
-    """(path, fault) of a row's file as it is here, without downloading.
+    """Look for a row's file on this machine, without downloading: (path, fault).
 
     Returns:
-        (path, None): the file, verified. (path, what is wrong): there is only another or a damaged file, and the rest
-        of a sentence that begins with its path. (None, None): there is none.
+        (path, None): the file, verified. (path, fault): a damaged or other file, and the rest of a sentence that
+        begins with its path. (None, None): there is none.
     """
     row = ROWS[name]
     wrong = []
@@ -269,7 +268,7 @@ def _sha256(path):
     return sha.hexdigest()
 
 
-# The checksum of a row without one, as it was when the file was first here, in the format of sha256sum.
+# The checksum of the first download of a row without one, recorded in the format of sha256sum.
 
 
 def _record_path(row):
@@ -285,7 +284,7 @@ def _recorded(row):
 
 
 def _record(row, path):
-    """Write down the checksum of a file that was found right; a note where it is another one than before."""
+    """Record the checksum of a file that passed its check; with a note where it differs from the one before."""
     before, now = _recorded(row), _sha256(path)
     if before == now:
         return
