@@ -9,6 +9,7 @@ import shlex
 
 from ppadaattn.infer.engine import ENGINES
 from ppadaattn.media.images import find_images, read_image
+from ppadaattn.version import __version__
 
 import numpy as np
 import pytest
@@ -199,6 +200,7 @@ def test_citation_names_the_paper():
     citation = yaml.safe_load(text_of("CITATION.cff"))
     paper = citation["preferred-citation"]
     assert citation["cff-version"] == "1.2.0" and citation["license"] == "Apache-2.0"
+    assert citation["version"] == __version__
     assert paper["title"] == "AdaAttN: Revisit Attention Mechanism in Arbitrary Neural Style Transfer"
     names = [author["family-names"] for author in paper["authors"]]
     assert names == ["Liu", "Lin", "He", "Li", "Wang", "Li", "Sun", "Li", "Ding"]
