@@ -1,44 +1,210 @@
 """Promises that documents and committed files make."""
 
+import argparse
+import ast
+import importlib
 import importlib.util
 import re
+import shlex
 
-from ppadaattn.cli import paint, train
 from ppadaattn.infer.engine import ENGINES
 from ppadaattn.media.images import find_images, read_image
+from ppadaattn.version import __version__
 
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT, run_python
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = [path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *ROOT.glob("*/README.md"))]
+GLOBS = ("*.md", "*/README.md", "hub_module/*/README.md", "docs/*.md")
+DOCUMENTS = sorted({path.relative_to(ROOT).as_posix() for pattern in GLOBS for path in ROOT.glob(pattern)})
+
+# Where the options of each command are described, one table row each.
+OPTION_PAGES = {
+    "paint": "options",
+    "train": "training",
+    "evaluate": "evaluation",
+    "export": "export",
+    "convert": "weights",
+    "download": "weights",
+    "serve": "service",
+}
+COMMAND = r"(?:[A-Z_]+=\S* )*(?:ppadaattn|python -m ppadaattn|python tools/(\w+)\.py)(?= |$)"
+TOOLS = {"main": "train", "infer": "paint", "convert_weights": "convert"}  # other tools bear the name of their command
 
 
-def test_readme_describes_every_option_and_no_other():
-    actions = [action for parser in (paint.parser(), train.parser()) for action in parser._actions]
-    options = {word for action in actions for word in action.option_strings if word.startswith("--")}
-    described = set(re.findall(r"^\| `(--[a-z-]+)", README, re.MULTILINE))
-    assert described == options - {"--help"}
+def text_of(document):
+    return (ROOT / document).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def code_blocks(document):
+    """[(language, code)] of the fenced blocks of a document; the language may have a word after it."""
+    return re.findall(r"^```([^\n]*)\n(.*?)^```", text_of(document), re.MULTILINE | re.DOTALL)
+
+
+def parser_of(command):
+    return importlib.import_module(f"ppadaattn.cli.{command}").parser()
+
+
+def commands_of(document):
+    """[(command, words)] of the lines of a document's code blocks that run a command of this project."""
+    found = []
+    for language, code in code_blocks(document):
+        if language.startswith(("python", "json", "yaml")):
+            continue
+        for line in code.replace("\\\n", " ").splitlines():
+            for part in re.split(r" && |; ", line):
+                match = re.match(
+                    r"(?:[A-Z_]+=\S* )*(?:ppadaattn|python -m ppadaattn|python tools/(\w+)\.py)(?= |$)", part
+                )
+                if not match:
+                    continue
+                words = shlex.split(part[match.end() :], comments=True)
+                tool = match.group(1)
+                command = TOOLS.get(tool, tool) if tool else words.pop(0)
+                if command not in ("benchmark", "benchmark_video"):
+                    found.append((command, words))
+    return found
+
+
+def options_of(parser):
+    """The long options of a parser and of the parsers of its commands, but for --help and hidden ones."""
+    options = set()
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            options = options.union(*map(options_of, action.choices.values()))
+        elif action.help != argparse.SUPPRESS:
+            options.update(word for word in action.option_strings if word.startswith("--"))
+    return options - {"--help"}
+
+
+def without_comments(code):
+    return re.sub(r"[ ]*#[^\n]*", "", code)
+
+
+@pytest.mark.parametrize("page", sorted(set(OPTION_PAGES.values())))
+def test_docs_describe_every_option_and_no_other(page):
+    options = [options_of(parser_of(command)) for command, where in OPTION_PAGES.items() if where == page]
+    described = set(re.findall(r"^\| `(--[a-z-]+)", text_of(f"docs/{page}.md"), re.MULTILINE))
+    assert described == set().union(*options)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_inside_the_repository_lead_somewhere(document):
-    text = (ROOT / document).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", text):
-        target = "".join(target)
-        if "://" not in target:
-            assert (ROOT / document.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)]*)\)|src=\"([^\"]+)\"", text_of(document)):
+        target, _, heading = "".join(target).partition("#")
+        if "://" in target:
+            continue
+        path = (ROOT / document).parent / target if target else ROOT / document
+        assert path.exists(), target
+        if heading:
+            assert heading in headings_of(path), f"{target}#{heading}"
 
 
-def test_readme_python_runs(monkeypatch, tmp_path):
-    """The README's Python block, in the clone's root, with its pictures written elsewhere."""
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    monkeypatch.chdir(ROOT)
-    block = block.replace('"painted.png"', f"{str(tmp_path / 'painted.png')!r}")
-    block = block.replace('"brush_strokes.style"', f"{str(tmp_path / 'brush_strokes.style')!r}")
-    exec(compile(block, "README.md", "exec"), {})
-    assert read_image(tmp_path / "painted.png").shape == (512, 768, 3)
+def headings_of(path):
+    """The names that the headings of a Markdown file have in links, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+def test_links_to_code_name_what_is_there():
+    """[`name`](file.py): the file defines the name."""
+    links = re.findall(r"\[`(\w+)`\]\(\.\./([\w/]+\.py)\)", text_of("docs/layout.md"))
+    assert len(links) > 20
+    for name, path in links:
+        defined = rf"^\s*(?:def|class) {name}\b|^{name} = "
+        assert re.search(defined, text_of(path), re.MULTILINE), f"{path}: {name}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_commands_in_documents_parse(document):
+    for command, words in commands_of(document):
+        try:
+            parser_of(command).parse_args(words)
+        except SystemExit as ended:
+            pytest.fail(f"{command} {shlex.join(words)}: exit status {ended.code}")
+
+
+def test_documents_show_every_command():
+    for document in ("README.md", "README_zh.md"):
+        assert {command for command, _ in commands_of(document)} == set(OPTION_PAGES)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_python_in_documents_compiles(document):
+    for language, code in code_blocks(document):
+        if language.startswith("python"):
+            compile(code, document, "exec")
+
+
+RUNNABLE = [
+    (document, index)
+    for document in DOCUMENTS
+    for index, (language, _) in enumerate(code_blocks(document))
+    if language == "python runs"
+]
+
+
+@pytest.mark.parametrize(("document", "index"), RUNNABLE)
+def test_python_in_documents_runs(document, index, monkeypatch, tmp_path):
+    """Blocks marked `python runs`, with the examples at hand and everything written elsewhere."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code_blocks(document)[index][1], document, "exec"), {})
+    if document == "README.md":
+        assert read_image("painted.png").shape == (512, 768, 3)
+
+
+def test_readme_is_short_and_begins_with_the_commands_that_ci_runs():
+    lines = text_of("README.md").splitlines()
+    assert len(lines) <= 160 and max(map(len, lines)) <= 320
+    installs = [line for line in lines if line.startswith("pip install")]
+    assert installs[0].endswith("&& python tools/infer.py") and installs[1].endswith("&& python -m pytest")
+
+
+def test_chinese_readme_has_the_code_tables_and_links_of_the_english_one():
+    english, chinese = "README.md", "README_zh.md"
+    assert [(language, without_comments(code)) for language, code in code_blocks(chinese)] == [
+        (language, without_comments(code)) for language, code in code_blocks(english)
+    ]
+
+    def links(document):
+        return sorted(set(re.findall(r"\]\(([^)]*)\)", text_of(document))) - {english, chinese})
+
+    def figures(document):
+        return [re.findall(r"\d+\.\d+", line) for line in text_of(document).splitlines() if line.startswith("| `")]
+
+    assert links(chinese) == links(english) and figures(chinese) == figures(english)
+
+
+def test_faq_quotes_sentences_of_this_product():
+    """Messages are quoted with … for what varies."""
+    quoted = re.findall(r"^\| \"(.+?)\" \|", text_of("docs/faq.md"), re.MULTILINE)
+    assert len(quoted) > 20
+    sentences = [sentence for path in (ROOT / "ppadaattn").rglob("*.py") for sentence in strings_of(path)]
+    for message in quoted:
+        pattern = re.compile(".*".join(re.escape(part.strip()) for part in message.split("…")), re.DOTALL)
+        assert any(pattern.search(sentence) for sentence in sentences), message
+
+
+def strings_of(path):
+    """The string literals of a Python file; what an f-string fills in is …."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+
+
+def test_citation_names_the_paper():
+    citation = yaml.safe_load(text_of("CITATION.cff"))
+    paper = citation["preferred-citation"]
+    assert citation["cff-version"] == "1.2.0" and citation["license"] == "Apache-2.0"
+    assert citation["version"] == __version__
+    assert paper["title"] == "AdaAttN: Revisit Attention Mechanism in Arbitrary Neural Style Transfer"
+    names = [author["family-names"] for author in paper["authors"]]
+    assert names == ["Liu", "Lin", "He", "Li", "Wang", "Li", "Sun", "Li", "Ding"]
+    assert paper["year"] == 2021 and paper["url"].endswith("2108.03647")
 
 
 def draw():
