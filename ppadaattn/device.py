@@ -1,5 +1,6 @@
 """The device that Paddle computes on; a process has one current device."""
 
+import functools
 import math
 import re
 import sys
@@ -95,3 +96,17 @@ def self_test(device: str) -> Dict[str, np.ndarray]:
     )
     convolution = paddle.nn.functional.conv2d(image, kernel)
     return {"convolution": convolution.numpy(), "matrix product": paddle.matmul(left, right).numpy()}
+
+
+def without_gradients(function):
+    """Decorator: run a function without gradients, also where calls are nested or come from several threads.
+
+    Paddle's own decorator keeps the state to restore in one object a function: after nested calls gradients stay off.
+    """
+
+    @functools.wraps(function)
+    def run(*arguments, **options):
+        with paddle.no_grad():
+            return function(*arguments, **options)
+
+    return run

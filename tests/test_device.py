@@ -74,3 +74,18 @@ def test_a_card_whose_first_operation_fails_is_refused(card, monkeypatch):
     monkeypatch.setattr(device, "self_test", fail)
     with pytest.raises(InputError, match="a first operation failed: no kernel image is available; use cpu"):
         device.select_device("gpu")
+
+
+def test_gradients_are_back_after_nested_calls_without_them():
+    @device.without_gradients
+    def depth(n):
+        assert not paddle.is_grad_enabled()
+        return 1 + depth(n - 1) if n else 0
+
+    assert depth(3) == 3 and paddle.is_grad_enabled()
+
+
+def test_mixing_a_list_of_styles_leaves_gradients_on(stylizer, rng):
+    pictures = [rng.randint(0, 256, (20, 24, 3)).astype("uint8") for _ in range(2)]
+    stylizer.prepare_style(pictures)
+    assert paddle.is_grad_enabled()

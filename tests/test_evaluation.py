@@ -558,7 +558,7 @@ def test_wrong_clips_and_styles(capsys, tiny, material, walk, picture, tmp_path)
     picture("alone/1.png")
     assert "alone has one frame; a clip needs at least two" in flow_fails(tmp_path / "alone")
     assert "there is no file or folder gone" in flow_fails("gone")
-    assert "`size` must be 0; got 64" in flow_fails(folder, "--truth", "--size", "64")
+    assert "--size must be 0; got 64" in flow_fails(folder, "--truth", "--size", "64")
     flo = tmp_path / "flow" / "walk" / "frame_0001.flo"
     whole = flo.read_bytes()
     flo.write_bytes(whole[:-8])

@@ -1,5 +1,6 @@
 """Quality of single pictures in figures: losses and distances on features of one loss network for all methods."""
 
+from ppadaattn.device import without_gradients
 from ppadaattn.errors import InputError, note
 from ppadaattn.model.features import points_of, unit_points
 from ppadaattn.train import losses
@@ -64,12 +65,12 @@ class Metrics:
     def __init__(self, encoder):
         self.encoder = encoder
 
-    @paddle.no_grad()
+    @without_gradients
     def encode(self, picture):
         """Features of a picture, float32 [1, 3, H, W] in [0, 1], as `measure` takes them."""
         return self.encoder(paddle.to_tensor(picture), {*LOSS_LAYERS, *CONTENT_LAYERS})
 
-    @paddle.no_grad()
+    @without_gradients
     def measure(self, stylized, content, style):
         """{measure: float} for each of MEASURES, from the features of the three pictures."""
         found = {

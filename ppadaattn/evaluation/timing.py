@@ -5,12 +5,12 @@ import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from ppadaattn.device import peak_memory
+from ppadaattn.device import peak_memory, without_gradients
 
 import paddle
 
 
-@paddle.no_grad()
+@without_gradients
 def median_time(work, seconds=6.0, most=5, warmed=None, warm=False):
     """Median time in seconds of up to `most` runs within about `seconds`, after a warm-up.
 

@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 from typing import Callable, Optional, Sequence, Union
 
-from ppadaattn.device import select_device
+from ppadaattn.device import select_device, without_gradients
 from ppadaattn.errors import InputError
 from ppadaattn.infer.clips import Result, paint_clip
 from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine
@@ -115,7 +115,7 @@ class Stylizer:
         painted = self.paint_array(content[None], style, strength=options.strength)
         return _to_pictures(painted, content[None], options.preserve_color)[0]
 
-    @paddle.no_grad()
+    @without_gradients
     def prepare_style(
         self,
         style: AnyStyle,
@@ -179,7 +179,7 @@ class Stylizer:
         """
         return _to_pictures(self.paint_array(contents, style, **options), contents, preserve_color)
 
-    @paddle.no_grad()
+    @without_gradients
     def paint_array(self, contents, style, *, strength=PaintOptions.strength, features=None, content_statistics=None):
         """As `paint`, before values are rounded to bytes: float32 array B x 3 x H x W in [0, 1].
 
@@ -196,7 +196,7 @@ class Stylizer:
         features = features or self.encode(contents)
         return self.network.stylize_features(features, style, **options).clip(0, 1).numpy()
 
-    @paddle.no_grad()
+    @without_gradients
     def encode(self, contents):
         """The encoder's features of uint8 RGB pictures B x H x W x 3: {'relu1_1': [B, C, H, W], ...}."""
         return self.network.encoder(_to_tensor(contents))

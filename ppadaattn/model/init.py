@@ -1,12 +1,14 @@
 """Weights of a network before training."""
 
+from ppadaattn.device import without_gradients
+
 import paddle
 from paddle import nn
 
 INITS = ("kaiming", "release")
 
 
-@paddle.no_grad()
+@without_gradients
 def initialize(network: nn.Layer, init: str = "kaiming", identity_attention: bool = False) -> None:
     """Draw the weights of a network anew, from Paddle's seed. Biases are 0.
 
@@ -39,7 +41,7 @@ def init_attention_near_identity(f, g, h):
     init_near_identity(h)
 
 
-@paddle.no_grad()
+@without_gradients
 def init_near_identity(convolution, scale=1.0):
     """Set a 1x1 convolution to the identity plus a little noise, times `scale`."""
     nn.initializer.Normal(std=0.01)(convolution.weight)

@@ -1,11 +1,12 @@
 """Dead channels of the trained layers: found, and given new weights."""
 
+from ppadaattn.device import without_gradients
 from ppadaattn.model.vgg import ReflectionConv2D
 
 import paddle
 
 
-@paddle.no_grad()
+@without_gradients
 def reinit_dead_channels(objective, batches):
     """Give new weights to dead channels of the trained layers, without changing the network's output.
 

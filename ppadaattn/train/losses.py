@@ -10,6 +10,7 @@ Options that several losses have:
     level_weights: {level: factor}, 1 for a level that it lacks; None: 1 for all, as in the paper.
 """
 
+from ppadaattn.device import without_gradients
 from ppadaattn.model.attention import TILE_NUMBERS, style_state
 from ppadaattn.model.features import channel_statistics, modulate, normalize, stacked_key, unit_points
 from ppadaattn.model.transforms.adain import adain
@@ -44,7 +45,7 @@ def local_feature_loss(stylized, content, style, *, levels=(3, 4, 5), distance="
     return _sum_over_levels(term, levels, level_weights)
 
 
-@paddle.no_grad()
+@without_gradients
 def adaattn_star(
     content,
     style,

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import typing
 
+from ppadaattn.device import without_gradients
 from ppadaattn.errors import InputError, nearest
 from ppadaattn.train import losses
 
@@ -256,7 +257,7 @@ class Distillation(ImageObjective):
         self.maps = nn.LayerList([nn.Conv2D(small, large, 1) for small, large in pairs])
         self.weights = {f"relu{level}_1": 1.0 for level in range(1, network.encoder.depth + 1)}
 
-    @paddle.no_grad()
+    @without_gradients
     def prepare(self, batches):
         """Set the 1x1 convolutions to the least-squares prediction from the encoder's present features."""
         images = [paddle.concat([batch["content"], batch["style"]]) for batch in batches]

@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from ppadaattn.device import peak_memory
+from ppadaattn.device import peak_memory, without_gradients
 from ppadaattn.errors import InputError
 from ppadaattn.media.images import contact_sheet, to_bytes
 from ppadaattn.signals import stop_when_asked
@@ -58,7 +58,7 @@ class MovingAverage:
         self.parameters, self.decay = parameters, decay
         self.values = {name: parameter.detach().clone() for name, parameter in parameters.items()}
 
-    @paddle.no_grad()
+    @without_gradients
     def update(self, iteration):
         # At iteration t the average spans about the last (t + 10) / 10 iterations until it spans 1 / (1 - decay): early
         # on, first weights would dominate it. The 10 is that of TensorFlow's ExponentialMovingAverage (num_updates).
@@ -77,7 +77,7 @@ class MovingAverage:
             _assign(self.parameters, kept)
 
 
-@paddle.no_grad()
+@without_gradients
 def _assign(parameters, values):
     for name, parameter in parameters.items():
         parameter.set_value(values[name])

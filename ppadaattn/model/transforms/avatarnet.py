@@ -16,6 +16,7 @@ which works for maps of any size (the code reflects the content and pads the sty
 Table 3, which has one convolution less than the code's, and 3x3 instead of 7x7 in the last one.
 """
 
+from ppadaattn.device import without_gradients
 from ppadaattn.model.attention import TILE_NUMBERS
 from ppadaattn.model.transforms.base import FeatureTransform, TensorState
 
@@ -31,7 +32,7 @@ class AvatarNet(FeatureTransform):
 
     skips = (1, 2, 3)
 
-    @paddle.no_grad()
+    @without_gradients
     def prepare_style(self, style, style_key=None, seed=0, points=None):
         flat = style.flatten(2)
         centres = paddle.arange(flat.shape[-1]) if points is None else points
@@ -39,7 +40,7 @@ class AvatarNet(FeatureTransform):
         whitened = paddle.matmul(whiten, flat - mean).reshape(style.shape)
         return TensorState(mean=mean.unsqueeze(-1), colour=colour, whitened=whitened, centres=centres.unsqueeze(0))
 
-    @paddle.no_grad()
+    @without_gradients
     def transfer(self, content, state):
         mean, whiten, _ = whitening(content.flatten(2))
         whitened = paddle.matmul(whiten, content.flatten(2) - mean).reshape(content.shape)
