@@ -1,9 +1,8 @@
 """The front door: `ppadaattn COMMAND ...`, or `python -m ppadaattn COMMAND ...`."""
 
-import importlib
 import sys
 
-from ppadaattn.cli.common import Parser, interrupt_plainly, run
+from ppadaattn.cli.common import Parser, run
 from ppadaattn.version import __version__
 
 # A command and its module in ppadaattn.cli, which is imported only where it is the one to run: its line in the help.
@@ -22,7 +21,7 @@ def main(argv=None, prog="ppadaattn"):
     """Carry a command out. Returns the exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
     command = parser(prog).parse_args(words[:1]).command
-    return carry_out(command, words[1:], f"{prog} {command}")
+    return run(command, words[1:], f"{prog} {command}")
 
 
 def parser(prog="ppadaattn"):
@@ -38,26 +37,6 @@ def parser(prog="ppadaattn"):
     for name, text in COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
     return made
-
-
-def carry_out(command, argv, prog):
-    """Import one command and run it.
-
-    Args:
-        command: of COMMANDS.
-        argv: the words after it.
-        prog: what the user typed to start the command.
-
-    Returns the exit status.
-    """
-    interrupt_plainly()
-    try:
-        module = importlib.import_module(f"ppadaattn.cli.{command}")
-    except ImportError as error:
-        remedy = "; `pip install 'ppadaattn[cpu]'` installs what is needed" if error.name else ""
-        print(f"error: {error}{remedy}", file=sys.stderr)
-        return 1
-    return run(module.parser(prog=prog), argv)
 
 
 if __name__ == "__main__":

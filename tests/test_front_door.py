@@ -7,6 +7,7 @@ import os
 import re
 import runpy
 import shlex
+import traceback
 import warnings
 
 import ppadaattn
@@ -15,12 +16,14 @@ from ppadaattn import resources
 from ppadaattn.cli import common, evaluate, train
 from ppadaattn.errors import InputError, note
 from ppadaattn.evaluation.config import FlowError, Quality, Report, Speed
+from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.serve.limits import FORMATS, HOST, PORT, Limits
 from ppadaattn.train.config import load_config
 from ppadaattn.train.run import Run
 
 import pytest
 from conftest import ROOT, run_python
+from PIL import Image
 
 PARSERS = {name: importlib.import_module(f"ppadaattn.cli.{name}").parser() for name in front_door.COMMANDS}
 
@@ -40,7 +43,7 @@ ALL_PARSERS = {
 def _keep_process(monkeypatch):
     """Commands set the warnings and signals of their process, which is the tests' own here."""
     monkeypatch.setattr(common, "_end_plainly_on_signals", lambda: None)
-    monkeypatch.setattr(front_door, "interrupt_plainly", lambda: None)
+    monkeypatch.setattr(common, "interrupt_plainly", lambda: None)
     with warnings.catch_warnings():
         yield
 
@@ -82,10 +85,28 @@ def test_the_tools_are_the_same_commands():
     launched = {}
     for path in (ROOT / "tools").glob("*.py"):
         launched.update(
-            dict.fromkeys(re.findall(r"^    launch\(\"(\w+)\"\)$", path.read_text(), re.MULTILINE), path.stem)
+            dict.fromkeys(re.findall(r"^    sys\.exit\(run\(\"(\w+)\"", path.read_text(), re.MULTILINE), path.stem)
         )
     assert set(launched) == set(front_door.COMMANDS)
     assert launched["train"] == "main" and launched["paint"] == "infer"
+
+
+def test_from_a_tool_to_the_network_are_six_calls(tmp_path, monkeypatch, rng):
+    """run, the command's work, pictures.paint, Stylizer.__call__, paint_array, the network; wrappers not counted."""
+    calls = []
+
+    def stylize(network, features, style, **options):
+        frames = [frame for frame in traceback.extract_stack() if f"{os.sep}ppadaattn{os.sep}" in frame.filename]
+        calls.append([frame.name for frame in frames if os.path.basename(frame.filename) != "device.py"])
+        return features["relu1_1"][:, :3]
+
+    monkeypatch.setattr(AdaAttNNetwork, "stylize_features", stylize)
+    monkeypatch.chdir(tmp_path)
+    for name in ("c.png", "s.png"):
+        Image.fromarray(rng.randint(0, 256, (20, 24, 3)).astype("uint8")).save(name)
+    words = ["--content", "c.png", "--style", "s.png", "--output", "o.png", "--engine", "eager"]
+    assert common.run("paint", words) == 0
+    assert calls == [["run", "_paint", "paint", "__call__", "paint_array"]]
 
 
 def test_help_and_version_need_no_library():
@@ -197,11 +218,10 @@ def test_arguments_become_options_where_the_command_has_them(capsys):
     message = "begin anew without `resume`, with `style_size` 512 and `config_file`; see `load` and `x.y`"
     translated = "begin anew without --resume, with --style-size 512 and --config-file; see `load` and `x.y`"
 
-    def work(_):
+    with common.errors_reported(args) as outcome:
         note(message)
         raise InputError(message)
-
-    assert common.exit_status(work, args) == 2
+    assert outcome.status == 2
     assert capsys.readouterr().err == f"note: {translated}\nerror: {translated}\n"
 
 
@@ -214,7 +234,7 @@ def test_hints_repeat_what_the_user_typed(monkeypatch, capsys, tmp_path):
     for run, program in (
         (lambda words: front_door.main(["train", *words]), "ppadaattn train"),
         (lambda words: front_door.main(["train", *words], "python -m ppadaattn"), "python -m ppadaattn train"),
-        (lambda words: front_door.carry_out("train", words, "python tools/main.py"), "python tools/main.py"),
+        (lambda words: common.run("train", words, "python tools/main.py"), "python tools/main.py"),
     ):
         assert run(["-c", config, *words]) == 128 + 15
         hint = f"{program} -c {config} -o ema_decay=0.5 -o seed=3 --resume {tmp_path}"

@@ -6,7 +6,9 @@ The authors' PyTorch checkpoints, for pictures or video:
 Named arrays: `python tools/convert_weights.py FILE.npz --attention softmax --output FILE.pdparams`
 """
 
-from _launch import launch
+import sys
+
+from _launch import PROGRAM, run
 
 if __name__ == "__main__":
-    launch("convert")
+    sys.exit(run("convert", prog=PROGRAM))

@@ -1,6 +1,8 @@
 """List or fetch the files that can be had by name: `python tools/download.py --list`; `--help` tells more."""
 
-from _launch import launch
+import sys
+
+from _launch import PROGRAM, run
 
 if __name__ == "__main__":
-    launch("download")
+    sys.exit(run("download", prog=PROGRAM))

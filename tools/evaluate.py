@@ -1,6 +1,8 @@
 """Compare methods by figures: `python tools/evaluate.py flow|quality|speed|report`; `--help` tells more."""
 
-from _launch import launch
+import sys
+
+from _launch import PROGRAM, run
 
 if __name__ == "__main__":
-    launch("evaluate")
+    sys.exit(run("evaluate", prog=PROGRAM))

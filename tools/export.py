@@ -1,6 +1,8 @@
 """Write a model as programs for other runtimes: `python tools/export.py --model adaattn_lite_video --output folder`."""
 
-from _launch import launch
+import sys
+
+from _launch import PROGRAM, run
 
 if __name__ == "__main__":
-    launch("export")
+    sys.exit(run("export", prog=PROGRAM))

@@ -3,7 +3,9 @@
 Without an argument it paints the bundled example.
 """
 
-from _launch import launch
+import sys
+
+from _launch import PROGRAM, run
 
 if __name__ == "__main__":
-    launch("paint")
+    sys.exit(run("paint", prog=PROGRAM))

@@ -1,6 +1,8 @@
 """Train a network: `python tools/main.py -c configs/adaattn_video.yaml`; `--help` tells more."""
 
-from _launch import launch
+import sys
+
+from _launch import PROGRAM, run
 
 if __name__ == "__main__":
-    launch("train")
+    sys.exit(run("train", prog=PROGRAM))

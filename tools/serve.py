@@ -1,6 +1,8 @@
 """Paint over HTTP: `python tools/serve.py --help` tells how. It is `ppadaattn serve` for a clone."""
 
-from _launch import launch
+import sys
+
+from _launch import PROGRAM, run
 
 if __name__ == "__main__":
-    launch("serve")
+    sys.exit(run("serve", prog=PROGRAM))

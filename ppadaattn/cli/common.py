@@ -9,6 +9,7 @@ Exit status: 0 done; 1 some of the work was not done; 2 bad input, nothing done;
 
 import argparse
 import contextlib
+import importlib
 import itertools
 import os
 import re
@@ -16,6 +17,7 @@ import shlex
 import signal
 import sys
 import threading
+import types
 import warnings
 
 from ppadaattn import runtime
@@ -141,18 +143,37 @@ def add_field(group, kind, name, help, **options):  # noqa: A002 - argparse's wo
 # Work ----------------------------------------------------------------------------------------------------------------
 
 
-def run(parser, argv=None):
-    """Parse the words of a command and do its work. Returns the exit status."""
-    args = parser.parse_args(argv)
-    return exit_status(args.work, args)
-
-
-def exit_status(work, args):
-    """Do the work of a command; an InputError becomes one sentence and status 2, Ctrl-C status 130.
+def run(command, argv=None, prog=None):
+    """Carry a command out: the way from every entry point (`ppadaattn COMMAND`, tools/*.py) to the command's work.
 
     Args:
-        work: takes `args`, returns the exit status.
+        command: a module of this room.
+        argv: the words after it; default: those of the process.
+        prog: what the user typed to start the command; default: `ppadaattn COMMAND`.
+
+    Returns the exit status.
+    """
+    interrupt_plainly()
+    try:
+        module = importlib.import_module(f"ppadaattn.cli.{command}")
+    except ImportError as error:
+        remedy = "; `pip install 'ppadaattn[cpu]'` installs what is needed" if error.name else ""
+        print(f"error: {error}{remedy}", file=sys.stderr)
+        return 1
+    args = module.parser(prog or f"ppadaattn {command}").parse_args(argv)
+    with errors_reported(args) as outcome:
+        outcome.status = args.work(args)
+    return outcome.status
+
+
+@contextlib.contextmanager
+def errors_reported(args):
+    """Report an InputError of the block as one sentence, with status 2, and Ctrl-C with status 130.
+
+    Args:
         args: of a Parser.
+
+    Yields an object whose `status` is the exit status; the block sets it where it ends well.
     """
     _end_plainly_on_signals()
     warnings.simplefilter("once", InputNote)
@@ -160,14 +181,15 @@ def exit_status(work, args):
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # for names of files that the terminal cannot show
+    outcome = types.SimpleNamespace(status=None)
     try:
-        return work(args)
+        yield outcome
     except InputError as error:
         print(f"error: {as_options(error, args)}", file=sys.stderr)
-        return 2
+        outcome.status = 2
     except KeyboardInterrupt:
         print("interrupted; every file already written is whole", file=sys.stderr)
-        return 130
+        outcome.status = 130
 
 
 def as_options(message, args):

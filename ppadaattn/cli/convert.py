@@ -25,7 +25,7 @@ from ppadaattn.weights.zoo import MODELS, vgg19_file, weights_file
 
 def main(argv=None):
     """Convert weights or a style. Returns the exit status."""
-    return run(parser(), argv)
+    return run("convert", argv)
 
 
 def parser(prog="ppadaattn convert"):

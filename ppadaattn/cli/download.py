@@ -9,7 +9,7 @@ from ppadaattn.weights.zoo import ROWS, look_up, obtain
 
 def main(argv=None):
     """List or fetch files of the zoo. Returns the exit status."""
-    return run(parser(), argv)
+    return run("download", argv)
 
 
 def parser(prog="ppadaattn download"):

@@ -16,7 +16,7 @@ from ppadaattn.media.images import find_images
 
 def main(argv=None):
     """Evaluate methods. Returns the exit status."""
-    return run(parser(), argv)
+    return run("evaluate", argv)
 
 
 def parser(prog="ppadaattn evaluate"):

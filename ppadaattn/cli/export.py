@@ -14,7 +14,7 @@ FORMATS = {"onnx": export_onnx, "inference": export_paddle}  # the first is the 
 
 def main(argv=None):
     """Export a model. Returns the exit status."""
-    return run(parser(), argv)
+    return run("export", argv)
 
 
 def parser(prog="ppadaattn export"):

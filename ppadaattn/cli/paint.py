@@ -31,7 +31,7 @@ FOR_VIDEOS = [*own_fields(VideoOptions), *own_fields(ClipOptions)]
 
 def main(argv=None):
     """Paint pictures and videos. Returns the exit status."""
-    return run(parser(), argv)
+    return run("paint", argv)
 
 
 def parser(prog="ppadaattn paint"):

@@ -20,7 +20,7 @@ EXTRA = "'ppadaattn[serve]' (from a clone: pip install -e '.[serve]')"
 
 def main(argv=None):
     """Serve until told to end. Returns the exit status."""
-    return run(parser(), argv)
+    return run("serve", argv)
 
 
 def parser(prog="ppadaattn serve"):

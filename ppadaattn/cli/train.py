@@ -18,7 +18,7 @@ SMALL_CONFIGURATION = "adaattn_lite_video.yaml"
 
 def main(argv=None):
     """Train, or validate. Returns the exit status."""
-    return run(parser(), argv)
+    return run("train", argv)
 
 
 def parser(prog="ppadaattn train"):
