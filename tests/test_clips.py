@@ -444,7 +444,7 @@ def test_the_tool_interrupted_says_how_to_go_on():
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=120)
     assert running.returncode == 130, err
-    assert f"stopped; to go on: {shlex.join(['python', *command[1:]])}" in err and err.strip().endswith("--resume")
+    assert f"stopped; to resume: {shlex.join(['python', *command[1:]])}" in err and err.strip().endswith("--resume")
     shown = len(frame_times("o.mp4")) if os.path.exists("o.mp4") else 0
     assert f"o.mp4: {shown} frames" in out
     assert subprocess.run([*command, "--resume"], env=ENVIRONMENT, capture_output=True).returncode == 0

@@ -175,7 +175,7 @@ def _paint(args):
         note(f"painted by {model}, the model for videos; --model chooses another one")
     if status > 128:
         words = [word for word in args.command_line if word != "--resume"]
-        print(f"stopped; to go on: {shlex.join([*words, '--resume'])}", file=sys.stderr)
+        print(f"stopped; to resume: {shlex.join([*words, '--resume'])}", file=sys.stderr)
     return status
 
 
