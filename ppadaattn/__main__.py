@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from ppadaattn.cli.common import Parser, interrupt_plainly, run
+from ppadaattn.cli.common import Parser, interrupt_plainly, plain_output, run
 from ppadaattn.version import __version__
 
 # A command and its module in ppadaattn.cli, which is imported only where it is the one to run: its line in the help.
@@ -21,7 +21,8 @@ COMMANDS = {
 def main(argv=None, prog="ppadaattn"):
     """Carry a command out. Returns the exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
-    command = parser(prog).parse_args(words[:1]).command
+    with plain_output():
+        command = parser(prog).parse_args(words[:1]).command
     return carry_out(command, words[1:], f"{prog} {command}")
 
 

@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from ppadaattn.device import peak_memory, without_gradients
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, one_line
 from ppadaattn.media.images import contact_sheet, to_bytes
 from ppadaattn.signals import stop_when_asked
 from ppadaattn.train.data import batches, to_tensors
@@ -299,8 +299,8 @@ class Trainer:
     def restore(self, path):
         """Resume from a checkpoint.
 
-        Raises InputError: another kind of file; another architecture, objective, seed or batch size, with which the
-        steps would not be those of the checkpoint's run.
+        Raises InputError: another kind of file, or one whose numbers do not fit; another architecture, objective, seed
+        or batch size, with which the steps would not be those of the checkpoint's run.
         """
         try:
             saved = load_checkpoint(path)
@@ -313,6 +313,10 @@ class Trainer:
                     f"{path} is of a run with {key} {saved.get(key)!r}, this configuration has {present[key]!r}; "
                     "resume with the configuration of that run, or begin a new run with its weights, as `load`"
                 )
+        try:
+            self._check_arrays(saved)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is no checkpoint of this training: {one_line(error)}") from None
         if (saved["average"] is None) != (self.average is None):
             raise InputError(f"{path} is of a run {'without' if saved['average'] is None else 'with'} ema_decay")
         self.objective.set_state_dict({name: paddle.to_tensor(array) for name, array in saved["weights"].items()})
@@ -320,6 +324,24 @@ class Trainer:
         if self.average is not None:
             self.average.values = {name: paddle.to_tensor(array) for name, array in saved["average"].items()}
         self.iteration = saved["iteration"]
+
+    def _check_arrays(self, saved):
+        """Raise an error that says why where a checkpoint's numbers are not those that `state` gives here."""
+        if type(saved["iteration"]) is not int or saved["iteration"] < 0:
+            raise ValueError(f"its iteration is {saved['iteration']!r}")
+        shapes = {name: parameter.shape for name, parameter in self.parameters.items()}
+        every = {name: tensor.shape for name, tensor in self.objective.state_dict().items()}
+        for kind, expected in (("weights", every), ("average", shapes)):
+            if saved[kind] is not None and saved[kind].keys() != expected.keys():
+                odd = sorted(saved[kind].keys() ^ expected.keys(), key=str)
+                raise ValueError(f"its {kind} have other names than expected, such as {odd[0]}")
+            for name, array in (saved[kind] or {}).items():
+                _check_array(f"{kind} of {name}", array, [expected[name]])
+        for key, array in saved["optimizer"].items():
+            name, _, slot = key.rpartition(":")
+            if name not in shapes:
+                raise ValueError(f"its optimizer knows {key!r}, which is no parameter here")
+            _check_array(f"{slot} of {name}", array, [shapes[name], [1], []])
 
     def _optimizer_state(self):
         """The optimizer's state under our parameters' names: Paddle numbers its own anew in each process."""
@@ -337,6 +359,13 @@ class Trainer:
             name, _, slot = key.rpartition(":")
             state[f"{self.parameters[name].name}_{slot}"] = paddle.to_tensor(array)
         self.optimizer.set_state_dict(state)
+
+
+def _check_array(what, array, shapes):
+    """ValueError unless it is a float array of one of the shapes."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or list(array.shape) not in map(list, shapes):
+        found = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ValueError(f"its {what} are {found}, expected float32 {list(shapes[0])}")
 
 
 def weights_path(folder, iteration):
