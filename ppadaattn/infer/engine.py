@@ -109,7 +109,7 @@ class ProgramEngine:
         cached = cache_folder() / "programs" / name
         try:
             if not _is_whole(cached):
-                with lock(cached.with_name(f"{name}.lock")):
+                with lock(cache_folder() / "locks" / name):
                     self._save_whole(program, cached)
         except InputError:  # the cache cannot be written: making the program again costs a second or two
             with tempfile.TemporaryDirectory() as temporary:

@@ -12,7 +12,7 @@ from typing import Container, Iterable, List, Tuple
 
 from ppadaattn.errors import InputError, without_warnings
 from ppadaattn.files import atomic_write
-from ppadaattn.media.cost import check_cost
+from ppadaattn.media.decoding import check_cost, quiet_libtiff
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -29,6 +29,7 @@ FORMATS = {
     ".bmp": ("BMP", {}),
 }
 WITHOUT_ALPHA = ("JPEG", "BMP")
+quiet_libtiff()
 
 # Shortest side in pixels: the encoder halves a picture four times.
 MIN_SIDE = 16
@@ -102,7 +103,7 @@ def read_image(source, long_side: int = 0) -> np.ndarray:
     Raises:
         InputError: missing, damaged, not a picture, smaller than 16 pixels, larger than Pillow's limit against
             decompression bombs (PIL.Image.MAX_IMAGE_PIXELS, which the caller may raise), or made so that decoding would
-            take very long (`media.cost`).
+            take very long (`media.decoding`).
     """
     return read_reduced(source, long_side)[0]
 

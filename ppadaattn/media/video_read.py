@@ -23,8 +23,8 @@ METADATA = ("title", "artist", "comment", "date", "copyright")
 SEEK_MARGINS = (1, 10, 60)
 # Seconds by which a video may end sooner than its file says: containers round, and count the sound's last packets.
 ROUNDED_END = Fraction(1, 4)
-# Time bases that all encoders take as they are: libvpx refuses more units a second, and containers miscount where a unit
-# is a fraction of large numbers. Others, as a damaged file may have, become microseconds.
+# Time bases that all encoders take as they are: libvpx refuses more units a second, and containers miscount where a
+# unit is a fraction of large numbers. Others, as a damaged file may have, become microseconds.
 MOST_UNITS, MOST_NUMERATOR, MICROSECONDS = 1_000_000_000, 100_000, Fraction(1, 1_000_000)
 # Times that a frame may be repeated to keep a constant rate: an hour of a slide at 25 frames a second is 90,000. More
 # come from damaged times, or would paint the same frame for days.
@@ -282,8 +282,8 @@ class VideoFile:
             at, hours = float(place * self.time_base), float((until - place) * self.time_base / 3600)
             raise InputError(
                 f"{self.path} shows one frame for {hours:.1f} hours from {at:.2f} s on, which is more than "
-                f"{MOST_REPEATS} frames at {float(self.rate):.6g} a second; set an `end` before, or paint into a format "
-                "of variable rate, such as .mp4, without `fps`"
+                f"{MOST_REPEATS} frames at {float(self.rate):.6g} a second; set an `end` before, or paint into a "
+                "format of variable rate, such as .mp4, without `fps`"
             )
         yield from ((number, 1, frame) for number in range(place, until))
 

@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from ppadaattn.device import peak_memory, without_gradients
-from ppadaattn.errors import InputError, one_line
+from ppadaattn.errors import InputError, one_line, shown
 from ppadaattn.media.images import contact_sheet, to_bytes
 from ppadaattn.signals import stop_when_asked
 from ppadaattn.train.data import batches, to_tensors
@@ -306,27 +306,30 @@ class Trainer:
             saved = load_checkpoint(path)
         except InputError as error:
             raise InputError(f"{error}{_whole_before(path)}") from None
-        present = self.state()
-        for key in ("objective", "architecture", "seed", "samples_per_iteration"):
-            if saved.get(key) != present[key]:
-                raise InputError(
-                    f"{path} is of a run with {key} {saved.get(key)!r}, this configuration has {present[key]!r}; "
-                    "resume with the configuration of that run, or begin a new run with its weights, as `load`"
-                )
         try:
-            self._check_arrays(saved)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            self._check_saved(saved, path)
+        except InputError:
+            raise
+        except Exception as error:  # whatever stands in the place of dicts and numbers
             raise InputError(f"{path} is no checkpoint of this training: {one_line(error)}") from None
-        if (saved["average"] is None) != (self.average is None):
-            raise InputError(f"{path} is of a run {'without' if saved['average'] is None else 'with'} ema_decay")
         self.objective.set_state_dict({name: paddle.to_tensor(array) for name, array in saved["weights"].items()})
         self._set_optimizer_state(saved["optimizer"])
         if self.average is not None:
             self.average.values = {name: paddle.to_tensor(array) for name, array in saved["average"].items()}
         self.iteration = saved["iteration"]
 
-    def _check_arrays(self, saved):
-        """Raise an error that says why where a checkpoint's numbers are not those that `state` gives here."""
+    def _check_saved(self, saved, path):
+        """Raise an error that says why where what a checkpoint holds is not what `state` gives here."""
+        present = self.state()
+        for key in ("objective", "architecture", "seed", "samples_per_iteration"):
+            if saved.get(key) != present[key]:
+                raise InputError(
+                    f"{path} is of a run with {key} {shown(saved.get(key), 1000)}, this configuration has "
+                    f"{present[key]!r}; resume with the configuration of that run, or begin a new run with its "
+                    "weights, as `load`"
+                )
+        if (saved["average"] is None) != (self.average is None):
+            raise InputError(f"{path} is of a run {'without' if saved['average'] is None else 'with'} ema_decay")
         if type(saved["iteration"]) is not int or saved["iteration"] < 0:
             raise ValueError(f"its iteration is {saved['iteration']!r}")
         shapes = {name: parameter.shape for name, parameter in self.parameters.items()}

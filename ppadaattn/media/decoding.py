@@ -1,9 +1,11 @@
-"""Pictures whose decoding would take far longer than their size suggests, found before they are decoded.
+"""Decoders of pictures kept in bounds: what would take far longer than its size suggests is refused; libtiff is quiet.
 
 Pillow bounds the pixels of a picture, the text and profiles in it, and the tags of its metadata; libtiff bounds the
 scans of the JPEG pieces in a TIFF. Three costs are left, each with a limit of its own here.
 """
 
+import contextlib
+import ctypes
 import re
 
 from ppadaattn.errors import InputError
@@ -14,8 +16,8 @@ from PIL import Image
 # file of 136 KB with 1000 scans took 25 s. The tools of libjpeg refuse to make more than 100 (MAX_SCANS in rdswitch.c),
 # and libtiff refuses to read more.
 MOST_SCANS = 100
-# Scans of a JPEG with as many pixels as Pillow reads, 89 million, where each scan takes 0.05 s or more; smaller ones may
-# have more, until the product of both is the same.
+# Scans of a JPEG with as many pixels as Pillow reads, 89 million, where each scan takes 0.05 s or more; smaller ones
+# may have more, until the product of both is the same.
 MOST_SCANS_OF_LARGEST = 20
 # Strips or tiles of a picture. Pillow takes 8 microseconds for each; strips of one row are common, and 65535 rows are
 # the most that JPEG, WebP (16383) and most programs know.
@@ -64,3 +66,16 @@ def count_scans(data: bytes, most: int) -> int:
             place += int.from_bytes(data[place : place + 2], "big")
         marker = _MARKER.search(data, place)
     return count
+
+
+def quiet_libtiff() -> None:
+    """Keep libtiff from writing lines of its own to standard error; Pillow raises an error besides.
+
+    Both handlers are functions of the library that Pillow has loaded, for the whole process: any thread may decode
+    meanwhile, which it could not where standard error itself were redirected. Where Pillow has another build of libtiff
+    that does not show them, its lines stay.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        library = ctypes.CDLL(Image.core.__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
