@@ -636,8 +636,7 @@ def odd_times(path, time_base, times):
         Fraction(2),
     ],
 )
-def test_time_bases_that_encoders_refuse(suffix, parts):
-    time_base = Fraction(*parts)
+def test_time_bases_that_encoders_refuse(suffix, time_base):
     step = max(1, round(Fraction(1, 5) / time_base))
     odd_times("in.avi", time_base, [step * number for number in range(5)])
     paint("in.avi", f"out{suffix}")

@@ -868,7 +868,7 @@ def test_two_processes_do_not_train_in_one_folder(words, run_folder):
         (lambda c: c.update(weights=[]), "is no checkpoint of this training"),
         (lambda c: c["weights"].popitem(), "its weights have other names than expected, such as "),
         (lambda c: c["weights"].update(odd=np.zeros(3, "float32")), "its weights have other names than expected"),
-        (lambda c: c.update(weights={n: array[None] for n, array in c["weights"].items()}), "its weights of .* float32"),
+        (lambda c: c.update(weights={n: array[None] for n, array in c["weights"].items()}), "its weights of"),
         (lambda c: c.update(weights=dict.fromkeys(c["weights"], 1)), "its weights of .* are int, expected float32"),
         (lambda c: c.pop("average"), "is no checkpoint of this training: 'average'"),
         (lambda c: c.update(average={}), "its average have other names"),
