@@ -661,7 +661,7 @@ def test_a_frame_that_would_be_repeated_for_hours_is_refused(options):
     with pytest.raises(InputError, match=r"shows one frame for 10\.0 hours from 0\.04 s on, .* set an `end` before"):
         list(open_clip("in.mkv", **options).frames())
     assert len(list(open_clip("in.mkv", end=2, fps=25).frames())) == 50
-    assert paint("in.mkv", "out.mp4").frames == 4
+    assert paint("in.mkv", "out.mkv").frames == 4
 
 
 def test_frames_that_an_encoder_refuses_are_a_sentence():

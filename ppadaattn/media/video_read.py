@@ -283,7 +283,7 @@ class VideoFile:
             raise InputError(
                 f"{self.path} shows one frame for {hours:.1f} hours from {at:.2f} s on, which is more than "
                 f"{MOST_REPEATS} frames at {float(self.rate):.6g} a second; set an `end` before, or paint into a "
-                "format of variable rate, such as .mp4, without `fps`"
+                "format of variable rate, such as .mkv, without `fps`"
             )
         yield from ((number, 1, frame) for number in range(place, until))
 
