@@ -315,12 +315,15 @@ class Frames(Clip):
         path = folder / "clip"
         path.mkdir()
         good = [data for kind, data in self.picture.files if kind == "PNG"]
+        usual = rng.choice(good)
         for number in range(rng.choice([0, 1, 3, 6])):
-            data = rng.choice(good)
-            if rng.random() < 0.3:
+            data = usual if rng.random() < 0.95 else rng.choice(good)
+            if rng.random() < 0.15:
                 data = mutated(rng.choice(self.picture.files)[1], rng)
-            name = rng.choice([f"frame_{number}", f"frame_{number}", "x", f"{number}" * 30, "é²", ".hidden", "-1"])
-            (path / f"{name}{rng.choice(['.png', '.png', '.PNG', '.jpg', '.txt'])}").write_bytes(data)
+            name = f"frame_{number}.png"
+            if rng.random() < 0.15:
+                name = rng.choice(["x", f"{number}" * 30, "é²", ".hidden", "-1"]) + rng.choice([".PNG", ".jpg", ".txt"])
+            (path / name).write_bytes(data)
         if rng.random() < 0.1:
             (path / "7.png").mkdir()
         return path
