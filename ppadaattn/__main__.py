@@ -2,7 +2,7 @@
 
 import sys
 
-from ppadaattn.cli.common import Parser, run
+from ppadaattn.cli.common import Parser, plain_output, run
 from ppadaattn.version import __version__
 
 # A command and its module in ppadaattn.cli, which is imported only where it is the one to run: its line in the help.
@@ -20,7 +20,8 @@ COMMANDS = {
 def main(argv=None, prog="ppadaattn"):
     """Carry a command out. Returns the exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
-    command = parser(prog).parse_args(words[:1]).command
+    with plain_output():
+        command = parser(prog).parse_args(words[:1]).command
     return run(command, words[1:], f"{prog} {command}")
 
 

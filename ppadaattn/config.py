@@ -14,7 +14,7 @@ import typing
 from dataclasses import field
 from typing import Dict, List
 
-from ppadaattn.errors import InputError, nearest, note
+from ppadaattn.errors import InputError, nearest, note, one_line, shown
 from ppadaattn.resources import expand, find_config
 
 import yaml
@@ -92,15 +92,19 @@ def _read(path, kind, children=()):
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"the configuration {path} cannot be read: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # no UTF-8; no day
+        reason = one_line(" ".join(str(error).split()))
         raise InputError(f"the configuration {path} is not YAML: {reason}") from None
     if not isinstance(values, dict):
         raise InputError(f"the configuration {path} is no mapping of keys to values; expected lines like device: cpu")
     bases = values.pop("_base_", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise InputError(f"{path}: _base_ must be a file name or a list of them; got {bases!r}")
+        raise InputError(f"{path}: _base_ must be a file name or a list of them; got {shown(bases)}")
     merged = {}
     for base in bases:
         merged = _merge(merged, _read(find_config(base, path), kind, (*children, path.resolve())), kind)
@@ -160,12 +164,14 @@ def _build(kind, values, name):
     """A dataclass of `kind` from a dict; `name` is where it stands, with a dot at its end, for messages."""
     values = {} if values is None else values
     if not isinstance(values, dict):
-        raise InputError(f"{name[:-1]} must be a mapping of keys to values; got {values!r}")
+        raise InputError(f"{name[:-1]} must be a mapping of keys to values; got {shown(values)}")
     fields = {item.name: item for item in dataclasses.fields(kind)}
     types = typing.get_type_hints(kind)
     for key in values:
         if key not in fields:
-            raise InputError(f"unknown key {name}{key}{nearest(key, fields) or '; known: ' + ', '.join(fields)}")
+            raise InputError(
+                f"unknown key {name}{one_line(key)}{nearest(key, fields) or '; known: ' + ', '.join(fields)}"
+            )
     return kind(
         **{key: _value(types[key], value, f"{name}{key}", fields[key].metadata) for key, value in values.items()}
     )
@@ -180,21 +186,21 @@ def _value(kind, value, name, limits):
             return None
     if typing.get_origin(kind) is list and dataclasses.is_dataclass(typing.get_args(kind)[0]):
         if not isinstance(value, list):
-            raise InputError(f"{name} must be a list of mappings of keys to values; got {value!r}")
+            raise InputError(f"{name} must be a list of mappings of keys to values; got {shown(value)}")
         return [_build(typing.get_args(kind)[0], item, f"{name}[{index}].") for index, item in enumerate(value)]
     converted = _convert(kind, value)
     if converted is None:
-        raise InputError(f"{name} must be {_describe(kind)}; got {value!r}")
+        raise InputError(f"{name} must be {_describe(kind)}; got {shown(value)}")
     for item in converted if isinstance(converted, list) else [converted]:
         if "choices" in limits and item not in limits["choices"]:
-            raise InputError(f"{name} must be one of {', '.join(limits['choices'])}; got {item!r}")
+            raise InputError(f"{name} must be one of {', '.join(limits['choices'])}; got {shown(item)}")
     for limit, broken, words in (
         ("least", lambda number, bound: number < bound, "at least"),
         ("above", lambda number, bound: number <= bound, "above"),
         ("below", lambda number, bound: number >= bound, "below"),
     ):
         if limit in limits and broken(converted, limits[limit]):
-            raise InputError(f"{name} must be {words} {limits[limit]}; got {value!r}")
+            raise InputError(f"{name} must be {words} {limits[limit]}; got {shown(value)}")
     return converted
 
 

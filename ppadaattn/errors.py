@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import importlib
+import reprlib
 import threading
 import types
 import warnings
@@ -60,6 +61,14 @@ def one_line(text, most=200):
     """Text of others (a server, a file) for a message: control characters escaped, cut after `most` characters."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[: most + 1])
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def shown(value, most=200):
+    """A value of others (a file) for a message, as Python writes it: in one line, and however large it is cut."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = most
+    short.maxdict = short.maxlist = 20
+    return one_line(short.repr(value), most)
 
 
 class InputNote(UserWarning):

@@ -14,7 +14,7 @@ import time
 import uuid
 from pathlib import Path
 
-from ppadaattn.errors import InputError, note
+from ppadaattn.errors import InputError, note, one_line
 
 if os.name == "nt":
     import msvcrt
@@ -22,6 +22,9 @@ else:
     import fcntl
 
 LOCK_POLL = 0.2  # seconds between two looks at a lock that another process has
+LOCKED_BYTE = 2**30  # of a lock file, on Windows: far behind what it holds, since nobody else can read a locked byte
+# What systems answer that know no locks, as some network drives.
+NO_LOCKS = {getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP") if hasattr(errno, name)}
 
 # Temporary names are .ppadaattn-HOST-PROCESS-RANDOM and the suffix of the final name: short, whatever that name is,
 # different in each thread and process, and enough to tell later whether the process that made them is gone.
@@ -154,9 +157,67 @@ def lock(path):
         yield
 
 
+@contextlib.contextmanager
+def sole_writer(path, what):
+    """Let one process (and thread) at a time into the block, of all that give the same `path`; others are refused.
+
+    The file `path` says which process is at work, and is removed at the end; that of a killed process does not count.
+    Where the system knows no locks, nobody is refused.
+
+    Args:
+        path: of the lock file. Its folder is made where it is missing.
+        what: what the block writes, for the message.
+
+    Raises:
+        InputError: another process is in the block, or the file cannot be made.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _locked(path, what)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+        yield
+        return
+    with file:
+        try:
+            yield
+        finally:
+            if os.name == "nt":  # which removes no open file
+                file.close()
+            _remove(path)
+
+
+def _locked(path, what):
+    """The lock file, open, locked and with the name of this process in it."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open(path, "a+", encoding="utf-8", errors="replace"))
+            if not _try_lock(file):
+                file.seek(0)
+                who = one_line(file.read(200)) or "another process"
+                raise InputError(f"{what} is being written by {who}; wait for it, or choose another place")
+            if _is_same_file(file, path):
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {platform.node()}")
+                file.flush()
+                stack.pop_all()
+                return file
+
+
+def _is_same_file(file, path):
+    """Whether a path still leads to an open file: who had the lock before may have removed it since it was opened."""
+    try:
+        return os.name == "nt" or os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 def _try_lock(file):
     try:
         if os.name == "nt":
+            file.seek(LOCKED_BYTE)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

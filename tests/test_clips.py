@@ -589,3 +589,82 @@ def test_smaller_batches_may_resume(monkeypatch):
     with pytest.raises(InputError, match="give the same to resume, or start over without `resume`"):
         paint(source, "out.mp4", preview=True, resume=True)
     assert paint(source, "out.mp4", batch_size=1, resume=True).frames == 12
+
+
+def test_two_processes_do_not_mix_in_one_output():
+    make("in.mp4", 40)
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_clips\n"
+        "def progress(done, total):\n"
+        "    if done == 1: print('painting', flush=True); input()\n"
+        "test_clips.paint('in.mp4', sys.argv[2], progress=progress)\n"
+    )
+    for output in ("out.mp4", "out"):
+        words = [sys.executable, "-c", script, str(ROOT / "tests"), output]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": ENVIRONMENT}
+        with subprocess.Popen(words, **pipes) as first:
+            assert first.stdout.readline() == "painting\n"
+            for resume in (False, True):
+                with pytest.raises(InputError, match=f"{output} is being written by process {first.pid} on"):
+                    paint("in.mp4", output, resume=resume, preview=True)
+            first.communicate("\n")
+        assert first.returncode == 0 and len(images(output)) == 40 and images(output)[0].shape == (64, 96, 3)
+    assert sorted(os.listdir()) == ["in.mp4", "out", "out.mp4"]
+
+
+def odd_times(path, time_base, times):
+    """A video whose frames are shown at `times`, in an odd time base, in NUT, which keeps any."""
+    with av.open(str(path), "w", format="nut") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.codec_context.time_base = time_base
+        for number, pts in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(scene(number), format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = pts, time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi", ".gif"])
+@pytest.mark.parametrize(
+    "time_base",
+    [
+        Fraction(1, 2_000_000_000),
+        Fraction(1, 2**31 - 1),
+        Fraction(2**31 - 1, 2**31 - 2),
+        Fraction(1, 10**9),
+        Fraction(2),
+    ],
+)
+def test_time_bases_that_encoders_refuse(suffix, time_base):
+    step = max(1, round(Fraction(1, 5) / time_base))
+    odd_times("in.avi", time_base, [step * number for number in range(5)])
+    paint("in.avi", f"out{suffix}")
+    seconds = float(step * time_base)
+    times = frame_times(f"out{suffix}")
+    if suffix == ".avi":  # at a constant rate
+        assert abs(times[-1] - 4 * seconds) < seconds
+    else:
+        np.testing.assert_allclose(times, [seconds * number for number in range(5)], atol=0.011)
+
+
+def test_frames_that_share_a_microsecond_are_all_kept():
+    odd_times("in.avi", Fraction(1, 2_000_000_000), [0, 1, 2, 3, 10**9])
+    assert [frame.pts for frame in open_clip("in.avi").frames()] == [0, 1, 2, 3, 500_000]
+    assert paint("in.avi", "out.mkv").frames == 5
+
+
+@pytest.mark.parametrize("options", [{"fps": 25}, {"constant_rate": True}])
+def test_a_frame_that_would_be_repeated_for_hours_is_refused(options):
+    hour = 3600 * 1000
+    odd_times("in.mkv", Fraction(1, 1000), [0, 40, 40 + 10 * hour, 80 + 10 * hour])
+    with pytest.raises(InputError, match=r"shows one frame for 10\.0 hours from 0\.04 s on, .* set an `end` before"):
+        list(open_clip("in.mkv", **options).frames())
+    assert len(list(open_clip("in.mkv", end=2, fps=25).frames())) == 50
+    assert paint("in.mkv", "out.mkv").frames == 4
+
+
+def test_frames_that_an_encoder_refuses_are_a_sentence():
+    odd_times("in.avi", Fraction(3600 * 24 * 365), range(5))
+    with pytest.raises(InputError, match="cannot be encoded by libvpx-vp9: .*; choose another format"):
+        paint("in.avi", "out.webm")

@@ -1,6 +1,10 @@
 """Temporary names, leftovers, locks, and where the cache is."""
 
+import contextlib
+import errno
 import os
+import platform
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +13,7 @@ from pathlib import Path
 
 from ppadaattn import files
 from ppadaattn.errors import InputError, InputNote
-from ppadaattn.files import atomic_folder, atomic_write, cache_folder, check_writable, lock
+from ppadaattn.files import atomic_folder, atomic_write, cache_folder, check_writable, lock, sole_writer
 
 import pytest
 from conftest import ENVIRONMENT, run_python
@@ -126,6 +130,74 @@ def test_locks_let_one_process_in(tmp_path, monkeypatch):
         threading.Timer(0.2, lambda: (process.stdin.write("\n"), process.stdin.flush())).start()
         with pytest.warns(InputNote, match="waiting until .* is free"), lock(tmp_path / "a.lock"):
             assert process.wait(20) == 0
+
+
+SOLE = """
+import sys
+from ppadaattn.files import sole_writer
+with sole_writer(sys.argv[1], "the film"):
+    print("in", flush=True); input()
+"""
+
+
+def test_a_second_writer_is_refused_and_told_who_writes(tmp_path):
+    path = tmp_path / "folder" / "a.lock"
+    words = [sys.executable, "-c", SOLE, str(path)]
+    with subprocess.Popen(words, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "in\n"
+        said = f"the film is being written by process {process.pid} on {platform.node()}; wait for it"
+        for _ in range(2):
+            with pytest.raises(InputError, match=re.escape(said)), sole_writer(path, "the film"):
+                pass
+        process.communicate("\n")
+    assert os.listdir(path.parent) == []
+    refused = pytest.raises(InputError, match=f"by process {os.getpid()} ")
+    with sole_writer(path, "the film"), refused, sole_writer(path, "the film"):  # as another thread would
+        pass
+    assert os.listdir(path.parent) == []
+
+
+def test_the_lock_of_a_killed_writer_does_not_count(tmp_path):
+    path = tmp_path / "a.lock"
+    words = [sys.executable, "-c", SOLE, str(path)]
+    with subprocess.Popen(words, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.kill()
+    assert path.exists()
+    with sole_writer(path, "the film"):
+        assert str(os.getpid()) in path.read_text()
+    assert not path.exists()
+
+
+def test_many_that_write_one_after_the_other(tmp_path):
+    """No two are inside at once, though each one removes the file and others have it open by then."""
+    inside, most, done = [], [], []
+
+    def work():
+        while len(done) < 200:
+            with contextlib.suppress(InputError), sole_writer(tmp_path / "a.lock", "the film"):
+                inside.append(1)
+                most.append(len(inside))
+                done.append(inside.pop())
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1 and os.listdir(tmp_path) == []
+
+
+def test_systems_without_locks_refuse_nobody(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(files, "_try_lock", refuse)
+    with sole_writer(tmp_path / "a.lock", "a"), sole_writer(tmp_path / "a.lock", "a"):
+        pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"), sole_writer(tmp_path / "file" / "a.lock", "a"):
+        pass
 
 
 # The cache ---------------------------------------------------------------------------------------------------------

@@ -2,11 +2,15 @@
 
 import argparse
 import dataclasses
+import errno
 import importlib
+import io
 import os
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 import traceback
 import warnings
 
@@ -22,7 +26,7 @@ from ppadaattn.train.config import load_config
 from ppadaattn.train.run import Run
 
 import pytest
-from conftest import ROOT, run_python
+from conftest import ENVIRONMENT, ROOT, run_python
 from PIL import Image
 
 PARSERS = {name: importlib.import_module(f"ppadaattn.cli.{name}").parser() for name in front_door.COMMANDS}
@@ -337,3 +341,52 @@ def test_the_wheel_holds_what_the_package_looks_for(monkeypatch):
     assert (ROOT / "ppadaattn" / "py.typed").is_file() and told["package_data"]["ppadaattn"] == ["py.typed"]
     targets = re.findall(r"\]\(([^)]*)\)", told["long_description"])
     assert targets and all(target.startswith("https://") for target in targets)
+
+
+# Standard output -----------------------------------------------------------------------------------------------------
+
+COMMAND_LINES = [["--help"], ["--version"], *([name, "--help"] for name in front_door.COMMANDS), ["download", "--list"]]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("unbuffered", [None, "1"])
+@pytest.mark.parametrize("words", [["--help"], ["paint", "--help"], ["download", "--list"]], ids=" ".join)
+def test_an_output_that_is_full_or_closed_is_no_traceback(words, unbuffered):
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONUNBUFFERED"}
+    environment.update({"PYTHONUNBUFFERED": unbuffered} if unbuffered else {})
+    command = [sys.executable, "-m", "ppadaattn", *words]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    assert done.returncode == 1
+    assert done.stderr == "error: standard output cannot be written: No space left on device\n"
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, env=environment)
+    assert done.returncode == 141 and done.stderr == ""
+
+
+@pytest.mark.parametrize("words", COMMAND_LINES, ids=" ".join)
+def test_each_command_says_that_its_output_is_full(words, monkeypatch):
+    class Full(io.StringIO):
+        def flush(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    with pytest.raises(SystemExit) as end:
+        front_door.main(words)
+    assert end.value.code == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_the_picture_is_there_though_the_output_is_full(tmp_path, picture):
+    files = ["--content", picture("c.png"), "--style", picture("s.png"), "--output", tmp_path / "painted.png"]
+    command = [sys.executable, "-m", "ppadaattn", "paint", *map(str, files), "--device", "cpu"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and (tmp_path / "painted.png").is_file()
+
+
+def test_other_errors_of_the_system_stay():
+    with pytest.raises(FileNotFoundError), common.plain_output():
+        os.listdir("/nowhere/at/all")

@@ -28,7 +28,7 @@ TOP = {"__init__", "__main__", *ALIASES}
 FILE_MODULES = {"PIL", "cv2", "av", "yaml", "os", "pathlib", "io", "shutil", "tempfile", "pickle"}
 FILE_CALLS = {"open", "np.load", "np.save", "np.savez", "np.fromfile", "paddle.load", "paddle.save"}
 
-CALLED_BY_LIBRARIES = {"_check_value"}  # argparse calls it
+CALLED_BY_LIBRARIES = {"_check_value", "_print_message"}  # argparse calls them
 
 
 def read_sources(folder):

@@ -843,6 +843,54 @@ def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_named(configur
     assert "whole" not in str(error.value)
 
 
+def test_two_processes_do_not_train_in_one_folder(words, run_folder):
+    options = [*words, "total_iters=100000", "snapshot_config.interval=100000"]
+    command = [sys.executable, ROOT / "tools" / "main.py", "-c", ROOT / "configs" / "adaattn_lite_image.yaml", "-o",
+               *options, "--resume", run_folder]  # fmt: skip
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as first:
+        while not first.stdout.readline().startswith("Iter: 2/"):
+            pass
+        before = sorted(os.listdir(run_folder))
+        second = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+        assert second.returncode == 2 and second.stdout == "" and "Traceback" not in second.stderr
+        assert f"the run {run_folder} is being written by process {first.pid} on " in second.stderr
+        assert sorted(os.listdir(run_folder)) == before and "run.lock" in before
+        first.kill()
+    config = load_config(ROOT / "configs" / "adaattn_lite_image.yaml", [*words, "total_iters=2"])
+    train(config, "name", resume=run_folder)
+    assert "run.lock" not in os.listdir(run_folder)
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        (lambda c: c.pop("weights"), "is no checkpoint of this training: 'weights'"),
+        (lambda c: c.update(weights=[]), "is no checkpoint of this training"),
+        (lambda c: c["weights"].popitem(), "its weights have other names than expected, such as "),
+        (lambda c: c["weights"].update(odd=np.zeros(3, "float32")), "its weights have other names than expected"),
+        (lambda c: c.update(weights={n: array[None] for n, array in c["weights"].items()}), "its weights of"),
+        (lambda c: c.update(weights=dict.fromkeys(c["weights"], 1)), "its weights of .* are int, expected float32"),
+        (lambda c: c.pop("average"), "is no checkpoint of this training: 'average'"),
+        (lambda c: c.update(average={}), "its average have other names"),
+        (lambda c: c.pop("optimizer"), "is no checkpoint of this training: 'optimizer'"),
+        (lambda c: c["optimizer"].update({"a:b": np.zeros(1, "float32")}), "its optimizer knows 'a:b'"),
+        (lambda c: c.update(optimizer=dict.fromkeys(c["optimizer"], "x")), "are str, expected float32"),
+        (lambda c: c.update(iteration="3"), "its iteration is '3'"),
+        (lambda c: c.update(iteration=-1), "its iteration is -1"),
+        (lambda c: c.update(seed=np.zeros(3)), "is no checkpoint of this training"),
+    ],
+)  # fmt: skip
+def test_checkpoints_that_hold_something_else_are_one_sentence(configure, run_folder, change, sentence):
+    path = run_folder / "iter_1_checkpoint.pdparams"
+    saved = checkpoint.load_checkpoint(path)
+    change(saved)
+    saved.pop("format")
+    checkpoint.save_checkpoint(path, saved)
+    with pytest.raises(InputError, match=sentence) as error:
+        train(configure("total_iters=2"), "name", resume=run_folder)
+    assert str(error.value).isprintable()
+
+
 def test_what_a_run_needs_is_asked_for_in_one_sentence(configure):
     for options, sentence in (
         (["load=null"], "a network of width 0.25 needs trained weights of its encoder"),

@@ -9,6 +9,7 @@ Exit status: 0 done; 1 some of the work was not done; 2 bad input, nothing done;
 
 import argparse
 import contextlib
+import errno
 import importlib
 import itertools
 import os
@@ -22,6 +23,9 @@ import warnings
 
 from ppadaattn import runtime
 from ppadaattn.errors import InputError, InputNote, nearest
+
+# Of writing to a standard output that is closed or full; files are written by `files`, which answers with InputErrors.
+BROKEN_OUTPUT = {errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EINVAL}
 
 DEVICE_HELP = "cpu, gpu or gpu:N (default: a GPU where one works, else the CPU)"
 
@@ -63,6 +67,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, f"error: {message}\n")
+
+    def _print_message(self, message, file=None):
+        """Print; argparse's own would hide that the output is closed or full."""
+        file = file or sys.stderr
+        if message and file is not None:
+            file.write(message)
 
     def _refuse_unknown_options(self, words):
         """Answer a misspelt option before argparse does, which would first miss the required ones."""
@@ -160,10 +170,35 @@ def run(command, argv=None, prog=None):
         remedy = "; `pip install 'ppadaattn[cpu]'` installs what is needed" if error.name else ""
         print(f"error: {error}{remedy}", file=sys.stderr)
         return 1
-    args = module.parser(prog or f"ppadaattn {command}").parse_args(argv)
-    with errors_reported(args) as outcome:
-        outcome.status = args.work(args)
+    with plain_output():
+        args = module.parser(prog or f"ppadaattn {command}").parse_args(argv)
+        with errors_reported(args) as outcome:
+            outcome.status = args.work(args)
     return outcome.status
+
+
+@contextlib.contextmanager
+def plain_output():
+    """End the process without a traceback where its standard output is closed (status 141, as by SIGPIPE) or full (1).
+
+    What the block prints is flushed at its end, so that this is found before Python ends.
+    """
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None or error.errno not in BROKEN_OUTPUT:
+            raise
+        with contextlib.suppress(OSError, ValueError):  # the last flush, by Python itself, must not fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            sys.exit(128 + 13)
+        with contextlib.suppress(OSError):
+            print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
 
 
 @contextlib.contextmanager

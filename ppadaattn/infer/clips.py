@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Optional
 
 from ppadaattn.errors import InputError
-from ppadaattn.files import atomic_write, check_writable
+from ppadaattn.files import atomic_write, check_writable, sole_writer
 from ppadaattn.infer.frames import FramePainter, Memory
 from ppadaattn.infer.options import ClipOptions, takes_options
 from ppadaattn.media.images import write_image
@@ -96,7 +96,14 @@ def paint_clip(stylizer, content, style, output, options=None, *, mask=None, res
         style = style(max(clip.width, clip.height))
     mask = None if mask is None else mask_for(mask, (clip.height, clip.width), clip.own_size)
     painter = FramePainter(stylizer, style if mask is None else style.in_regions(mask), options)
-    journal = _Journal(parts_folder(output), job_digest(clip.path, style, mask, options))
+    parts = parts_folder(output)
+    with sole_writer(parts.with_name(f"{parts.name}.lock"), output):
+        journal = _Journal(parts, job_digest(clip.path, style, mask, options))
+        return _paint(painter, clip, output, options, journal, resume, progress)
+
+
+def _paint(painter, clip, output, options, journal, resume, progress):
+    """What `paint_clip` does while nobody else writes there."""
     if not (resume and journal.read()):
         if resume and output.is_file():
             raise InputError(f"{output} is finished, or was not made here: there is nothing to resume")

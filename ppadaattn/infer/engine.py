@@ -15,7 +15,7 @@ import threading
 from typing import Optional
 
 from ppadaattn.errors import InputError, import_optional, nearest
-from ppadaattn.files import atomic_folder, cache_folder
+from ppadaattn.files import atomic_folder, cache_folder, lock
 from ppadaattn.infer import export_onnx, export_paddle
 from ppadaattn.infer.programs import signature, state_arrays, style_of_arrays
 from ppadaattn.media.images import MIN_SIDE
@@ -109,15 +109,22 @@ class ProgramEngine:
         cached = cache_folder() / "programs" / name
         try:
             if not _is_whole(cached):
-                shutil.rmtree(cached, ignore_errors=True)
-                with atomic_folder(cached) as temporary:
-                    self.save(program, temporary)
-                    (temporary / DIGEST).write_text(_digest(temporary))
+                with lock(cache_folder() / "locks" / name):
+                    self._save_whole(program, cached)
         except InputError:  # the cache cannot be written: making the program again costs a second or two
             with tempfile.TemporaryDirectory() as temporary:
                 self.save(program, temporary)
                 return self.open(program, temporary)
         return self.open(program, cached)
+
+    def _save_whole(self, program, cached):
+        """Write a program into the cache, unless another process did so meanwhile."""
+        if _is_whole(cached):
+            return
+        shutil.rmtree(cached, ignore_errors=True)
+        with atomic_folder(cached) as temporary:
+            self.save(program, temporary)
+            (temporary / DIGEST).write_text(_digest(temporary))
 
     def save(self, program, folder):
         """Write a program, one of `programs.PROGRAMS`, into a folder."""

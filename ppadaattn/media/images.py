@@ -12,6 +12,7 @@ from typing import Container, Iterable, List, Tuple
 
 from ppadaattn.errors import InputError, without_warnings
 from ppadaattn.files import atomic_write
+from ppadaattn.media.decoding import check_cost, quiet_libtiff
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -28,6 +29,7 @@ FORMATS = {
     ".bmp": ("BMP", {}),
 }
 WITHOUT_ALPHA = ("JPEG", "BMP")
+quiet_libtiff()
 
 # Shortest side in pixels: the encoder halves a picture four times.
 MIN_SIDE = 16
@@ -99,8 +101,9 @@ def read_image(source, long_side: int = 0) -> np.ndarray:
         uint8 H x W x 3, or H x W x 4 where the file has an alpha channel.
 
     Raises:
-        InputError: missing, damaged, not a picture, smaller than 16 pixels, or larger than Pillow's limit against
-            decompression bombs (PIL.Image.MAX_IMAGE_PIXELS, which the caller may raise).
+        InputError: missing, damaged, not a picture, smaller than 16 pixels, larger than Pillow's limit against
+            decompression bombs (PIL.Image.MAX_IMAGE_PIXELS, which the caller may raise), or made so that decoding would
+            take very long (`media.decoding`).
     """
     return read_reduced(source, long_side)[0]
 
@@ -109,7 +112,7 @@ def read_reduced(source, long_side: int = 0, name=None) -> Tuple[np.ndarray, Tup
     """As `read_image`, with the size that the picture had: (picture, (height, width)). `name` is for messages."""
     if not isinstance(long_side, (int, np.integer)) or long_side < 0:
         raise InputError(f"a size is a number of pixels, or 0 to leave pictures as they are; got {long_side!r}")
-    name = name or source
+    name = name or ("the picture" if isinstance(source, bytes) else source)
     image = _decode(source, name)
     check_size(image.size, name)
     reduced = _reduce(image, long_side)
@@ -130,6 +133,7 @@ def _decode(source, name):
             if isinstance(source, Image.Image):
                 return _to_rgb(ImageOps.exif_transpose(source), name, source.format)
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=kinds) as image:
+                check_cost(image, name)
                 return _to_rgb(ImageOps.exif_transpose(image), name, image.format)
     except FileNotFoundError:
         raise InputError(f"there is no file {name}") from None

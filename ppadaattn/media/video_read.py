@@ -23,6 +23,12 @@ METADATA = ("title", "artist", "comment", "date", "copyright")
 SEEK_MARGINS = (1, 10, 60)
 # Seconds by which a video may end sooner than its file says: containers round, and count the sound's last packets.
 ROUNDED_END = Fraction(1, 4)
+# Time bases that all encoders take as they are: libvpx refuses more units a second, and containers miscount where a
+# unit is a fraction of large numbers. Others, as a damaged file may have, become microseconds.
+MOST_UNITS, MOST_NUMERATOR, MICROSECONDS = 1_000_000_000, 100_000, Fraction(1, 1_000_000)
+# Times that a frame may be repeated to keep a constant rate: an hour of a slide at 25 frames a second is 90,000. More
+# come from damaged times, or would paint the same frame for days.
+MOST_REPEATS = 100_000
 
 
 class Frame(NamedTuple):
@@ -98,7 +104,7 @@ class VideoFile:
             self.rate = to_fraction(fps) if fps else Fraction(stream.average_rate or stream.guessed_rate or FOLDER_RATE)
             if constant_rate:
                 self.fps = self.rate = _mpeg4_rate(self.rate)
-            self.time_base = 1 / self.rate if self.fps else stream.time_base
+            self.time_base = 1 / self.rate if self.fps else _usable(stream.time_base)
             self.has_sound = bool(container.streams.audio)
             entries = {key.lower(): value for key, value in container.metadata.items()}  # Matroska has capitals
             self.metadata = {key: entries[key] for key in METADATA if key in entries}
@@ -210,7 +216,7 @@ class VideoFile:
     def _read(self, container, stream, begin, after):
         self.problem, self._damaged, count = None, 0, 0
         stop = None if self.end is None else self.zero + to_fraction(self.end)
-        timed = self._sampled if self.fps else self._all
+        timed = self._sampled if self.fps else self._rebased
         for pts, duration, source in timed(container, stream, begin, stop):
             if pts < 0 or (after is not None and pts <= after):
                 continue
@@ -224,6 +230,15 @@ class VideoFile:
             yield Frame(image, pts, duration, "")
         if after is None and not count:
             raise InputError(f"{self.path} has no frame from {self.start or 0} s on that can be decoded")
+
+    def _rebased(self, container, stream, begin, stop):
+        """As `_all`, in the clip's time base."""
+        unit, last = stream.time_base / self.time_base, -1
+        for pts, duration, frame in self._all(container, stream, begin, stop):
+            if unit != 1 and pts >= 0:  # two frames may share a microsecond
+                pts = last = max(last + 1, round(pts * unit))
+                duration = max(1, round(duration * unit))
+            yield pts, duration, frame
 
     def _all(self, container, stream, begin, stop):
         """(pts from `begin` on, duration, frame) of each frame before `stop`, from the one shown at `begin` on."""
@@ -250,13 +265,27 @@ class VideoFile:
             its_off = abs(begin + its_place * self.time_base - time)
             end = time + (frame.duration or self._usual(stream)) * stream.time_base
             if held is None or its_place > place or its_off < off:
-                yield from ((number, 1, held) for number in range(place, min(its_place, limit)) if held)
+                yield from self._repeated(held, place, min(its_place, limit))
                 held, place, off = frame, its_place, its_off
             if its_place >= limit:
                 return
         places = round((end - begin) / self.time_base)
-        yield from ((number, 1, held) for number in range(place, min(max(places, int(place <= 0)), limit)) if held)
+        yield from self._repeated(held, place, min(max(places, int(place <= 0)), limit))
         self._say_where_it_ended(end)
+
+    def _repeated(self, frame, place, until):
+        """(pts, duration, frame) at each time from `place` to `until`; InputError where these are far too many."""
+        place = max(0, place)
+        if frame is None:
+            return
+        if until - place > MOST_REPEATS:
+            at, hours = float(place * self.time_base), float((until - place) * self.time_base / 3600)
+            raise InputError(
+                f"{self.path} shows one frame for {hours:.1f} hours from {at:.2f} s on, which is more than "
+                f"{MOST_REPEATS} frames at {float(self.rate):.6g} a second; set an `end` before, or paint into a "
+                "format of variable rate, such as .mkv, without `fps`"
+            )
+        yield from ((number, 1, frame) for number in range(place, until))
 
     def _say_where_it_ended(self, time):
         reached = time - self.zero
@@ -308,6 +337,12 @@ class FrameFolder:
                         f"{self.width} x {self.height}: the frames of a clip are of one size"
                     )
                 yield Frame(image, pts, 1, file.stem)
+
+
+def _usable(time_base):
+    """The time base itself, or microseconds where encoders would not take it."""
+    usable = time_base.numerator <= MOST_NUMERATOR and time_base.denominator <= MOST_UNITS
+    return time_base if usable else MICROSECONDS
 
 
 def _mpeg4_rate(rate):

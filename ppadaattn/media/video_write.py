@@ -41,6 +41,8 @@ MANY_CHANNELS = {"aac": "5.1", "flac": "5.1"}
 def part_writer(path, kind, clip, crf=None):
     """Open a PartWriter into a file, whole or not there, in the format NUT, which keeps any time base exactly.
 
+    The block raises InputError where the encoder refuses the frames.
+
     Args:
         path: of the file.
         kind: a VideoFormat.
@@ -50,10 +52,16 @@ def part_writer(path, kind, clip, crf=None):
     options = dict(kind.options)
     if kind.crf is not None:
         options["crf"] = str(kind.crf if crf is None else crf)
-    with atomic_write(path) as temporary, open_container(temporary, "w", format="nut") as container:
-        writer = PartWriter(container, kind, clip, options)
-        yield writer
-        writer.finish()
+    try:
+        with atomic_write(path) as temporary, open_container(temporary, "w", format="nut") as container:
+            writer = PartWriter(container, kind, clip, options)
+            yield writer
+            writer.finish()
+    except pyav().error.FFmpegError as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"the frames of {clip.path} cannot be encoded by {kind.codec}: {reason}; choose another format"
+        ) from error
 
 
 class PartWriter:

@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 from ppadaattn.config import to_yaml
 from ppadaattn.device import select_device
 from ppadaattn.errors import InputError, all_errors
-from ppadaattn.files import atomic_write, check_writable
+from ppadaattn.files import atomic_write, check_writable, sole_writer
 from ppadaattn.media.images import to_floats
 from ppadaattn.model.init import initialize
 from ppadaattn.model.network import AdaAttNNetwork
@@ -33,6 +33,9 @@ import paddle.distributed as distributed
 # For the small models, 2 crops of 128 x 128 in a batch, they have 16384 points on relu3_1: enough that a channel which
 # is 0 on all of them is dead, and that the fit of at most 129 numbers from a point is well determined.
 PROBE_BATCHES = 8
+
+# File in a run's folder that is there, and locked, while a process trains in it.
+LOCK = "run.lock"
 
 
 class Run(NamedTuple):
@@ -66,8 +69,9 @@ def train(config: Config, name: str, resume: Optional[str] = None, evaluate_only
         a Run.
 
     Raises:
-        InputError: anything that a user can put right. Everything that is missing is named at once, before anything is
-            downloaded; a MissingInputError, or CombinedInputError with some, where data or weights are not there.
+        InputError: anything that a user can put right, as a folder in which another process trains. Everything that is
+            missing is named at once, before anything is downloaded; a MissingInputError, or CombinedInputError with
+            some, where data or weights are not there.
     """
     _begin_processes(config.device)
     resume = newest_checkpoint(resume) if resume else None
@@ -81,8 +85,11 @@ def train(config: Config, name: str, resume: Optional[str] = None, evaluate_only
     network, vgg, loaded = _networks(config, resume is not None)
     objective = build_objective(config, network, vgg)
     val_pairs = _val_pairs(val_sources, config.dataset.test, frames)
-    logger = Logger(folder if distributed.get_rank() == 0 else None, config.enable_visualdl)
-    try:
+    writes = distributed.get_rank() == 0
+    with contextlib.ExitStack() as stack:
+        if writes and not evaluate_only:
+            stack.enter_context(sole_writer(folder / LOCK, f"the run {folder}"))
+        logger = stack.enter_context(contextlib.closing(Logger(folder if writes else None, config.enable_visualdl)))
         if loaded and not resume:
             logger.text(loaded)
         trainer = Trainer(objective, samples, config, logger, val_pairs, _about(config, samples))
@@ -104,8 +111,6 @@ def train(config: Config, name: str, resume: Optional[str] = None, evaluate_only
             _prepare(objective, samples, config, logger)
         logger.text(f"{folder}: {len(samples.contents)} contents, {len(samples.styles)} styles, {paddle.get_device()}")
         stopped_by = trainer.run()
-    finally:
-        logger.close()
     weights = weights_path(folder, trainer.iteration) if logger.folder is not None else None
     contents, styles = val_sources or (samples.contents, samples.styles)
     return Run(folder, stopped_by, weights, contents.name(0), styles.name(0))

@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from ppadaattn.device import peak_memory, without_gradients
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, one_line, shown
 from ppadaattn.media.images import contact_sheet, to_bytes
 from ppadaattn.signals import stop_when_asked
 from ppadaattn.train.data import batches, to_tensors
@@ -299,27 +299,52 @@ class Trainer:
     def restore(self, path):
         """Resume from a checkpoint.
 
-        Raises InputError: another kind of file; another architecture, objective, seed or batch size, with which the
-        steps would not be those of the checkpoint's run.
+        Raises InputError: another kind of file, or one whose numbers do not fit; another architecture, objective, seed
+        or batch size, with which the steps would not be those of the checkpoint's run.
         """
         try:
             saved = load_checkpoint(path)
         except InputError as error:
             raise InputError(f"{error}{_whole_before(path)}") from None
-        present = self.state()
-        for key in ("objective", "architecture", "seed", "samples_per_iteration"):
-            if saved.get(key) != present[key]:
-                raise InputError(
-                    f"{path} is of a run with {key} {saved.get(key)!r}, this configuration has {present[key]!r}; "
-                    "resume with the configuration of that run, or begin a new run with its weights, as `load`"
-                )
-        if (saved["average"] is None) != (self.average is None):
-            raise InputError(f"{path} is of a run {'without' if saved['average'] is None else 'with'} ema_decay")
+        try:
+            self._check_saved(saved, path)
+        except InputError:
+            raise
+        except Exception as error:  # whatever stands in the place of dicts and numbers
+            raise InputError(f"{path} is no checkpoint of this training: {one_line(error)}") from None
         self.objective.set_state_dict({name: paddle.to_tensor(array) for name, array in saved["weights"].items()})
         self._set_optimizer_state(saved["optimizer"])
         if self.average is not None:
             self.average.values = {name: paddle.to_tensor(array) for name, array in saved["average"].items()}
         self.iteration = saved["iteration"]
+
+    def _check_saved(self, saved, path):
+        """Raise an error that says why where what a checkpoint holds is not what `state` gives here."""
+        present = self.state()
+        for key in ("objective", "architecture", "seed", "samples_per_iteration"):
+            if saved.get(key) != present[key]:
+                raise InputError(
+                    f"{path} is of a run with {key} {shown(saved.get(key), 1000)}, this configuration has "
+                    f"{present[key]!r}; resume with the configuration of that run, or begin a new run with its "
+                    "weights, as `load`"
+                )
+        if (saved["average"] is None) != (self.average is None):
+            raise InputError(f"{path} is of a run {'without' if saved['average'] is None else 'with'} ema_decay")
+        if type(saved["iteration"]) is not int or saved["iteration"] < 0:
+            raise ValueError(f"its iteration is {saved['iteration']!r}")
+        shapes = {name: parameter.shape for name, parameter in self.parameters.items()}
+        every = {name: tensor.shape for name, tensor in self.objective.state_dict().items()}
+        for kind, expected in (("weights", every), ("average", shapes)):
+            if saved[kind] is not None and saved[kind].keys() != expected.keys():
+                odd = sorted(saved[kind].keys() ^ expected.keys(), key=str)
+                raise ValueError(f"its {kind} have other names than expected, such as {odd[0]}")
+            for name, array in (saved[kind] or {}).items():
+                _check_array(f"{kind} of {name}", array, [expected[name]])
+        for key, array in saved["optimizer"].items():
+            name, _, slot = key.rpartition(":")
+            if name not in shapes:
+                raise ValueError(f"its optimizer knows {key!r}, which is no parameter here")
+            _check_array(f"{slot} of {name}", array, [shapes[name], [1], []])
 
     def _optimizer_state(self):
         """The optimizer's state under our parameters' names: Paddle numbers its own anew in each process."""
@@ -337,6 +362,13 @@ class Trainer:
             name, _, slot = key.rpartition(":")
             state[f"{self.parameters[name].name}_{slot}"] = paddle.to_tensor(array)
         self.optimizer.set_state_dict(state)
+
+
+def _check_array(what, array, shapes):
+    """ValueError unless it is a float array of one of the shapes."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or list(array.shape) not in map(list, shapes):
+        found = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ValueError(f"its {what} are {found}, expected float32 {list(shapes[0])}")
 
 
 def weights_path(folder, iteration):

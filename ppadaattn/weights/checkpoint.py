@@ -396,7 +396,8 @@ def load_style(path, network, network_fingerprint=None):
     """
     network_fingerprint = network_fingerprint or fingerprint(network)
     saved = _read(path, STYLE)
-    if saved.get("fingerprint") != network_fingerprint:
+    own = saved.get("fingerprint")
+    if not isinstance(own, str) or own != network_fingerprint:
         raise InputError(f"{path} was prepared by another model; prepare the style again with this one")
     with paddle.no_grad():
         tiny = [network.prepare_style(paddle.zeros([1, 3, *size])) for size in TINY_SIZES]
@@ -412,7 +413,7 @@ def load_style(path, network, network_fingerprint=None):
 
     try:
         return style(saved["levels"], {_colour(part["colour"]): style(part["levels"]) for part in saved["regions"]})
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever stands in the place of dicts and lists
         raise InputError(f"{path} describes no style of this model: {one_line(error)}") from None
 
 
@@ -485,9 +486,9 @@ def convert_style(source, path):
             _check_types(state)
             state_from_dict(state)
         _write_style(path, {name: saved[name] for name in ("fingerprint", "levels", "regions")})
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except Exception as error:  # whatever stands in the place of dicts and lists
         raise InputError(f"{source} describes no style: {one_line(error)}") from None
 
 
