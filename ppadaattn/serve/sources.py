@@ -8,12 +8,15 @@ import io
 import os
 from pathlib import Path
 
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, without_warnings
 from ppadaattn.infer.stylizer import STYLE_SIZE
-from ppadaattn.media.images import check_size, flatten, read_image, reduce_to
+from ppadaattn.media.images import FORMATS, check_size, flatten, read_image, reduce_to
 from ppadaattn.weights.checkpoint import is_style_data
 
 import numpy as np
+from PIL import Image
+
+KINDS = sorted({kind for kind, _ in FORMATS.values()})  # Pillow's names of what is read
 
 
 class ArraySource:
@@ -68,6 +71,14 @@ class BytesSource:
 
     def __init__(self, data, name, style_files=True):
         self.data, self.name, self.style_files = data, name, style_files
+
+    def pixels(self):
+        """Width x height, from the header; 0 where it is no picture, which `picture` and `style` refuse."""
+        try:
+            with without_warnings(), Image.open(io.BytesIO(self.data), formats=KINDS) as image:
+                return image.width * image.height
+        except Exception:  # decoders of damaged files raise nearly anything
+            return 0
 
     def picture(self, long_side):
         if self._is_style():
