@@ -2,8 +2,8 @@
 
 A worker process (`ppadaattn.serve.painter`) paints the requests, in the order in which their bodies are complete. This
 process only moves bytes, so that it answers whatever the worker does. The cost of a request is bounded: a body is
-limited in size and time and kept on disk while it arrives, it gets a place in the queue once it is whole, and painting is
-limited in time and memory.
+limited in size and time and kept on disk while it arrives, it gets a place in the queue once it is whole, and painting
+is limited in time and memory.
 
     POST /predict/NAME   {"images": [{"content": base64, "styles": [base64, ...], "weights": [...]}, ...], "alpha": 1}
                          -> {"status": "000", "msg": "", "results": [{"data": base64}, ...]}
