@@ -69,6 +69,7 @@ class Service:
         self.painter, self.limits = painter, painter.limits
         self.inside = 0  # requests that are whole and not answered yet
         self.uploads = set()  # those that arrive
+        self.answers = 0  # those that are sent
         self.metrics = _Metrics(self)
         self.application = Starlette(
             routes=[
@@ -226,7 +227,7 @@ class Service:
             return _answer(status=answer["status"], message=answer["message"])
         self.metrics.pictures.inc(answer["pictures"])
         content = b'{"status":"000","msg":"","results":' + content + b"}"
-        return _LargeResponse(content, self.limits.body_seconds)
+        return _LargeResponse(content, self)
 
 
 class _Upload:
@@ -252,9 +253,9 @@ class _Upload:
 class _LargeResponse(Response):
     """An answer in pieces, so that one whose client does not take it in time is dropped and keeps no memory."""
 
-    def __init__(self, content, seconds):
+    def __init__(self, content, service):
         super().__init__(content, media_type="application/json")
-        self.seconds = seconds
+        self.service = service
 
     async def __call__(self, scope, receive, send):
         async def send_pieces():
@@ -264,8 +265,12 @@ class _LargeResponse(Response):
                 more = end < len(self.body)
                 await send({"type": "http.response.body", "body": self.body[start:end], "more_body": more})
 
-        with contextlib.suppress(asyncio.TimeoutError):  # uvicorn then closes the connection
-            await asyncio.wait_for(send_pieces(), self.seconds)
+        self.service.answers += 1
+        try:
+            with contextlib.suppress(asyncio.TimeoutError):  # uvicorn then closes the connection
+                await asyncio.wait_for(send_pieces(), self.service.limits.body_seconds)
+        finally:
+            self.service.answers -= 1
 
 
 class _RefusalError(Exception):
@@ -314,6 +319,7 @@ class _Metrics:
         for name, text, value in (
             ("queue_length", "Requests that are whole and not answered yet.", lambda: service.inside),
             ("uploads", "Requests that arrive.", lambda: len(service.uploads)),
+            ("answers", "Answers that are sent.", lambda: service.answers),
             ("worker_starts", "Starts of the process that paints.", lambda: painter.starts),
             ("worker_resident_memory_bytes", "Resident memory of the process that paints.", lambda: painter.memory),
         ):
