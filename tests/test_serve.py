@@ -424,6 +424,7 @@ def test_wrong_options_are_refused(capsys, tmp_path, stylizer):
         (["--port", "99999"], "expected a whole number, 0 to 65535; got 99999"),
         (["--size", "10"], "expected a number of pixels, at least 16; got 10"),
         (["--format", "gif"], "invalid choice"),
+        (["--no-style-files"], "--no-style-files is called --style-files (off unless given) here"),
     ):
         with pytest.raises(SystemExit) as stopped:
             serve.main(words)

@@ -36,7 +36,7 @@ CLOSE = {"Connection": "close"}  # with an answer to a body that is not read to 
 IN_MEMORY = 2**18  # bytes of a body; the rest is on disk
 PIECE = 2**16  # bytes of an answer that are handed to the connection at once
 YOUNG = 2  # seconds in which no upload gives way to another one
-RESTART = 1  # seconds between two looks whether the worker runs
+RESTART, RESTART_AGAIN = 1, 10  # seconds between two looks whether the worker runs; after a start that failed
 # Seconds from the signal to the end: what waits is painted until the first, connections are closed after the second.
 PAINT_TO_END, CLOSE_TO_END = 6, 8
 
@@ -98,9 +98,9 @@ class Service:
         while True:
             if not self.painter.ready:
                 async with self._turn:
-                    with contextlib.suppress(PainterError):  # which is logged
+                    with contextlib.suppress(PainterError, _RefusalError):  # which is logged
                         await self._start_where_needed()
-            await asyncio.sleep(RESTART)
+            await asyncio.sleep(RESTART if self.painter.ready else RESTART_AGAIN)
 
     async def end(self, seconds):
         """Refuse what still arrives, and after so many seconds what still waits or is painted."""
@@ -212,7 +212,9 @@ class Service:
             return
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, self.painter.start)
-        except (InputError, OSError) as error:
+        except (InputError, OSError, PainterError) as error:
+            if self._ended.done():
+                raise _ending() from None
             logging.getLogger(__name__).error("the worker cannot be started: %s", error)
             raise PainterError(503, "the process that paints cannot be started; the service's log says why") from None
 
