@@ -18,6 +18,10 @@ from PIL import Image
 
 KINDS = sorted({kind for kind, _ in FORMATS.values()})  # Pillow's names of what is read
 
+# A decoder passes over the whole picture for each scan, however few bytes it has. Progressive JPEGs have some ten scans.
+MOST_SCANS = 100
+SCAN = b"\xff\xda"  # the marker at its start; compressed data holds no such bytes
+
 
 class ArraySource:
     """A BGR array, uint8 H x W x 3. Sources of the same array object are equal."""
@@ -83,6 +87,9 @@ class BytesSource:
     def picture(self, long_side):
         if self._is_style():
             raise InputError(f"{self.name} is a style file; expected a picture")
+        scans = self.data.count(SCAN) if self.data.startswith(b"\xff\xd8") else 0
+        if scans > MOST_SCANS:
+            raise InputError(f"{self.name} has {scans} scans, at most {MOST_SCANS} are read; save it as a plain JPEG")
         return flatten(read_image(_NamedBytes(self.data, self.name), long_side))
 
     def style(self, stylizer):
