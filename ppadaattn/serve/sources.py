@@ -18,7 +18,7 @@ from PIL import Image
 
 KINDS = sorted({kind for kind, _ in FORMATS.values()})  # Pillow's names of what is read
 
-# A decoder passes over the whole picture for each scan, however few bytes it has. Progressive JPEGs have some ten scans.
+# A decoder passes over the whole picture for each scan, however few bytes it has. Progressive JPEGs have about ten.
 MOST_SCANS = 100
 SCAN = b"\xff\xda"  # the marker at its start; compressed data holds no such bytes
 
