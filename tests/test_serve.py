@@ -17,6 +17,7 @@ from ppadaattn.cli import serve
 from ppadaattn.errors import InputError
 from ppadaattn.media.images import write_image
 from ppadaattn.model.style import Style
+from ppadaattn.weights.checkpoint import _write_style, style_contents
 
 import numpy as np
 import pytest
@@ -128,7 +129,11 @@ def test_styles_may_be_style_files_where_they_are_allowed(port, default_port, st
     assert post(port, request(saved)) == post(port, request(png(style)))
     video = ppadaattn.load("adaattn_lite_video", device="cpu")
     video.save_style(tmp_path / "b.style", video.prepare_style(style))
+    contents = style_contents(stylizer.prepare_style(style))
+    contents["levels"].popitem()
+    _write_style(tmp_path / "c.style", contents)  # with the right digest
     for wrong, sentence in (
+        ((tmp_path / "c.style").read_bytes(), "describes no style of this model"),
         ((tmp_path / "b.style").read_bytes(), "was prepared by another model"),
         (saved[: len(saved) // 2], "cannot be read as 'ppadaattn style 2'"),
         (b"\x80\x04cos\nsystem\n.", "it refers to os.system"),
