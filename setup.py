@@ -73,9 +73,16 @@ setup(
         "onnx": ONNX,
         "control": ["opencv-python-headless"],  # optical flow, regions made by hand
         "evaluate": ["matplotlib>=3.5", "opencv-python-headless"],  # charts and optical flow of tools/evaluate.py
-        "serve": ["prometheus-client", "starlette", "uvicorn"],  # ppadaattn serve
+        "serve": ["prometheus-client", "starlette", "uvicorn>=0.22"],  # ppadaattn serve
         # OpenCV also draws examples/; headless needs no display libraries
-        "test": ["matplotlib>=3.5", "opencv-python-headless", "prometheus-client", "pytest>=7", "starlette", "uvicorn"],
+        "test": [
+            "matplotlib>=3.5",
+            "opencv-python-headless",
+            "prometheus-client",
+            "pytest>=7",
+            "starlette",
+            "uvicorn>=0.22",
+        ],
         "lint": ["ruff==0.17.6"],
     },
 )

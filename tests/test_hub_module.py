@@ -15,6 +15,7 @@ from ppadaattn.errors import InputError
 from ppadaattn.media.images import read_image, write_image
 from ppadaattn.serve.hub import Module
 from ppadaattn.weights import zoo
+from ppadaattn.weights.checkpoint import read_weights, write_weights
 
 import numpy as np
 import paddle
@@ -223,13 +224,16 @@ def test_a_missing_gpu_is_refused(module):
 def test_names_and_directories(tmp_path, arrays):
     weights = zoo.weights_file("adaattn_lite_video")
     shutil.copy(weights, tmp_path)
+    write_weights(tmp_path / "safe" / "a.safetensors", read_weights(weights))
     content, style, _ = arrays
+    directories = (tmp_path, tmp_path / "safe", FOLDER)
     results = [
         module.style_transfer(images=[{"content": content, "styles": [style]}])[0]["data"]
-        for module in (Module(name="adaattn_lite_video"), Module(directory=tmp_path), Module(directory=FOLDER))
+        for module in (Module(name="adaattn_lite_video"), *(Module(directory=folder) for folder in directories))
     ]
     np.testing.assert_array_equal(results[0], results[1])
-    assert (results[0] != results[2]).any() and Module(directory=str(FOLDER)).model == zoo.DEFAULT_MODEL
+    np.testing.assert_array_equal(results[0], results[2])
+    assert (results[0] != results[3]).any() and Module(directory=str(FOLDER)).model == zoo.DEFAULT_MODEL
     shutil.copy(weights, tmp_path / "other.pdparams")
     (tmp_path / "empty").mkdir()
     (tmp_path / "foreign").mkdir()

@@ -2,17 +2,13 @@
 
 import asyncio
 import base64
-import contextlib
-import http.client
 import io
 import json
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import ppadaattn
@@ -21,115 +17,73 @@ from ppadaattn.cli import serve
 from ppadaattn.errors import InputError
 from ppadaattn.media.images import write_image
 from ppadaattn.model.style import Style
+from ppadaattn.weights.checkpoint import _write_style, style_contents
 
 import numpy as np
 import pytest
-from conftest import ENVIRONMENT, ROOT, run_python
+from conftest import ROOT, run_python
 from PIL import Image
 
 pytest.importorskip("starlette")
 pytest.importorskip("prometheus_client")
-uvicorn = pytest.importorskip("uvicorn")
+pytest.importorskip("uvicorn")
 
-from ppadaattn.serve import service  # noqa: E402 - after the check that its libraries are here
-from ppadaattn.serve.limits import Limits  # noqa: E402
-from ppadaattn.serve.service import Service  # noqa: E402
+from ppadaattn.serve import service, worker
+from ppadaattn.serve.limits import Limits
+from ppadaattn.serve.painter import Painter
+from ppadaattn.serve.service import Service
 
-NAME = "adaattn_lite_image"
-PATIENCE = 60  # seconds until a test that hangs fails
-
-
-def png(array):
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG")
-    return file.getvalue()
-
-
-def text(data):
-    return base64.b64encode(data).decode()
-
-
-def tiny(seed, height=16, width=20):
-    return np.random.RandomState(seed).randint(0, 256, (height, width, 3)).astype("uint8")
-
-
-def item(seed=0):
-    return {"content": text(png(tiny(seed))), "styles": [text(png(tiny(1000 + seed)))]}
-
-
-@contextlib.contextmanager
-def connected(port):
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
-        yield connection
-
-
-def ask(port, method, path, body=None):
-    """(HTTP status, headers, body) of one request."""
-    with connected(port) as connection:
-        connection.request(method, path, body)
-        response = connection.getresponse()
-        return response.status, response.headers, response.read()
-
-
-def post(port, request, name=NAME):
-    """(HTTP status, answer) of a request to paint: a value for JSON, or bytes that are sent as they are."""
-    body = request if isinstance(request, bytes) else json.dumps(request).encode()
-    status, _, answer = ask(port, "POST", f"/predict/{name}", body)
-    return status, json.loads(answer)
-
-
-def metric(port, name):
-    """The value of a metric; 0 where it is missing."""
-    status, headers, body = ask(port, "GET", "/metrics")
-    assert status == 200 and headers["Content-Type"].startswith("text/plain")
-    found = re.search(rf"^{re.escape(name)} (\S+)$", body.decode(), re.MULTILINE)
-    return float(found.group(1)) if found else 0.0
-
-
-def wait_for(condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
-
-
-@contextlib.contextmanager
-def running(served):
-    """Run a server in this process; gives its port."""
-    server = uvicorn.Server(uvicorn.Config(served.application, log_level="warning", ws="none"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        try:
-            wait_for(lambda: server.started)
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
+from clients import (
+    NAME,
+    PATIENCE,
+    ask,
+    command,
+    connected,
+    inside,
+    item,
+    metric,
+    png,
+    post,
+    running,
+    text,
+    tiny,
+    wait_for,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def port():
-    stylizer = ppadaattn.load(NAME, device="cpu")
-    limits = Limits(size=64, max_body=1, max_pictures=6)
-    with running(Service({NAME: stylizer}, limits, ".png")) as port:
+    limits = Limits(size=64, max_body=1, max_pictures=6, max_pixels=40000, request_pixels=60000, style_files=True)
+    with running(Service(Painter({NAME: NAME}, "cpu", limits, ".png"))) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def default_port():
+    with running(Service(Painter({NAME: NAME}, "cpu"))) as port:
         yield port
 
 
 class Gate:
-    """A stylizer that paints only while its gate is open, and remembers what it painted."""
+    """A painter, of no picture, that works only while its gate is open, and remembers what it was given."""
 
-    def __init__(self):
-        self.opened, self.contents = threading.Event(), []
+    models, ready, memory, starts = {"gate": ""}, True, 0, 1
 
-    def prepare_style(self, style):
-        return Style({})
+    def __init__(self, **limits):
+        self.limits, self.opened, self.contents = Limits(**limits), threading.Event(), []
 
-    def __call__(self, content, style, **_):
-        self.contents.append(int(content[0, 0, 0]))
-        assert self.opened.wait(PATIENCE)
-        return content
+    def paint(self, _, body, goes_on):
+        images = json.load(body)["images"]
+        for image in images:
+            picture = Image.open(io.BytesIO(base64.b64decode(image["content"])))
+            self.contents.append(picture.getpixel((0, 0))[0])
+            assert self.opened.wait(PATIENCE)
+            if not goes_on():
+                return {"status": 499, "message": ""}, b""
+        return {"status": 200, "message": "", "pictures": len(images)}, b"[]"
+
+    def close(self):
+        self.opened.set()
 
 
 def numbered(number):
@@ -164,7 +118,7 @@ def test_results_are_those_of_the_stylizer(port, stylizer):
     assert post(port, {"images": []}) == (200, {"status": "000", "msg": "", "results": []})
 
 
-def test_styles_may_be_style_files_of_this_model(port, stylizer, tmp_path):
+def test_styles_may_be_style_files_where_they_are_allowed(port, default_port, stylizer, tmp_path):
     content, style = tiny(5), tiny(6)
     stylizer.save_style(tmp_path / "a.style", stylizer.prepare_style(style))
     saved = (tmp_path / "a.style").read_bytes()
@@ -175,17 +129,20 @@ def test_styles_may_be_style_files_of_this_model(port, stylizer, tmp_path):
     assert post(port, request(saved)) == post(port, request(png(style)))
     video = ppadaattn.load("adaattn_lite_video", device="cpu")
     video.save_style(tmp_path / "b.style", video.prepare_style(style))
+    contents = style_contents(stylizer.prepare_style(style))
+    contents["levels"].popitem()
+    _write_style(tmp_path / "c.style", contents)  # with the right digest
     for wrong, sentence in (
+        ((tmp_path / "c.style").read_bytes(), "describes no style of this model"),
         ((tmp_path / "b.style").read_bytes(), "was prepared by another model"),
         (saved[: len(saved) // 2], "cannot be read as 'ppadaattn style 2'"),
         (b"\x80\x04cos\nsystem\n.", "it refers to os.system"),
     ):
         status, answer = post(port, request(wrong))
         assert status == 400 and answer["msg"].startswith("images[0]['styles'][0] ") and sentence in answer["msg"]
-    with running(Service({NAME: stylizer}, Limits(style_files=False))) as without:
-        status, answer = post(without, request(saved))
-        assert status == 400 and "which this service does not take" in answer["msg"]
-        assert post(without, request(png(style)))[0] == 200
+    status, answer = post(default_port, request(saved))
+    assert status == 400 and "which this service does not take" in answer["msg"]
+    assert post(default_port, request(png(style)))[0] == 200
 
 
 def test_two_hundred_requests_of_eight_clients(port, stylizer):
@@ -256,11 +213,21 @@ def test_wrong_requests_are_refused(port, request_, status, sentence):
     assert "\n" not in answer["msg"]
 
 
-def test_huge_pictures_are_refused_before_they_are_decoded(port, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    huge = text(png(np.zeros((40, 40, 3), "uint8")))
-    status, answer = post(port, {"images": [{**GOOD, "content": huge}]})
-    assert status == 400 and "['content'] has more pixels than the 1000 that are read" in answer["msg"]
+def test_huge_pictures_are_refused_before_they_are_decoded(port):
+    huge, cut = (text(png(np.zeros((200, 201, 3), "uint8"))[:size]) for size in (None, 60))
+    for given in (huge, cut):
+        status, answer = post(port, {"images": [{**GOOD, "content": given}]})
+        assert status == 400 and "['content'] has more pixels than the 40000 that are read" in answer["msg"]
+
+
+def test_the_pixels_of_all_pictures_are_limited(port):
+    """They are counted from the headers: a picture that is cut short counts as well, before anything is decoded."""
+    picture = png(np.zeros((100, 200, 3), "uint8"))
+    shared = {"content": text(picture), "styles": [text(picture)]}
+    assert post(port, {"images": [shared, shared]})[0] == 200  # one style, decoded once: 3 x 20000 pixels
+    status, answer = post(port, {"images": [shared, {**shared, "styles": [text(picture[:60])]}]})
+    assert status == 400
+    assert answer["msg"] == "the pictures of a request may have 60000 pixels together; these have 80000"
 
 
 def test_unknown_addresses_are_refused(port):
@@ -292,29 +259,33 @@ def test_a_refused_body_is_read_to_its_end(port):
             assert connection.getresponse().status == status
 
 
-def test_a_body_that_does_not_arrive(stylizer):
-    with running(Service({NAME: stylizer}, Limits(body_seconds=0.2))) as port, connected(port) as connection:
-        connection.putrequest("POST", f"/predict/{NAME}")
+def test_a_body_that_does_not_arrive():
+    with running(Service(Gate(body_seconds=0.2))) as port, connected(port) as connection:
+        connection.putrequest("POST", "/predict/gate")
         connection.putheader("Content-Length", "1000")
         connection.endheaders(b"{")
         response = connection.getresponse()
         assert response.status == 408 and response.headers["Connection"] == "close"
         assert "did not arrive within 0.2 s" in json.loads(response.read())["msg"]
-        assert json.loads(ask(port, "GET", "/health")[2])["results"]["queue"] == 0
+        assert metric(port, "ppadaattn_uploads") == 0
 
 
-def test_a_fault_is_answered_with_500_and_the_service_continues(stylizer, caplog):
-    class Faulty(Gate):
+def test_a_fault_is_answered_with_500(caplog):
+    class Faulty:
+        def prepare_style(self, style):
+            return Style({})
+
         def __call__(self, content, style, **_):
             raise MemoryError if content[0, 0, 0] == 2 else ZeroDivisionError
 
-    with running(Service({NAME: stylizer, "faulty": Faulty()})) as port:
-        status, answer = post(port, numbered(1), "faulty")
-        assert (status, answer["status"], answer["results"]) == (500, "500", "")
-        assert "ZeroDivisionError" in caplog.text
-        status, answer = post(port, numbered(2), "faulty")
-        assert status == 413 and "more memory than there is" in answer["msg"]
-        assert post(port, {"images": [GOOD]})[0] == 200
+    def answer(number):
+        body = json.dumps(numbered(number)).encode()
+        return worker.answer(Faulty(), body, Limits(), ".png", goes_on=lambda: True)
+
+    assert answer(1) == (500, "this request failed here; the service's log says how", [])
+    assert "ZeroDivisionError" in caplog.text
+    status, message, _ = answer(2)
+    assert status == 413 and "more memory than there is" in message
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -322,25 +293,13 @@ def test_a_fault_is_answered_with_500_and_the_service_continues(stylizer, caplog
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def inside(port):
-    return json.loads(ask(port, "GET", "/health")[2])["results"]["queue"]
-
-
 def test_the_queue_is_bounded_and_in_order():
-    gate, arrived = Gate(), []
-    service = Service({"gate": gate}, Limits(queue=3))
-    in_turn = service._in_turn
-
-    def arrive(*request):  # whole: a request is inside from its first line on
-        arrived.append(request)
-        return in_turn(*request)
-
-    service._in_turn = arrive
-    with running(service) as port, ThreadPoolExecutor(4) as clients:
+    gate = Gate(queue=3)
+    with running(Service(gate)) as port, ThreadPoolExecutor(4) as clients:
         answers = []
         for number in range(4):  # one that is painted, and three that wait
             answers.append(clients.submit(post, port, numbered(number), "gate"))
-            wait_for(lambda expected=number + 1: len(arrived) == inside(port) == expected)
+            wait_for(lambda expected=number + 1: inside(port) == expected)
         for _ in range(3):
             status, headers, body = ask(port, "POST", "/predict/gate", json.dumps(numbered(9)))
             assert status == 503 and int(headers["Retry-After"]) > 0
@@ -361,14 +320,14 @@ def leave(port, request, arrived):
 
 
 def test_clients_that_leave_free_their_places(monkeypatch):
-    gate, noticed, left = Gate(), threading.Semaphore(0), service._left
+    gate, noticed, left = Gate(queue=1), threading.Semaphore(0), service._left
 
     async def left_and_noticed(request):
         await left(request)
         asyncio.get_running_loop().call_soon(noticed.release)  # when this coroutine is done
 
     monkeypatch.setattr(service, "_left", left_and_noticed)
-    with running(Service({"gate": gate}, Limits(queue=1))) as port, ThreadPoolExecutor(1) as clients:
+    with running(Service(gate)) as port, ThreadPoolExecutor(1) as clients:
         first = clients.submit(post, port, numbered(0), "gate")
         wait_for(lambda: gate.contents == [0])
         for number in range(1, 6):  # while they wait
@@ -390,15 +349,15 @@ def test_clients_that_leave_free_their_places(monkeypatch):
             connection.putrequest("POST", "/predict/gate")
             connection.putheader("Content-Length", "1000")
             connection.endheaders(b"{")
-            wait_for(lambda: inside(port) == 1)
-        wait_for(lambda: inside(port) == 0)
+            wait_for(lambda: metric(port, "ppadaattn_uploads") == 1)
+        wait_for(lambda: metric(port, "ppadaattn_uploads") == 0)
         assert metric(port, 'ppadaattn_requests_total{status="499"}') == 7
         assert post(port, numbered(10), "gate")[0] == 200
 
 
 def test_health_and_metrics(port):
     status, _, body = ask(port, "GET", "/health")
-    results = {"models": [NAME], "queue": 0}
+    results = {"models": [NAME], "queue": 0, "ready": True}
     assert (status, json.loads(body)) == (200, {"status": "000", "msg": "", "results": results})
     names = ('ppadaattn_requests_total{status="200"}', 'ppadaattn_requests_total{status="400"}')
     names += ("ppadaattn_errors_total", "ppadaattn_request_seconds_count")
@@ -412,22 +371,6 @@ def test_health_and_metrics(port):
 # ---------------------------------------------------------------------------------------------------------------------
 # The command
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def command(*words):
-    """Start a service as a user does; gives (process, port)."""
-    words = [sys.executable, *words, "--port", "0", "--device", "cpu"]
-    process = subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline()
-        found = re.search(r"^serving .*http://127.0.0.1:(\d+)/predict/\w+; Ctrl-C ends it$", line)
-        assert found, line + process.stderr.read()
-        yield process, int(found.group(1))
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
@@ -445,7 +388,7 @@ def test_a_signal_ends_it_after_the_accepted_requests(number):
 
 
 def test_memory_does_not_grow():
-    """The process does not grow over hundreds of requests: good, wrong, interrupted and too large ones."""
+    """Neither process grows over hundreds of requests: good, wrong, interrupted and too large ones."""
     with command("-m", "ppadaattn", "serve", "--model", NAME, "--max-body", "1", "--max-pixels", "100000") as (_, port):
         huge = {"images": [{**GOOD, "content": text(png(np.zeros((1000, 1000, 3), "uint8")))}]}
 
@@ -460,10 +403,11 @@ def test_memory_does_not_grow():
 
         for _ in range(5):
             round_of_requests()
-        before = metric(port, "process_resident_memory_bytes")
+        names = ("process_resident_memory_bytes", "ppadaattn_worker_resident_memory_bytes")
+        before = [metric(port, name) for name in names]
         for _ in range(40):
             round_of_requests()
-        assert metric(port, "process_resident_memory_bytes") - before < 32 * 2**20
+        assert max(np.subtract([metric(port, name) for name in names], before)) < 32 * 2**20
         wait_for(lambda: inside(port) == 0)
 
 
@@ -485,6 +429,7 @@ def test_wrong_options_are_refused(capsys, tmp_path, stylizer):
         (["--port", "99999"], "expected a whole number, 0 to 65535; got 99999"),
         (["--size", "10"], "expected a number of pixels, at least 16; got 10"),
         (["--format", "gif"], "invalid choice"),
+        (["--no-style-files"], "--no-style-files is called --style-files (off unless given) here"),
     ):
         with pytest.raises(SystemExit) as stopped:
             serve.main(words)
@@ -509,8 +454,7 @@ def test_help():
     assert done.returncode == 2 and done.stderr == "error: the following arguments are required: COMMAND\n"
 
 
-def test_jpegs_equal_those_of_write_image(stylizer, tmp_path):
-    with running(Service({NAME: stylizer})) as port:
-        (result,) = post(port, {"images": [item(3)]})[1]["results"]
+def test_jpegs_equal_those_of_write_image(default_port, stylizer, tmp_path):
+    (result,) = post(default_port, {"images": [item(3)]})[1]["results"]
     write_image(tmp_path / "expected.jpg", stylizer(tiny(3), tiny(1003)))
     assert result["data"] == text((tmp_path / "expected.jpg").read_bytes())

@@ -7,14 +7,13 @@ from pathlib import Path
 
 from ppadaattn.cli.common import DEVICE_HELP, Parser, add_field, pixels, run, seconds, whole_number
 from ppadaattn.errors import InputError, import_optional
-from ppadaattn.infer.stylizer import load
 from ppadaattn.media.images import MIN_SIDE
 from ppadaattn.serve.limits import FORMATS, HOST, PORT, Limits
-from ppadaattn.weights.zoo import MODELS
-
-from PIL import Image
+from ppadaattn.serve.painter import Painter, PainterError
+from ppadaattn.weights.zoo import MODELS, weights_file
 
 LIBRARIES = ("starlette", "uvicorn", "prometheus_client")
+FORMER = {"--no-style-files": "--style-files (off unless given)"}
 EXTRA = "'ppadaattn[serve]' (from a clone: pip install -e '.[serve]')"
 
 
@@ -29,8 +28,8 @@ def parser(prog="ppadaattn serve"):
         prog,
         description="Paint over HTTP, with the requests and answers of `hub serving`: POST /predict/NAME, "
         "GET /health, GET /metrics. There is no encryption and no login: for strangers put a proxy before it.",
-        examples=("", "--model adaattn_lite_video --host 0.0.0.0 --port 8080 --no-style-files"),
-        synonyms={"--models": "--model", "--address": "--host", "--use-gpu": "--device gpu"},
+        examples=("", "--model adaattn_lite_video --host 0.0.0.0 --port 8080 --request-seconds 20"),
+        synonyms={"--models": "--model", "--address": "--host", "--use-gpu": "--device gpu", **FORMER},
     )
     made.set_defaults(work=_serve)
     made.add_argument(
@@ -50,18 +49,21 @@ def parser(prog="ppadaattn serve"):
     for name, kind, metavar, text in (
         ("size", pixels(), "PIXELS", "reduce contents to this long side"),
         ("max_pixels", whole_number(MIN_SIDE**2), "N", "refuse pictures with more"),
+        ("request_pixels", whole_number(MIN_SIDE**2), "N", "of all pictures of a request together"),
         ("max_pictures", whole_number(2), "N", "of a request, contents and styles"),
         ("max_body", whole_number(1), "MIB", "of a request, in MiB"),
+        ("max_uploads", whole_number(1), "N", "requests that arrive at the same time; the slowest gives way"),
+        ("body_seconds", seconds, "SECONDS", "for a request to arrive, and for its answer to be taken"),
         ("queue", whole_number(0), "N", "requests that wait while one is painted; more are refused with 503"),
-        ("body_seconds", seconds, "SECONDS", "for a request to arrive"),
+        ("request_seconds", seconds, "SECONDS", "for a request to be decoded and painted"),
+        ("worker_memory", whole_number(256, zero=True), "MIB", "of the process that paints, in MiB; 0: any"),
     ):
         add_field(limits, Limits, name, text, type=kind, metavar=metavar)
     limits.add_argument(
-        "--no-style-files",
-        dest="style_files",
-        action="store_false",
+        "--style-files",
+        action="store_true",
         default=Limits.style_files,
-        help="refuse styles that are .style files: strangers could make one that takes long to read",
+        help="also take .style files as styles",
     )
     return made
 
@@ -69,25 +71,26 @@ def parser(prog="ppadaattn serve"):
 def _serve(args):
     for library in LIBRARIES:
         import_optional(library, EXTRA, "HTTP services")
-    from ppadaattn.serve.service import Service
-
-    import uvicorn
+    from ppadaattn.serve.service import Service, make_server
 
     names = [model if model in MODELS else Path(model).stem for model in args.model]
     if len(set(names)) < len(names):
         raise InputError(f"--model: two models cannot have one name; got {', '.join(names)}")
+    limits = Limits(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Limits)})
     with contextlib.closing(_listen(args.host, args.port)) as listener:
-        stylizers = {name: load(model, device=args.device) for name, model in zip(names, args.model)}
-        Image.MAX_IMAGE_PIXELS = args.max_pixels  # of this process, which is the service's own
-        limits = Limits(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Limits)})
-        application = Service(stylizers, limits, f".{args.format}").application
-        host = f"[{args.host}]" if ":" in args.host else args.host
-        url = f"http://{host}:{listener.getsockname()[1]}/predict/"
-        print(f"serving {', '.join(url + name for name in names)}; Ctrl-C ends it", flush=True)
-        server = uvicorn.Server(uvicorn.Config(application, log_level="warning", ws="none"))
-        # On a signal it answers the requests that it has accepted, and then raises the signal again.
-        with contextlib.suppress(KeyboardInterrupt, SystemExit):
-            server.run([listener])
+        models = {name: weights_file(model) for name, model in zip(names, args.model)}  # downloads are visible here
+        with contextlib.closing(Painter(models, args.device, limits, f".{args.format}")) as painter:
+            try:
+                painter.start()
+            except PainterError as error:
+                raise InputError(f"the models cannot be loaded: {error}") from None
+            host = f"[{args.host}]" if ":" in args.host else args.host
+            url = f"http://{host}:{listener.getsockname()[1]}/predict/"
+            print(f"serving {', '.join(url + name for name in names)}; Ctrl-C ends it", flush=True)
+            server = make_server(Service(painter))
+            # On a signal it answers the requests that it has accepted, and then raises the signal again.
+            with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                server.run([listener])
     return 0 if server.started else 1
 
 

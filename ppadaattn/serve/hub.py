@@ -16,12 +16,12 @@ from ppadaattn.infer.stylizer import load
 from ppadaattn.media.images import write_image
 from ppadaattn.serve.protocol import ITEM, check_items, decode, encode, transfer
 from ppadaattn.serve.sources import ArraySource, PathSource
-from ppadaattn.weights.checkpoint import digest
+from ppadaattn.weights.checkpoint import SAFETENSORS_SUFFIX, WEIGHTS_SUFFIX, digest
 from ppadaattn.weights.zoo import DEFAULT_MODEL, MODELS
 
 import numpy as np
 
-WEIGHTS_SUFFIX = ".pdparams"
+SUFFIXES = (WEIGHTS_SUFFIX, SAFETENSORS_SUFFIX)
 
 
 class Module:
@@ -29,8 +29,8 @@ class Module:
 
     Args:
         name: of a model of the zoo (`ppadaattn.zoo.MODELS`).
-        directory: instead of a name: a folder with one weights file (.pdparams), or hub_module/ppadaattn_style of this
-            project for the default model.
+        directory: instead of a name: a folder with one weights file (.pdparams or .safetensors), or
+            hub_module/ppadaattn_style of this project for the default model.
 
     Raises:
         InputError: neither or both of them, an unknown name, a folder without weights or with several.
@@ -114,7 +114,7 @@ def _model_in(directory):
     """The model of a folder: its weights file, or the default model for this project's module.py."""
     if not os.path.isdir(directory):
         raise InputError(f"there is no folder {directory}")
-    weights = sorted(path for path in Path(directory).iterdir() if path.suffix == WEIGHTS_SUFFIX)
+    weights = sorted(path for path in Path(directory).iterdir() if path.suffix in SUFFIXES)
     if len(weights) > 1:
         names = ", ".join(path.name for path in weights)
         raise InputError(f"{directory} holds several weights files ({names}): expected one")
@@ -123,7 +123,7 @@ def _model_in(directory):
     module = Path(directory) / "module.py"
     if module.is_file() and "ppadaattn" in module.read_text(encoding="utf-8", errors="replace"):
         return DEFAULT_MODEL
-    raise InputError(f"{directory} holds no weights: expected one *{WEIGHTS_SUFFIX} file in it")
+    raise InputError(f"{directory} holds no weights: expected one file *{' or *'.join(SUFFIXES)} in it")
 
 
 def _save(folder, item, picture):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 FORMATS = ("jpg", "png")  # of results; the first is the default
 HOST, PORT = "127.0.0.1", 8866  # the port of `hub serving`
+CLIENT_LEFT = 499  # nginx's status for a client that closed the connection; only the metrics show it
+LONGEST_MESSAGE = 500  # characters of an answer's sentence, which may quote the request
 
 
 @dataclass(frozen=True)
@@ -11,19 +13,28 @@ class Limits:
     """What a request may cost.
 
     Attributes:
-        size: long side, in pixels, to which contents are reduced; 0 leaves them as they are.
+        size: long side, in pixels, to which contents are reduced.
         max_pixels: of a picture; larger ones are refused before they are decoded.
-        max_body: MiB of a request.
+        request_pixels: of all pictures of a request together, before they are reduced; also known before decoding.
         max_pictures: contents and styles of a request.
-        queue: requests that wait while another one is painted.
-        body_seconds: for a request to arrive.
+        max_body: MiB of a request.
+        max_uploads: requests that arrive at the same time.
+        body_seconds: for a request to arrive, and for its answer to be taken.
+        queue: requests that have arrived whole and wait while another one is painted.
+        request_seconds: for a request to be decoded and painted; then the worker is ended and started again.
+        worker_memory: MiB of resident memory of the worker while it paints, 0: any; watched on Linux. The default is
+            some five times what the bundled models need with the other defaults.
         style_files: whether styles may be style files.
     """
 
     size: int = 1024
     max_pixels: int = 25_000_000
+    request_pixels: int = 100_000_000
     max_pictures: int = 16
     max_body: int = 16
-    queue: int = 16
+    max_uploads: int = 64
     body_seconds: float = 60
-    style_files: bool = True
+    queue: int = 16
+    request_seconds: float = 60
+    worker_memory: int = 8192
+    style_files: bool = False

@@ -3,7 +3,8 @@
 import base64
 import binascii
 import io
-from typing import Any, Callable, Dict, Iterator, List
+import json
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from ppadaattn.errors import InputError
 from ppadaattn.media.images import FORMATS
@@ -14,6 +15,8 @@ import numpy as np
 from PIL import Image
 
 ITEM = "a dict with 'content', a list 'styles' and, where they are mixed, 'weights'"
+KEYS = ("images", "alpha")  # of a request
+LONGEST_NUMBER = 100  # digits of a whole number; before Python 3.11 those of a million take a minute to read
 
 
 def check_items(given: Any, where: str, make_source: Callable) -> List[Dict]:
@@ -86,6 +89,49 @@ def _mix(styles, item):
         return Style.mix(styles, weights)
     except (OverflowError, TypeError, ValueError) as error:
         raise InputError(f"{item['name']}['weights']: {error}") from None
+
+
+def parse(body: bytes, max_pictures: int) -> Tuple[Any, Any]:
+    """Read a request in JSON: ('images', 'alpha'), neither of them checked but for the number of pictures.
+
+    Raises:
+        InputError: no JSON, other keys, more than `max_pictures` contents and styles.
+    """
+    try:
+        given = json.loads(body.decode("utf-8"), parse_int=_whole_number)
+    except InputError:
+        raise
+    except (RecursionError, ValueError) as error:
+        raise InputError(f"the request is not JSON in UTF-8: {error}") from None
+    if not isinstance(given, dict) or "images" not in given:
+        raise InputError('the request must be {"images": [...], "alpha": 0..1}')
+    unknown = [key for key in given if key not in KEYS]
+    if unknown:
+        raise InputError(f"the request has a key {unknown[0]!r}; known ones are {', '.join(KEYS)}")
+    images = given["images"]
+    if isinstance(images, list):
+        styles = [item["styles"] for item in images if isinstance(item, dict) and "styles" in item]
+        count = len(images) + sum(len(some) for some in styles if isinstance(some, list))
+        if count > max_pictures:
+            raise InputError(f"a request may have {max_pictures} pictures, contents and styles; this one has {count}")
+    return images, given.get("alpha", 1)
+
+
+def _whole_number(text):
+    if len(text) > LONGEST_NUMBER:
+        raise InputError(f"the request has a number of {len(text)} digits; expected at most {LONGEST_NUMBER}")
+    return int(text)
+
+
+def check_pixels(items: List[Dict], most: int) -> None:
+    """Raise InputError where the pictures of items from `decode` have more than `most` pixels; nothing is decoded.
+
+    A style that several items share counts once, as it is decoded once.
+    """
+    styles = {source for item in items for source in item["styles"]}
+    count = sum(source.pixels() for source in [*(item["content"] for item in items), *styles])
+    if count > most:
+        raise InputError(f"the pictures of a request may have {most} pixels together; these have {count}")
 
 
 def decode(images: Any, style_files: bool = True) -> List[Dict]:

@@ -1,25 +1,28 @@
 """The HTTP service of `ppadaattn serve`, with the requests and answers of `hub serving`.
 
-One thread paints the requests, in the order in which their bodies are complete. The cost of a request is bounded: it is
-accepted only while the queue has a free place, before its body is read, and a body is limited in size and in time.
+A worker process (`ppadaattn.serve.painter`) paints the requests, in the order in which their bodies are complete. This
+process only moves bytes, so that it answers whatever the worker does. The cost of a request is bounded: a body is
+limited in size and time and kept on disk while it arrives, it gets a place in the queue once it is whole, and painting
+is limited in time and memory.
 
     POST /predict/NAME   {"images": [{"content": base64, "styles": [base64, ...], "weights": [...]}, ...], "alpha": 1}
                          -> {"status": "000", "msg": "", "results": [{"data": base64}, ...]}
-    GET /health          -> the same with {"models": [...], "queue": N} as results
+    GET /health          -> the same with {"models": [...], "queue": N, "ready": true or false} as results
     GET /metrics         -> Prometheus's text format
 """
 
 import asyncio
 import contextlib
-import json
 import logging
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from ppadaattn.errors import InputError, nearest
-from ppadaattn.serve.limits import FORMATS, Limits
-from ppadaattn.serve.protocol import decode, encode, transfer
+from ppadaattn.errors import InputError, nearest, one_line
+from ppadaattn.serve.limits import CLIENT_LEFT, LONGEST_MESSAGE
+from ppadaattn.serve.painter import PainterError
 
+import uvicorn
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
@@ -28,25 +31,46 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-KEYS = ("images", "alpha")
-CLIENT_LEFT = 499  # nginx's status for a client that closed the connection; only the metrics show it
 RETRY_AFTER = {"Retry-After": "5"}
-LONGEST_MESSAGE = 500
+CLOSE = {"Connection": "close"}  # with an answer to a body that is not read to its end
+IN_MEMORY = 2**18  # bytes of a body; the rest is on disk
+PIECE = 2**16  # bytes of an answer that are handed to the connection at once
+YOUNG = 2  # seconds in which no upload gives way to another one
+RESTART, RESTART_AGAIN = 1, 10  # seconds between two looks whether the worker runs; after a start that failed
+# Seconds from the signal to the end: what waits is painted until the first, connections are closed after the second.
+PAINT_TO_END, CLOSE_TO_END = 6, 8
+
+
+def make_server(service):
+    """A uvicorn.Server of a Service, which ends within CLOSE_TO_END seconds, and a bit, whatever is stuck."""
+    return _Server(service)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, service):
+        options = {"log_level": "warning", "ws": "none", "timeout_graceful_shutdown": CLOSE_TO_END}
+        super().__init__(uvicorn.Config(service.application, **options))
+        self.service = service
+
+    async def shutdown(self, sockets=None):
+        ending = asyncio.ensure_future(self.service.end(PAINT_TO_END))
+        await super().shutdown(sockets)
+        ending.cancel()
 
 
 class Service:
     """An ASGI application that paints.
 
     Args:
-        stylizers: {name: Stylizer}, all on one device.
-        limits: Limits; None: its defaults.
-        suffix: format of the results, one of `ppadaattn.images.FORMATS`.
+        painter: a Painter. The service starts it, where that is not done, and closes it.
     """
 
-    def __init__(self, stylizers, limits=None, suffix=f".{FORMATS[0]}"):
-        self.stylizers, self.limits, self.suffix = stylizers, limits or Limits(), suffix
-        self.inside = 0  # requests let in and not answered yet
-        self.metrics = _Metrics(lambda: self.inside)
+    def __init__(self, painter):
+        self.painter, self.limits = painter, painter.limits
+        self.inside = 0  # requests that are whole and not answered yet
+        self.uploads = set()  # those that arrive
+        self.answers = 0  # those that are sent
+        self.metrics = _Metrics(self)
         self.application = Starlette(
             routes=[
                 Route("/predict/{name}", self._predict, methods=["POST"]),
@@ -60,11 +84,38 @@ class Service:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _):
         self._turn = asyncio.Lock()  # first come, first served
-        with ThreadPoolExecutor(1, "painter") as self._painter:
-            yield
+        self._ending, self._ended = False, asyncio.get_running_loop().create_future()
+        with ThreadPoolExecutor(1, "painter") as self._thread:
+            keeper = asyncio.ensure_future(self._keep_ready())
+            try:
+                yield
+            finally:
+                keeper.cancel()
+                self.painter.close()
+
+    async def _keep_ready(self):
+        """Start the worker when it has ended, before the next request needs it."""
+        while True:
+            if not self.painter.ready:
+                async with self._turn:
+                    with contextlib.suppress(PainterError, _RefusalError):  # which is logged
+                        await self._start_where_needed()
+            await asyncio.sleep(RESTART if self.painter.ready else RESTART_AGAIN)
+
+    async def end(self, seconds):
+        """Refuse what still arrives, and after so many seconds what still waits or is painted."""
+        self._ending = True
+        for upload in self.uploads:
+            upload.refuse(_ending())
+        end = time.monotonic() + seconds
+        while self.inside and time.monotonic() < end:
+            await asyncio.sleep(0.1)
+        if not self._ended.done():
+            self._ended.set_result(None)
+            self.painter.close()
 
     async def _health(self, _):
-        return _answer({"models": list(self.stylizers), "queue": self.inside})
+        return _answer({"models": list(self.painter.models), "queue": self.inside, "ready": self.painter.ready})
 
     async def _metrics(self, _):
         return Response(self.metrics.text(), media_type=CONTENT_TYPE_LATEST)
@@ -75,6 +126,8 @@ class Service:
             response = await self._let_in(request)
         except _RefusalError as refusal:
             response = _answer(**vars(refusal))
+        except PainterError as error:
+            response = _answer(status=error.status, message=str(error))
         except ClientDisconnect:
             response = Response(status_code=CLIENT_LEFT)
         except Exception:
@@ -85,115 +138,160 @@ class Service:
 
     async def _let_in(self, request):
         name, limits = request.path_params["name"], self.limits
-        refusal = self._refusal_at_the_door(name)
-        if refusal is not None:
-            await self._body(request, 0)
-            raise refusal
-        self.inside += 1
-        try:
-            body = await self._body(request, limits.max_body * 2**20)
-            if body is None:
+        known = name in self.painter.models
+        with tempfile.SpooledTemporaryFile(IN_MEMORY) as body:
+            size = await self._arrive(request, body, limits.max_body * 2**20 if known else 0)
+            if not known:
+                names = ", ".join(self.painter.models)
+                near = nearest(name, self.painter.models)
+                raise _RefusalError(404, f"there is no model {name!r}{near}; models: {names}")
+            if size > limits.max_body * 2**20:
                 raise _RefusalError(413, f"a request may have {limits.max_body} MiB; send smaller pictures, or fewer")
+            if self.inside > limits.queue:
+                raise _RefusalError(503, f"{self.inside} requests are waiting already; try again later", RETRY_AFTER)
+            body.seek(0)
+            self.inside += 1
             leaving = asyncio.ensure_future(_left(request))
             try:
-                return await self._in_turn(self.stylizers[name], body, leaving)
+                return await self._in_turn(name, body, leaving)
             finally:
                 leaving.cancel()
-        finally:
-            self.inside -= 1
+                self.inside -= 1
 
-    def _refusal_at_the_door(self, name):
-        if name not in self.stylizers:
-            known = ", ".join(self.stylizers)
-            return _RefusalError(404, f"there is no model {name!r}{nearest(name, self.stylizers)}; models: {known}")
-        if self.inside > self.limits.queue:
-            return _RefusalError(503, f"{self.inside} requests are waiting already; try again later", RETRY_AFTER)
-        return None
-
-    async def _body(self, request, limit):
-        """The body of a request; None where it has more bytes than the limit, _RefusalError where it takes too long.
+    async def _arrive(self, request, body, most):
+        """Write the body of a request into a file, up to `most` bytes; its size.
 
         A body that is too large is read to its end and dropped: a client does not read an answer while it sends.
+        Raises _RefusalError where it does not arrive.
         """
-
-        async def read():
-            body, size = bytearray(), 0
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size <= limit:
-                    body += chunk
-                else:
-                    body.clear()
-            return body if size <= limit else None
-
+        if self._ending:
+            raise _ending()
+        if len(self.uploads) >= self.limits.max_uploads:
+            self._make_room()
+        upload = _Upload(request, body, most)
+        self.uploads.add(upload)
         try:
-            return await asyncio.wait_for(read(), self.limits.body_seconds)
-        except asyncio.TimeoutError:
-            message = f"the request did not arrive within {self.limits.body_seconds:g} s"
-            raise _RefusalError(408, message, {"Connection": "close"}) from None
+            await asyncio.wait({upload.task}, timeout=self.limits.body_seconds)
+            if upload.refusal is not None:
+                raise upload.refusal
+            if not upload.task.done():
+                message = f"the request did not arrive within {self.limits.body_seconds:g} s"
+                raise _RefusalError(408, message, CLOSE)
+            return upload.task.result()
+        finally:
+            upload.task.cancel()
+            self.uploads.discard(upload)
 
-    async def _in_turn(self, stylizer, body, leaving):
+    def _make_room(self):
+        """Refuse the slowest upload, so that clients that send next to nothing keep nobody out; else the new one."""
+        message = f"more than {self.limits.max_uploads} requests arrive at the same time"
+        now = time.monotonic()
+        grown = [upload for upload in self.uploads if now - upload.start > YOUNG and upload.refusal is None]
+        if not grown:
+            raise _RefusalError(503, f"{message}; try again later", {**RETRY_AFTER, **CLOSE})
+        slowest = min(grown, key=lambda upload: upload.size / (now - upload.start))
+        slowest.refuse(_RefusalError(408, f"{message}, and this one was the slowest; try again later", CLOSE))
+
+    async def _in_turn(self, name, body, leaving):
         """Paint when the requests before are done; a client that leaves while it waits loses its place."""
         turn = asyncio.ensure_future(self._turn.acquire())
-        await asyncio.wait({turn, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({turn, leaving, self._ended}, return_when=asyncio.FIRST_COMPLETED)
         if not turn.done():
             turn.cancel()
-            raise ClientDisconnect
+            raise ClientDisconnect if leaving.done() else _ending()
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._painter, self._paint, stylizer, body, leaving.done)
+            if self._ended.done():
+                raise _ending()
+            await self._start_where_needed()
+            return await self._paint(name, body, leaving)
         finally:
             self._turn.release()
 
-    def _paint(self, stylizer, body, left):
-        """The answer to a body, in the painter's thread: parsing and decoding take time and memory too."""
+    async def _start_where_needed(self):
+        if self.painter.ready:
+            return
         try:
-            images, alpha = self._parse(body)
-            results = []
-            for picture in transfer(stylizer, decode(images, self.limits.style_files), alpha, self.limits.size):
-                results.append({"data": encode(picture, self.suffix)})
-                if left():
-                    raise ClientDisconnect
-        except InputError as error:
-            raise _RefusalError(400, str(error)) from None
-        except MemoryError:
-            raise _RefusalError(413, "these pictures need more memory than there is; send smaller pictures") from None
-        self.metrics.pictures.inc(len(results))
-        return _answer(results)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self.painter.start)
+        except (InputError, OSError, PainterError) as error:
+            if self._ended.done():
+                raise _ending() from None
+            logging.getLogger(__name__).error("the worker cannot be started: %s", error)
+            raise PainterError(503, "the process that paints cannot be started; the service's log says why") from None
 
-    def _parse(self, body):
+    async def _paint(self, name, body, leaving):
+        work = self.painter.paint, name, body, lambda: not leaving.done()
         try:
-            given = json.loads(body.decode("utf-8"))
-        except (RecursionError, ValueError) as error:
-            raise InputError(f"the request is not JSON in UTF-8: {error}") from None
-        if not isinstance(given, dict) or "images" not in given:
-            raise InputError('the request must be {"images": [...], "alpha": 0..1}')
-        unknown = [key for key in given if key not in KEYS]
-        if unknown:
-            raise InputError(f"the request has a key {unknown[0]!r}; known ones are {', '.join(KEYS)}")
-        images, limit = given["images"], self.limits.max_pictures
-        if isinstance(images, list):
-            styles = [item["styles"] for item in images if isinstance(item, dict) and "styles" in item]
-            count = len(images) + sum(len(some) for some in styles if isinstance(some, list))
-            if count > limit:
-                raise InputError(f"a request may have {limit} pictures, contents and styles; this one has {count}")
-        return images, given.get("alpha", 1)
+            answer, content = await asyncio.get_running_loop().run_in_executor(self._thread, *work)
+        except PainterError as error:
+            logging.getLogger(__name__).warning("the worker was ended or has ended: %s", error)
+            raise
+        if answer["status"] != 200:
+            return _answer(status=answer["status"], message=answer["message"])
+        self.metrics.pictures.inc(answer["pictures"])
+        content = b'{"status":"000","msg":"","results":' + content + b"}"
+        return _LargeResponse(content, self)
+
+
+class _Upload:
+    """A body under way: its `task`, whose result is the number of bytes, and what tells how slow it is."""
+
+    def __init__(self, request, body, most):
+        self.start, self.size, self.refusal = time.monotonic(), 0, None
+        self.task = asyncio.ensure_future(self._read(request, body, most))
+        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # which nobody may ask for
+
+    async def _read(self, request, body, most):
+        async for chunk in request.stream():
+            self.size += len(chunk)
+            if self.size <= most:
+                body.write(chunk)
+        return self.size
+
+    def refuse(self, refusal):
+        self.refusal = refusal
+        self.task.cancel()
+
+
+class _LargeResponse(Response):
+    """An answer in pieces, so that one whose client does not take it in time is dropped and keeps no memory."""
+
+    def __init__(self, content, service):
+        super().__init__(content, media_type="application/json")
+        self.service = service
+
+    async def __call__(self, scope, receive, send):
+        async def send_pieces():
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            for start in range(0, len(self.body), PIECE):
+                end = start + PIECE
+                more = end < len(self.body)
+                await send({"type": "http.response.body", "body": self.body[start:end], "more_body": more})
+
+        self.service.answers += 1
+        try:
+            with contextlib.suppress(asyncio.TimeoutError):  # uvicorn then closes the connection
+                await asyncio.wait_for(send_pieces(), self.service.limits.body_seconds)
+        finally:
+            self.service.answers -= 1
 
 
 class _RefusalError(Exception):
-    """A refusal, without results. Its message may quote the request: it is cut, and encoded as valid UTF-8."""
+    """A refusal, without results."""
 
     def __init__(self, status, message, headers=None):
         super().__init__(message)
-        message = message if len(message) <= LONGEST_MESSAGE else message[:LONGEST_MESSAGE] + "..."
-        self.message = message.encode("utf-8", "backslashreplace").decode("utf-8")
-        self.status, self.headers = status, headers
+        self.status, self.message, self.headers = status, message, headers
+
+
+def _ending():
+    return _RefusalError(503, "the service ends; send the request again later", CLOSE)
 
 
 def _answer(results="", status=200, message="", headers=None):
     """A JSON answer as that of `hub serving`; "status" is "000", or the HTTP status of an error."""
     code = "000" if status == 200 else str(status)
-    return JSONResponse({"status": code, "msg": message, "results": results}, status, headers)
+    answer = {"status": code, "msg": one_line(message, LONGEST_MESSAGE), "results": results}
+    return JSONResponse(answer, status, headers)
 
 
 async def _refused_by_router(request, error):
@@ -211,7 +309,7 @@ async def _left(request):
 class _Metrics:
     """The metrics of GET /metrics."""
 
-    def __init__(self, waiting):
+    def __init__(self, service):
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         options = {"namespace": "ppadaattn", "registry": self.registry}
@@ -219,7 +317,15 @@ class _Metrics:
         self.errors = Counter("errors", "Requests to paint that were answered with an error.", **options)
         self.pictures = Counter("pictures", "Pictures painted.", **options)
         self.seconds = Histogram("request_seconds", "From a request's arrival to its answer.", **options)
-        Gauge("queue_length", "Requests let in and not answered yet.", **options).set_function(waiting)
+        painter = service.painter
+        for name, text, value in (
+            ("queue_length", "Requests that are whole and not answered yet.", lambda: service.inside),
+            ("uploads", "Requests that arrive.", lambda: len(service.uploads)),
+            ("answers", "Answers that are sent.", lambda: service.answers),
+            ("worker_starts", "Starts of the process that paints.", lambda: painter.starts),
+            ("worker_resident_memory_bytes", "Resident memory of the process that paints.", lambda: painter.memory),
+        ):
+            Gauge(name, text, **options).set_function(value)
 
     def count(self, status, seconds):
         self.requests.labels(status).inc()

@@ -8,12 +8,19 @@ import io
 import os
 from pathlib import Path
 
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, without_warnings
 from ppadaattn.infer.stylizer import STYLE_SIZE
-from ppadaattn.media.images import check_size, flatten, read_image, reduce_to
+from ppadaattn.media.images import FORMATS, check_size, flatten, read_image, reduce_to
 from ppadaattn.weights.checkpoint import is_style_data
 
 import numpy as np
+from PIL import Image
+
+KINDS = sorted({kind for kind, _ in FORMATS.values()})  # Pillow's names of what is read
+
+# A decoder passes over the whole picture for each scan, however few bytes it has. Progressive JPEGs have about ten.
+MOST_SCANS = 100
+SCAN = b"\xff\xda"  # the marker at its start; compressed data holds no such bytes
 
 
 class ArraySource:
@@ -69,9 +76,20 @@ class BytesSource:
     def __init__(self, data, name, style_files=True):
         self.data, self.name, self.style_files = data, name, style_files
 
+    def pixels(self):
+        """Width x height, from the header; 0 where it is no picture, which `picture` and `style` refuse."""
+        try:
+            with without_warnings(), Image.open(io.BytesIO(self.data), formats=KINDS) as image:
+                return image.width * image.height
+        except Exception:  # decoders of damaged files raise nearly anything
+            return 0
+
     def picture(self, long_side):
         if self._is_style():
             raise InputError(f"{self.name} is a style file; expected a picture")
+        scans = self.data.count(SCAN) if self.data.startswith(b"\xff\xd8") else 0
+        if scans > MOST_SCANS:
+            raise InputError(f"{self.name} has {scans} scans, at most {MOST_SCANS} are read; save it as a plain JPEG")
         return flatten(read_image(_NamedBytes(self.data, self.name), long_side))
 
     def style(self, stylizer):
