@@ -152,7 +152,7 @@ BAD = {
 }
 SENTENCES = {
     "missing": "there is no file",
-    "text": "is not a picture that can be read; expected BMP, JPEG, PNG, TIFF, WEBP",
+    "text": "is not a picture that can be read; expected AVIF, BMP, GIF, HEIF, JPEG, JPEG2000, PNG, PPM",
     "empty": "is not a picture",
     "one pixel": "is 1 x 1 pixels; each side must be at least 16",
     "15 pixels": "is 400 x 15 pixels",

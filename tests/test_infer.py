@@ -160,11 +160,11 @@ def test_an_error_on_the_way_keeps_what_is_done_and_goes_on_unless_the_disk_is_f
         picture(name)
     write = pictures.write_image
 
-    def full_disk(path, image):
+    def full_disk(path, image, tags=None):
         if path.name == "c2_s.png":
             cause = OSError(errno.ENOSPC if full else errno.ENAMETOOLONG, "")
             raise InputError(f"{path} cannot be written: No space left on device") from cause
-        write(path, image)
+        write(path, image, tags)
 
     monkeypatch.setattr(pictures, "write_image", full_disk)
     status, _, err = run("--content", "c1.png", "c2.png", "c3.png", "--style", "s.png", "--output", "out")
@@ -178,10 +178,10 @@ def test_a_sheet_that_cannot_be_written(run, picture, monkeypatch, alone):
         picture(name)
     write = pictures.write_image
 
-    def refuse_sheets(path, image):
+    def refuse_sheets(path, image, tags=None):
         if path.name == "grid.png":
             raise InputError(f"{path} cannot be written: No space left on device")
-        write(path, image)
+        write(path, image, tags)
 
     monkeypatch.setattr(pictures, "write_image", refuse_sheets)
     output = "grid.png" if alone else "out"

@@ -13,7 +13,9 @@ from conftest import ROOT
 
 # A module imports its own room and rooms of lower rank. Two rooms of one rank never import each other.
 RANKS = {
-    **dict.fromkeys(("errors", "files", "resources", "signals", "device", "runtime", "version", "config"), 0),
+    **dict.fromkeys(
+        ("errors", "files", "resources", "signals", "device", "runtime", "version", "config", "progress"), 0
+    ),
     "model": 1,
     **dict.fromkeys(("media", "weights"), 2),
     **dict.fromkeys(("train", "infer"), 3),

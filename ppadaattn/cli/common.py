@@ -68,6 +68,8 @@ class Parser(argparse.ArgumentParser):
             if word == "--":
                 return
             name, known = word.partition("=")[0], self._option_string_actions
+            if len(word) > 1 and word[0] == "-" and name not in known and os.path.exists(word):
+                self.error(f"{word} is read as an option, since it begins with a dash: write ./{word} for the file")
             if not name.startswith("--") or " " in name or name in known:
                 continue
             if name in self.synonyms:
@@ -168,6 +170,20 @@ def exit_status(work, args):
     except KeyboardInterrupt:
         print("interrupted; every file already written is whole", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # nobody reads on, as in `ppadaattn ... | head`
+        return 128 + 13  # as a program that SIGPIPE ends
+    finally:
+        _give_up_closed_outputs()
+
+
+def _give_up_closed_outputs():
+    """Lead what is left for an output that cannot be written to nowhere: Python would report it at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def as_options(message, args):

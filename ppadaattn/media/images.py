@@ -58,9 +58,7 @@ class Picture(NamedTuple):
     tags: Tags
 
 
-def find_images(
-    patterns: Iterable, suffixes: Optional[Container[str]] = None, kind: str = "pictures"
-) -> List[Path]:
+def find_images(patterns: Iterable, suffixes: Optional[Container[str]] = None, kind: str = "pictures") -> List[Path]:
     """List the picture files that files, folders (not the folders in them) and globs name.
 
     Args:
