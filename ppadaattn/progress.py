@@ -65,7 +65,7 @@ class _Lines:
             self._last - self._start,
             unit=self.unit if self.unit_scale else f" {self.unit}s",
             unit_scale=self.unit_scale,
-            prefix=self.desc or "",
+            prefix=f"{self.desc}: " if self.desc else "",
             initial=self.initial,
             bar_format="{desc}{n_fmt}/{total_fmt}{unit}, {elapsed}, {rate_fmt}",
         )

@@ -170,20 +170,28 @@ def exit_status(work, args):
     except KeyboardInterrupt:
         print("interrupted; every file already written is whole", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # nobody reads on, as in `ppadaattn ... | head`
-        return 128 + 13  # as a program that SIGPIPE ends
+    except OSError:
+        if not _give_up_outputs():
+            raise
+        return 128 + 13  # nobody reads on, as in `ppadaattn ... | head`: as a program that SIGPIPE ends
     finally:
-        _give_up_closed_outputs()
+        _give_up_outputs()
 
 
-def _give_up_closed_outputs():
-    """Lead what is left for an output that cannot be written to nowhere: Python would report it at exit."""
+def _give_up_outputs():
+    """Lead what is left for an output that cannot be written to nowhere, since Python would report it at exit.
+
+    Returns whether there is such an output.
+    """
+    found = False
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
+            found = True
             with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), stream.fileno())
+    return found
 
 
 def as_options(message, args):

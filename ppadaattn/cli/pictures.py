@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from ppadaattn.cli.styles import sources, style_preparer
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, note
 from ppadaattn.files import check_writable, short_name
 from ppadaattn.infer.options import Limits, PaintOptions, option
 from ppadaattn.media.images import (
@@ -128,6 +128,8 @@ def plan(contents, specs, output, options, *, mask=None, resume=False):
             raise InputError(f"{len(pairs)} pictures need a folder, and --output {path} is one file")
         outputs = dict.fromkeys(pairs, None if options.grid else path)
         sheet_path = path if options.grid else None
+    if options.keep_location and not folder and path.suffix.lower() in (".tif", ".tiff", ".bmp"):
+        note(f"{path} cannot hold the position: --keep-location is for .jpg, .png and .webp")
     if output != "-":
         check_outputs({*outputs.values(), sheet_path} - {None}, [*contents, *sources(specs, mask)])
         check_writable(path, folder)

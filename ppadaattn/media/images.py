@@ -318,7 +318,7 @@ def save_image(file, image: np.ndarray, suffix: str, tags: Optional[Tags] = None
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4):
         raise InputError(f"a picture must be uint8 H x W x 3 or 4 to be written; got {image.dtype} {image.shape}")
     kind, options = FORMATS[suffix]
-    options = {**options, **(tags.save_options() if tags else {})}
+    options = {**options, **(tags.save_options(kind) if tags else {})}
     if kind == "PNG":
         options["pnginfo"] = PngImagePlugin.PngInfo()
         options["pnginfo"].add(b"sRGB", b"\0")  # perceptual intent, that of pictures

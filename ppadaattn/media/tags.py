@@ -51,9 +51,9 @@ class Tags(NamedTuple):
     def without_location(self) -> "Tags":
         return self._replace(location={})
 
-    def save_options(self) -> dict:
-        """Arguments of Pillow's `save`."""
-        exif, ifds = Image.Exif(), {EXIF_IFD: self.camera, GPS_IFD: self.location}
+    def save_options(self, kind: str) -> dict:
+        """Arguments of Pillow's `save` in a format; a compressed TIFF of Pillow holds `exif` and `dpi` alone."""
+        exif, ifds = Image.Exif(), {EXIF_IFD: self.camera, GPS_IFD: self.location} if kind != "TIFF" else {}
         for number, value in {**self.exif, **{number: ifd for number, ifd in ifds.items() if ifd}}.items():
             exif[number] = value
         options = {"exif": exif.tobytes()} if len(exif) else {}
@@ -71,7 +71,7 @@ def read_tags(image: Image.Image) -> Tags:
         location = dict(found.get_ifd(GPS_IFD))
     tags = Tags(exif, camera, location, _dpi(image))
     try:
-        tags.save_options()
+        tags.save_options("JPEG")
     except Exception:  # values that cannot be written again
         return Tags({}, {}, {}, tags.dpi)
     return tags
