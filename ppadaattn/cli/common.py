@@ -9,6 +9,7 @@ Exit status: 0 done; 1 some of the work was not done; 2 bad input, nothing done;
 
 import argparse
 import contextlib
+import errno
 import itertools
 import os
 import re
@@ -170,28 +171,25 @@ def exit_status(work, args):
     except KeyboardInterrupt:
         print("interrupted; every file already written is whole", file=sys.stderr)
         return 130
-    except OSError:
-        if not _give_up_outputs():
-            raise
+    except BrokenPipeError:
         return 128 + 13  # nobody reads on, as in `ppadaattn ... | head`: as a program that SIGPIPE ends
+    except OSError as error:  # files raise InputError: standard output is on a full disk
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"error: {error.strerror}; every file already written is whole", file=sys.stderr)
+        return 128 + 13
     finally:
         _give_up_outputs()
 
 
 def _give_up_outputs():
-    """Lead what is left for an output that cannot be written to nowhere, since Python would report it at exit.
-
-    Returns whether there is such an output.
-    """
-    found = False
+    """Lead what is left for an output that cannot be written to nowhere, since Python would report it at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
-            found = True
             with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), stream.fileno())
-    return found
 
 
 def as_options(message, args):
