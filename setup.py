@@ -68,6 +68,7 @@ setup(
         "cpu": ["paddlepaddle>=2.6.2", *ONNX],  # ONNX Runtime paints several times faster on a CPU
         # The newest CUDA wheel on PyPI is 2.6.2, which was built for numpy 1.
         "gpu": ["paddlepaddle-gpu>=2.6.2", "numpy<2"],
+        "heic": ["pillow-heif>=0.10"],  # pictures of iPhones
         "train": ["visualdl"],  # curves of a training
         "convert": ["torch>=1.13"],  # the authors' VGG-19, a file from before PyTorch 1.6
         "onnx": ONNX,

@@ -9,6 +9,7 @@ import platform
 import re
 import shutil
 import stat
+import sys
 import tempfile
 import time
 import uuid
@@ -30,6 +31,8 @@ NO_LOCKS = {getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "ENOTSUP", "EO
 # different in each thread and process, and enough to tell later whether the process that made them is gone.
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 _TEMPORARY = re.compile(rf"\.ppadaattn-{_HOST}-(\d+)-[0-9a-f]{{32}}\b")
+LONGEST_NAME = 255  # bytes in a name, in nearly all file systems
+_ROOM = 10  # bytes for what may be put after a name: _2 and so on, or .parts
 _LONGEST_SUFFIX = 16  # a longer one says no format, and would not fit beside the rest in the 255 bytes of a name
 _in_use = set()  # temporary paths of this process
 _tidied = set()  # folders whose leftovers this process has removed
@@ -120,6 +123,20 @@ def _remove(path):
             path.unlink()
 
 
+def short_name(stem, suffix=""):
+    """A name for a file: `stem` and `suffix`, or, where a file system takes no such length, a shorter one with a note.
+
+    The shorter one ends in a digest of the whole stem, so that different stems stay different, and equal ones equal.
+    """
+    most = LONGEST_NAME - len(os.fsencode(suffix)) - _ROOM
+    if len(os.fsencode(stem)) <= most:
+        return stem + suffix
+    digest = hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]
+    short = os.fsencode(stem)[: most - len(digest) - 1].decode(sys.getfilesystemencoding(), "ignore")
+    note(f"the name {stem}{suffix} is too long for a file: {short}-{digest}{suffix} is written")
+    return f"{short}-{digest}{suffix}"
+
+
 def check_writable(path, folder=False):
     """Raise InputError unless the file `path`, or files in the folder `path`, could be written. Writes nothing."""
     try:
@@ -127,6 +144,10 @@ def check_writable(path, folder=False):
     except FileNotFoundError:
         raise InputError(f"{path} cannot be written: the current folder is gone; give an absolute path") from None
     if not folder:
+        if len(os.fsencode(existing.name)) > LONGEST_NAME:
+            raise InputError(
+                f"{path} cannot be written: its name has more than {LONGEST_NAME} bytes; give a shorter one"
+            )
         existing = existing.parent
     while not os.path.lexists(existing):
         existing = existing.parent

@@ -1,4 +1,4 @@
-"""The process's environment for Paddle: set up before Paddle loads, in this one place.
+"""The process's environment for Paddle and ONNX Runtime: set up before they load, in this one place.
 
 Nothing that the user has set is overridden.
 
@@ -9,6 +9,8 @@ MKL_DEBUG_CPU_TYPE    5, on AMD processors only    Paddle's bundled MKL takes a 
                                                    (matrix products 4 to 5 times slower)
 MKL_NUM_THREADS       the cores this process has   Paddle sets OMP_NUM_THREADS to 1 when nobody has set it,
                                                    and MKL would follow it
+ORT_DISABLE_TELEMETRY 1                            ONNX Runtime would keep a device id and a queue of events in
+                                                   the home folder, and send them
 GLOG_minloglevel      2                            Paddle's remarks to its developers would stand among the
                                                    messages of the tools
 ===================== ============================ ======================================================
@@ -38,6 +40,7 @@ def prepare_environment():
     if "AuthenticAMD" in _processor():
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     # Paddle itself sets OMP_NUM_THREADS to 1, so where it is loaded already a 1 is not the user's word.
     unset = "1" if "paddle" in sys.modules else None
     if os.environ.get("OMP_NUM_THREADS", unset) == unset:

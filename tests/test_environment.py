@@ -6,7 +6,7 @@ from ppadaattn import runtime
 
 import paddle
 import pytest
-from conftest import run_python
+from conftest import ROOT, run_python
 
 VARIABLES = ("MKL_DEBUG_CPU_TYPE", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
@@ -77,3 +77,39 @@ def test_png_in_every_order_of_imports(tmp_path, monkeypatch):
         assert "put `import ppadaattn` (or `import zlib`) before `import paddle`" in late.stderr.splitlines()[-1]
     else:
         assert late.stdout == "7.0\n"
+
+
+def test_nothing_but_the_cache_is_written_at_home_and_no_name_is_looked_up(tmp_path, picture):
+    """In a process of its own, whose look-ups of names are counted."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import socket, sys\n"
+        "events = ('socket.getaddrinfo', 'socket.gethostbyname', 'socket.connect')\n"
+        "sys.addaudithook(lambda event, args: event in events\n"
+        f"                 and print(event, args, file=open({str(tmp_path / 'asked')!r}, 'a')))\n"
+    )
+    done = run_python(
+        *("-m", "ppadaattn", "paint", "--content", picture("c.png"), "--style", picture("s.png"), "--device", "cpu"),
+        *("--output", tmp_path / "o.png"),
+        HOME=str(tmp_path / "home"),
+        USERPROFILE=str(tmp_path / "home"),
+        PPADAATTN_OFFLINE="1",
+        PPADAATTN_HOME=None,
+        ORT_DISABLE_TELEMETRY=None,
+        PYTHONPATH=os.pathsep.join([str(tmp_path / "site"), str(ROOT)]),
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "asked").exists(), (tmp_path / "asked").read_text()
+    # Paddle makes an empty folder of its own.
+    written = [path.relative_to(tmp_path / "home").parts for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert {path[:2] for path in written} <= {(".cache", "ppadaattn")}, written
+
+
+def test_the_users_word_on_telemetry_is_kept(monkeypatch):
+    monkeypatch.setattr(os, "environ", {})
+    runtime.prepare_environment()
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+    monkeypatch.setattr(os, "environ", {"ORT_DISABLE_TELEMETRY": "0"})
+    runtime.prepare_environment()
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"

@@ -1,18 +1,21 @@
 """Reading, writing and arranging pictures."""
 
 import os
+import re
 import struct
+import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, InputNote
 from ppadaattn.media import images
 from ppadaattn.media.images import contact_sheet, find_images, flatten, read_image, write_image
+from ppadaattn.media.tags import srgb_profile
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 # What each EXIF orientation asks of the stored array (TIFF 6.0 / EXIF 2.3, tag 0x0112).
 ORIENTATIONS = {
@@ -152,7 +155,7 @@ BAD = {
 }
 SENTENCES = {
     "missing": "there is no file",
-    "text": "is not a picture that can be read; expected BMP, JPEG, PNG, TIFF, WEBP",
+    "text": "is not a picture that can be read; expected AVIF, BMP, GIF, HEIF, JPEG, JPEG2000, PNG, PPM",
     "empty": "is not a picture",
     "one pixel": "is 1 x 1 pixels; each side must be at least 16",
     "15 pixels": "is 400 x 15 pixels",
@@ -221,3 +224,229 @@ def test_threads_that_read_leave_the_filters_of_warnings_as_they_were(picture):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(read_image, [path] * 400))
     assert warnings.filters == before
+
+
+# Colours and tags -----------------------------------------------------------------------------------------------------
+
+
+def icc_profile(space, tags):
+    """An ICC profile, version 2, for a display, written by hand (ICC.1:2001, clause 6).
+
+    Args:
+        space: colour space of 4 letters.
+        tags: {name of 4 letters: bytes}.
+    """
+    pcs = b"Lab " if b"A2B0" in tags else b"XYZ "
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + b"\0" * 78
+    tags = {**tags, b"desc": text, b"cprt": b"text\0\0\0\0none\0", b"wtpt": xyz_tag((0.9642, 1, 0.8249))}
+    table, data = struct.pack(">I", len(tags)), b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, value in tags.items():
+        table += name + struct.pack(">II", start + len(data), len(value))
+        data += value + b"\0" * (-len(value) % 4)
+    size = start + len(data)
+    kind = b"prtr" if space == b"CMYK" else b"mntr"
+    head = struct.pack(">I4sI4s4s4s", size, b"\0" * 4, 0x02400000, kind, space, pcs) + b"\0" * 12 + b"acsp"
+    head += b"\0" * 28 + struct.pack(">iii", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + table + data
+
+
+def xyz_tag(xyz):
+    return b"XYZ \0\0\0\0" + struct.pack(">iii", *(round(value * 65536) for value in xyz))
+
+
+def gamma_tag(gamma):
+    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256))
+
+
+# RGB to XYZ, adapted to D50, and gamma: of the published definitions. Apple's P3 has sRGB's curve, here 2.2 stands in.
+WIDE_SPACES = {
+    "Display P3": ([[0.5151, 0.2920, 0.1571], [0.2412, 0.6922, 0.0666], [-0.0011, 0.0419, 0.7841]], 2.2),
+    "Adobe RGB": ([[0.6097, 0.2053, 0.1492], [0.3111, 0.6257, 0.0632], [0.0195, 0.0609, 0.7446]], 2.2),
+    "ProPhoto RGB": ([[0.7977, 0.1352, 0.0313], [0.2880, 0.7119, 0.0001], [0.0, 0.0, 0.8249]], 1.8),
+}
+SRGB_TO_XYZ = np.array([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])
+COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 200, 0], [128, 128, 128], [90, 40, 160]], "uint8")
+
+
+def wide_profile(space):
+    matrix, gamma = WIDE_SPACES[space]
+    columns = {name: xyz_tag(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), np.array(matrix).T)}
+    return icc_profile(b"RGB ", {**columns, **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), gamma_tag(gamma))})
+
+
+def in_space(space, colours):
+    """sRGB colours as another space writes them, uint8, by the definitions (IEC 61966-2-1 for sRGB)."""
+    matrix, gamma = WIDE_SPACES[space]
+    values = colours / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    other = np.linalg.solve(np.array(matrix), SRGB_TO_XYZ @ linear.T).T.clip(0, 1)
+    return (255 * other ** (1 / gamma)).round().astype("uint8")
+
+
+def stripes(colours):
+    return np.repeat(np.repeat(colours[None], 20, 0), 20, 1)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+@pytest.mark.parametrize("space", WIDE_SPACES)
+def test_colours_of_a_profile_become_srgb(tmp_path, space, suffix):
+    stored = in_space(space, COLOURS)
+    assert np.abs(stored.astype(int) - COLOURS).max() > 10
+    lossless = {".jpg": {"quality": 100}, ".webp": {"lossless": True}}.get(suffix, {})
+    options = {**images.FORMATS[suffix][1], **lossless, "icc_profile": wide_profile(space)}
+    Image.fromarray(stripes(stored)).save(tmp_path / f"a{suffix}", **options)
+    found = read_image(tmp_path / f"a{suffix}")[10, 10::20]
+    # 8 bits of a wide space are 6 or 7 of sRGB at its border.
+    assert np.abs(found.astype(int) - COLOURS).max() <= (20 if suffix == ".jpg" else 8)
+
+
+def test_profiles_of_grey_alpha_palette_16_bits_and_cmyk(tmp_path):
+    ramp = np.repeat(np.arange(0, 256, 8, dtype="uint8")[None], 20, 0)
+    linear = icc_profile(b"GRAY", {b"kTRC": gamma_tag(1.0)})
+    expected = np.where(ramp / 255 <= 0.0031308, ramp / 255 * 12.92, 1.055 * (ramp / 255) ** (1 / 2.4) - 0.055) * 255
+    Image.fromarray(ramp).save(tmp_path / "grey.png", icc_profile=linear)
+    Image.fromarray(ramp.astype("uint16") << 8).save(tmp_path / "grey16.tif", icc_profile=linear)
+    for name in ("grey.png", "grey16.tif"):
+        assert np.abs(read_image(tmp_path / name)[:, :, 1] - expected).max() <= 2
+
+    stored = stripes(in_space("Display P3", COLOURS))
+    alpha = np.full((*stored.shape[:2], 1), 77, "uint8")
+    profile = wide_profile("Display P3")
+    Image.fromarray(np.dstack([stored, alpha])).save(tmp_path / "alpha.png", icc_profile=profile)
+    Image.fromarray(stored).quantize(8).save(tmp_path / "palette.png", icc_profile=profile)
+    found = read_image(tmp_path / "alpha.png")
+    assert (found[:, :, 3] == 77).all() and np.abs(found[10, 10::20, :3].astype(int) - COLOURS).max() <= 8
+    assert np.abs(read_image(tmp_path / "palette.png")[10, 10::20].astype(int) - COLOURS).max() <= 8
+
+    # Black ink alone counts here: with the naive conversion, cyan would come out cyan.
+    corners = np.array([[255 - 255 * (corner & 1), 128, 128] for corner in range(16)], "uint8")
+    curve = bytes(range(256))
+    lut = b"mft1\0\0\0\0" + bytes((4, 3, 2, 0)) + struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    ink = icc_profile(b"CMYK", {b"A2B0": lut + curve * 4 + corners.tobytes() + curve * 3})
+    inks = stripes(np.array([[0, 0, 0, 0], [255, 0, 0, 0], [0, 0, 0, 255]], "uint8"))
+    Image.frombytes("CMYK", (60, 20), inks.tobytes()).save(tmp_path / "ink.tif", icc_profile=ink)
+    assert np.abs(read_image(tmp_path / "ink.tif")[10, 10::20].astype(int) - [[255], [255], [0]]).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("profile", "sentence"),
+    [
+        (b"nonsense", "its colour profile cannot be read: it is ignored"),
+        (icc_profile(b"GRAY", {b"kTRC": gamma_tag(1.0)}), "is for GRAY, which it is not: the profile is ignored"),
+        (wide_profile("Display P3")[:200], "its colour profile cannot be read: it is ignored"),
+    ],
+)
+def test_a_profile_that_lies_is_ignored_with_a_note(tmp_path, profile, sentence):
+    Image.fromarray(stripes(COLOURS)).save(tmp_path / "a.png", icc_profile=profile)
+    with pytest.warns(InputNote, match=re.escape("a.png: ") + ".*" + sentence):
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png"), stripes(COLOURS))
+
+
+def test_a_profile_of_srgb_changes_nothing(tmp_path, rng):
+    array = rng.randint(0, 256, (40, 40, 3)).astype("uint8")
+    Image.fromarray(array).save(tmp_path / "a.png", icc_profile=srgb_profile())
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), array)
+
+
+@pytest.mark.parametrize("suffix", images.FORMATS)
+def test_results_are_tagged_srgb_and_keep_date_camera_and_dpi(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x0132] = 6, "Maker", "2020:02:03 04:05:06"
+    exif[0x8769] = {0x9003: "2020:02:03 04:05:06", 0xA431: "serial number", 0x8827: 200}
+    exif[0x8825] = {1: "N", 2: (48.0, 8.0, 15.0)}
+    Image.new("RGB", (40, 30)).save(tmp_path / "in.jpg", exif=exif, dpi=(300, 300))
+    pixels, own_size, tags = images.read_picture(tmp_path / "in.jpg")
+    assert own_size == (40, 30)  # turned
+    for kept in (True, False):
+        path = tmp_path / f"out{suffix}"
+        write_image(path, pixels, tags if kept else tags.without_location())
+        with Image.open(path) as image:
+            found, info = image.getexif(), image.info
+            if suffix == ".png":
+                assert info["srgb"] == 0
+            elif suffix != ".bmp":
+                assert info["icc_profile"] == srgb_profile()
+            if suffix != ".webp":
+                assert np.abs(np.array(info["dpi"], float) - 300).max() < 1
+            if suffix != ".bmp":
+                assert (found.get(0x0112, 1), found[0x010F], found[0x0132]) == (1, "Maker", "2020:02:03 04:05:06")
+            if suffix not in (".bmp", ".tif", ".tiff"):
+                camera = found.get_ifd(0x8769)
+                assert camera[0x9003] == "2020:02:03 04:05:06" and camera[0x8827] == 200 and 0xA431 not in camera
+                assert bool(found.get_ifd(0x8825)) == kept
+        np.testing.assert_array_equal(read_image(path), pixels)
+
+
+def test_damaged_exif_is_left_out(tmp_path):
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xffnonsense")
+    tags = images.read_picture(tmp_path / "a.jpg").tags
+    write_image(tmp_path / "b.jpg", read_image(tmp_path / "a.jpg"), tags)
+    assert tags.location == {} and read_image(tmp_path / "b.jpg").shape == (20, 20, 3)
+
+
+# What is in a folder --------------------------------------------------------------------------------------------------
+
+SUFFIXES = {
+    ".jfif": "JPEG",
+    ".jpe": "JPEG",
+    ".gif": "GIF",
+    ".jp2": "JPEG2000",
+    ".ppm": "PPM",
+    ".photo": "PNG",
+    "": "WEBP",
+}
+SUFFIXES.update({".avif": "AVIF"} if features.check("avif") else {})
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_picture_is_what_pillow_reads_whatever_its_suffix(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    Image.new("RGB", (30, 20), "red").save(path, SUFFIXES[suffix])
+    (tmp_path / "notes.txt").write_text("P3 is a colour space")
+    (tmp_path / "empty").write_text("")
+    assert find_images([tmp_path]) == [path]
+    assert np.abs(read_image(path).astype(int) - (255, 0, 0)).max() < 6
+
+
+def test_the_first_frame_of_a_gif(tmp_path):
+    frames = [Image.new("RGB", (30, 20), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert (read_image(tmp_path / "a.gif")[:, :, :3] == (255, 0, 0)).all()
+
+
+def test_two_links_to_a_file_are_two_pictures(picture, tmp_path, monkeypatch):
+    picture("c.png")
+    (tmp_path / "links").mkdir()
+    for name in ("a.png", "b.png"):
+        os.symlink(tmp_path / "c.png", tmp_path / "links" / name)
+    assert [path.name for path in find_images([tmp_path / "links", tmp_path / "links" / "*"])] == ["a.png", "b.png"]
+
+
+HEIC = b"\0\0\0\x18ftypheic" + b"\0" * 60
+
+
+def test_heic_names_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "a.heic").write_bytes(HEIC)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    with pytest.raises(InputError, match=r"a\.heic is HEIC, which needs pillow-heif: pip install 'ppadaattn\[heic\]'"):
+        read_image(tmp_path / "a.heic")
+    monkeypatch.undo()
+    assert find_images([tmp_path]) == [tmp_path / "a.heic"]  # and is said, not left out
+
+
+def test_heic_is_read_where_pillow_heif_is_installed(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    image = pillow_heif.from_pillow(Image.new("RGB", (64, 48), (200, 30, 30)))
+    image.save(tmp_path / "a.heic", quality=95)
+    found = read_image(tmp_path / "a.heic")
+    assert found.shape == (48, 64, 3) and np.abs(found.astype(int) - (200, 30, 30)).max() < 8
+
+
+def test_avif_names_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "a.avif").write_bytes(HEIC.replace(b"heic", b"avif"))
+    Image.init()
+    monkeypatch.delitem(Image.OPEN, "AVIF", raising=False)
+    with pytest.raises(InputError, match=r"a\.avif is AVIF, which needs Pillow 11\.3"):
+        read_image(tmp_path / "a.avif")

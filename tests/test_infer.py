@@ -3,6 +3,9 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import ppadaattn
 from ppadaattn.cli import convert, paint, pictures
@@ -17,7 +20,7 @@ from ppadaattn.weights.checkpoint import load_network, network_weights, save_wei
 import numpy as np
 import paddle
 import pytest
-from conftest import ROOT, run_python
+from conftest import ENVIRONMENT, ROOT, run_python
 from PIL import Image
 
 
@@ -160,11 +163,11 @@ def test_an_error_on_the_way_keeps_what_is_done_and_goes_on_unless_the_disk_is_f
         picture(name)
     write = pictures.write_image
 
-    def full_disk(path, image):
+    def full_disk(path, image, tags=None):
         if path.name == "c2_s.png":
             cause = OSError(errno.ENOSPC if full else errno.ENAMETOOLONG, "")
             raise InputError(f"{path} cannot be written: No space left on device") from cause
-        write(path, image)
+        write(path, image, tags)
 
     monkeypatch.setattr(pictures, "write_image", full_disk)
     status, _, err = run("--content", "c1.png", "c2.png", "c3.png", "--style", "s.png", "--output", "out")
@@ -178,10 +181,10 @@ def test_a_sheet_that_cannot_be_written(run, picture, monkeypatch, alone):
         picture(name)
     write = pictures.write_image
 
-    def refuse_sheets(path, image):
+    def refuse_sheets(path, image, tags=None):
         if path.name == "grid.png":
             raise InputError(f"{path} cannot be written: No space left on device")
-        write(path, image)
+        write(path, image, tags)
 
     monkeypatch.setattr(pictures, "write_image", refuse_sheets)
     output = "grid.png" if alone else "out"
@@ -578,3 +581,114 @@ def test_a_bad_content_is_said_once_however_many_styles_there_are(run, picture):
     assert status == 1 and err.count("skipped: b.jpg is not a picture") == 1 and "2 pictures" in out
     assert files("out") == ["c_s1.png", "c_s2.png", "grid.png"]
     assert read_image("out/grid.png").shape == (2 * (24 + 8) + 8, 3 * (32 + 8) + 8, 3)
+
+
+# What is in a folder, pipes, names ------------------------------------------------------------------------------------
+
+
+def test_what_a_folder_holds_is_painted_or_named(run, picture):
+    picture("s.png")
+    Image.new("RGB", (32, 24), "red").save(picture("in/b.jpg").with_name("a.jfif"), "JPEG")
+    Image.new("RGB", (32, 24), "red").save("in/c.gif")
+    Path("in/d.heic").write_bytes(b"no picture")
+    Path("in/e.mp4").write_bytes(b"no video")
+    Path("in/notes.txt").write_text("no picture")
+    status, _, err = run("--content", "in", "--style", "s.png", "--output", "out")
+    assert status == 1 and files("out") == ["a_s.png", "b_s.png", "c_s.png"]
+    assert "skipped: in/d.heic is not a picture" in err.replace("\\", "/") and "notes" not in err
+    assert "skipped: 1 videos among the pictures of in: e.mp4" in err
+
+
+def test_two_names_are_two_results(run, picture):
+    picture("c.png"), picture("s.png")
+    os.mkdir("links")
+    os.symlink("../c.png", "links/a.png")
+    os.symlink("../c.png", "links/b.png")
+    assert run("--content", "links", "links/*.png", "--style", "s.png", "s.png", "--output", "out")[0] == 0
+    assert files("out") == ["a_s.png", "b_s.png"]
+
+
+def test_a_repeated_style_counts_for_masks_weights_and_corners(run, picture):
+    picture("c.png"), picture("s.png")
+    mask = np.zeros((24, 32, 3), "uint8")
+    mask[:, :16], mask[:, 16:] = (255, 0, 0), (0, 0, 255)
+    Image.fromarray(mask).save("mask.png")
+    words = ("--content", "c.png", "--output", "o.png", "--style", "s.png", "s.png")
+    assert run(*words, "--content-mask", "mask.png", "--style-mask", "red", "blue")[0] == 0
+    assert run(*words, "--style-weights", "0.5", "0.5")[0] == 0
+    assert run(*words, "s.png", "s.png", "--interpolation-grid", "2")[0] == 0
+
+
+def test_long_names_of_pairs_are_shortened_with_a_note(run, picture):
+    content, style = "c" * 140, "s" * 140
+    picture(f"{content}.png"), picture(f"{style}.png"), picture(f"{style}t.png")
+    words = ("--content", f"{content}.png", "--style", f"{style}.png", f"{style}t.png", "--output", "out", "--resume")
+    for _ in range(2):
+        status, _, err = run(*words)
+        assert status == 0 and err.count("is too long for a file") == 2 and len(files("out")) == 2
+    assert all(name.startswith(content) and len(name) <= 255 for name in files("out"))
+    status, _, err = run("--content", f"{content}.png", "--style", f"{style}.png", "--output", "o" * 252 + ".png")
+    assert status == 2 and "its name has more than 255 bytes" in err
+
+
+def test_a_name_that_begins_with_a_dash_has_its_sentence(run, picture):
+    picture("-c.png"), picture("--d.png"), picture("s.png")
+    for name in ("-c.png", "--d.png"):
+        status, _, err = run("--content", name, "--style", "s.png")
+        assert status == 2 and f"{name} is read as an option, since it begins with a dash: write ./{name}" in err
+        assert run("--content", f"./{name}", "--style", "s.png", "--output", "o.png")[0] == 0
+
+
+def test_colours_and_date_come_from_the_content_and_the_position_only_where_asked(run, picture):
+    exif = Image.Exif()
+    exif[0x0132], exif[0x8825] = "2020:02:03 04:05:06", {1: "N", 2: (48.0, 8.0, 15.0)}
+    picture("c.jpg", exif=exif, dpi=(300, 300)), picture("s.png")
+    for words, located in (((), False), (("--keep-location",), True)):
+        assert run("--content", "c.jpg", "--style", "s.png", "--output", "o.jpg", *words)[0] == 0
+        with Image.open("o.jpg") as image:
+            assert image.getexif()[0x0132] == "2020:02:03 04:05:06" and image.info["dpi"] == (300, 300)
+            assert bool(image.getexif().get_ifd(0x8825)) == located and image.info["icc_profile"]
+    _, _, err = run("--content", "c.jpg", "--style", "s.png", "--output", "o.tif", "--keep-location")
+    assert "cannot hold the position" in err
+
+
+def pipe(*words, stdin=None, stdout=subprocess.PIPE):
+    words = [sys.executable, ROOT / "tools" / "infer.py", *words, "--device", "cpu", "--engine", "eager"]
+    return subprocess.run(list(map(str, words)), input=stdin, stdout=stdout, stderr=subprocess.PIPE, env=ENVIRONMENT)
+
+
+def test_a_picture_through_pipes(picture, stylizer):
+    content, style = picture("c.png"), picture("s.png")
+    done = pipe("--content", "-", "--style", style, "--output", "-", stdin=content.read_bytes())
+    assert done.returncode == 0 and b"-: 32 x 24 pixels" in done.stderr
+    difference = np.abs(read_image(done.stdout).astype(int) - stylizer(content, style))
+    assert difference.max() <= 1 and files() == ["c.png", "s.png"]
+    failed = pipe("--content", "-", "--style", style, "--output", "-", stdin=b"no picture")
+    assert failed.returncode == 2 and b"error: standard input is not a picture" in failed.stderr
+    assert failed.stdout == b""
+
+
+def test_pipes_take_one_picture(run, picture):
+    picture("c.png"), picture("s.png")
+    status, _, err = run("--content", "-", "c.png", "--style", "s.png")
+    assert status == 2 and "reads one picture from standard input: give it alone" in err
+    status, _, err = run("--content", "c.png", "c.png", "s.png", "--style", "s.png", "--output", "-")
+    assert status == 2 and "2 pictures need a folder" in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+@pytest.mark.parametrize("output", ["o.png", "-"])
+def test_nobody_reads_what_is_said(picture, output):
+    content, style = picture("c.png"), picture("s.png")
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = ("--content", content, "--style", style, "--output", output)
+    done = pipe(*words, stdout=writing)
+    os.close(writing)
+    assert done.returncode in (0, 141) and b"Traceback" not in done.stderr and b"Exception" not in done.stderr
+    assert output == "-" or read_image("o.png").shape == (24, 32, 3)
+    if os.path.exists("/dev/full"):
+        with open("/dev/full", "wb") as full:
+            done = pipe(*words, stdout=full)
+        assert done.returncode == (2 if output == "-" else 1)
+        assert b"Traceback" not in done.stderr and b"Exception" not in done.stderr

@@ -8,7 +8,8 @@ import re
 import shlex
 
 from ppadaattn.infer.engine import ENGINES
-from ppadaattn.media.images import find_images, read_image
+from ppadaattn.media.images import FORMATS, READ_FORMATS, WITHOUT_ALPHA, find_images, read_image
+from ppadaattn.media.video_formats import VIDEO_FORMATS
 from ppadaattn.version import __version__
 
 import numpy as np
@@ -246,3 +247,29 @@ def test_benchmark_prints_its_tables():
     assert "| adaattn_lite_video | 32 |" in done.stdout
     assert all(f"| adaattn_lite_video | 48 x 32 | {engine} |" in done.stdout for engine in ENGINES if engine != "auto")
     assert "| ours | 1 |" in done.stdout and "| naive | 1 |" in done.stdout
+
+
+def rows_of(document):
+    """The cells of the rows of a document's tables."""
+    lines = [line for line in text_of(document).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_formats_page_has_the_formats_of_the_code():
+    rows = rows_of("docs/formats.md")
+    pictures = {row[0]: row for row in rows if len(row) == 5 and row[0] not in ("format", "---")}
+    assert sorted(pictures) == sorted(READ_FORMATS)
+    written = {}
+    for suffix, (kind, _) in FORMATS.items():
+        written.setdefault(kind, []).append(suffix)
+    for kind, (_, _, cell, alpha, _) in pictures.items():
+        suffixes = re.findall(r"`(\.\w+)`", cell)
+        assert suffixes == written.get(kind, [])
+        assert not suffixes or alpha.startswith("no") == (kind in WITHOUT_ALPHA)
+    videos = {row[0].strip("`"): row for row in rows if len(row) == 4 and row[0].startswith("`.")}
+    assert {suffix: row[1] for suffix, row in videos.items()} == {
+        suffix: kind.container for suffix, kind in VIDEO_FORMATS.items()
+    }
+    codecs = {"H.264": "libx264", "MPEG-4": "mpeg4", "VP9": "libvpx-vp9", "GIF": "ffv1"}
+    assert all(codecs[row[2]] == VIDEO_FORMATS[suffix].codec for suffix, row in videos.items())
+    assert all((row[3] != "none") == VIDEO_FORMATS[suffix].sound for suffix, row in videos.items())

@@ -80,6 +80,8 @@ class Parser(argparse.ArgumentParser):
             if word == "--":
                 return
             name, known = word.partition("=")[0], self._option_string_actions
+            if len(word) > 1 and word[0] == "-" and name not in known and os.path.exists(word):
+                self.error(f"{word} is read as an option, since it begins with a dash: write ./{word} for the file")
             if not name.startswith("--") or " " in name or name in known:
                 continue
             if name in self.synonyms:

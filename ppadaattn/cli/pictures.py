@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import os
 import sys
 import time
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from ppadaattn.cli.styles import sources, style_preparer
-from ppadaattn.errors import InputError
-from ppadaattn.files import check_writable
+from ppadaattn.errors import InputError, note
+from ppadaattn.files import check_writable, short_name
 from ppadaattn.infer.options import Limits, PaintOptions, option
 from ppadaattn.media.images import (
     check_suffix,
@@ -19,23 +20,29 @@ from ppadaattn.media.images import (
     find_images,
     flatten,
     read_image,
-    read_reduced,
+    read_picture,
+    save_image,
     sheet,
     thumbnail,
     write_image,
 )
 from ppadaattn.media.masks import mask_for
+from ppadaattn.media.tags import Tags
+from ppadaattn.media.video_formats import is_video
+from ppadaattn.progress import progress_bar
 
 import numpy as np
-from tqdm import tqdm
 
 SHEET_CELL = 256
 GRID_SIDE = 5
 
+# `-` as content and as output. They are told apart from files of that name, `./-`, by identity.
+STANDARD_INPUT, STANDARD_OUTPUT = Path("-"), Path("-")
+
 
 @dataclass(frozen=True)
 class PictureOptions(PaintOptions):
-    """The options of pictures, of which the command line has two more than `Stylizer`."""
+    """The options of pictures, of which the command line has three more than `Stylizer`."""
 
     grid: bool = option(
         False,
@@ -49,6 +56,9 @@ class PictureOptions(PaintOptions):
         metavar="N",
         const=GRID_SIDE,
     )
+    keep_location: bool = option(
+        False, "keep the position (GPS) that a content's file tells; date and camera are always kept"
+    )
 
 
 class Plan(NamedTuple):
@@ -61,6 +71,7 @@ class Plan(NamedTuple):
         sheet: path of the contact sheet, or None.
         mask: path of the mask of all contents, or None.
         resume: whether to keep the pictures that are there.
+        left_out: sentences, one for each folder with files that are not painted.
     """
 
     contents: list
@@ -69,19 +80,26 @@ class Plan(NamedTuple):
     sheet: Optional[Path]
     mask: Optional[Path]
     resume: bool
+    left_out: list
 
 
 class Content(NamedTuple):
-    """A content as it is painted: uint8 H x W x 3 or x 4, its (height, width) before, its mask H x W x 3 or None."""
+    """A content as it is painted: uint8 H x W x 3 or x 4, its (height, width) before, the Tags of its file, its mask
+    H x W x 3 or None.
+    """
 
     picture: np.ndarray
     own_size: tuple
+    tags: Tags
     mask: Optional[np.ndarray]
 
 
 def plan(contents, specs, output, options, *, mask=None, resume=False):
     """The Plan of files, folders and globs; nothing is written. Raises InputError where it cannot be carried out."""
-    contents, names = find_images(contents), [spec.name for spec in specs]
+    if options.interpolation_grid is None:
+        specs = list(dict.fromkeys(specs))  # a style that is named twice is painted once
+    left_out = [sentence for content in contents for sentence in _videos_in(content)]
+    contents, names = _contents(contents), [spec.name for spec in specs]
     if options.interpolation_grid is not None:
         if len(specs) != 4:
             raise InputError(
@@ -92,26 +110,53 @@ def plan(contents, specs, output, options, *, mask=None, resume=False):
         names = ["interpolations"]
     if not output:
         raise InputError("--output is empty; give a picture or a folder")
-    path = Path(output)
+    path = STANDARD_OUTPUT if output == "-" else Path(output)
     pairs = [(row, column) for row in range(len(contents)) for column in range(len(names))]
-    folder = os.path.isdir(path) or not path.suffix or output.endswith(("/", "\\"))
+    folder = output != "-" and (os.path.isdir(path) or not path.suffix or output.endswith(("/", "\\")))
     if folder:
-        files = [f"{contents[row].stem}_{names[column]}" for row, column in pairs]
+        files = [short_name(f"{_stem(contents[row])}_{names[column]}") for row, column in pairs]
         if resume and len(set(files)) < len(files):
             raise InputError("--resume needs contents and styles with different names, to tell their pictures apart")
         outputs = {pair: path / f"{name}.png" for pair, name in zip(pairs, _unique(files))}
         sheet_path = path / "grid.png" if options.grid else None
     else:
-        check_suffix(path)
+        if output != "-":
+            check_suffix(path)
         if resume:
             raise InputError(f"--resume needs a folder of pictures to continue, and --output {path} is one file")
         if len(pairs) > 1 and not options.grid:
             raise InputError(f"{len(pairs)} pictures need a folder, and --output {path} is one file")
         outputs = dict.fromkeys(pairs, None if options.grid else path)
         sheet_path = path if options.grid else None
-    check_outputs({*outputs.values(), sheet_path} - {None}, [*contents, *sources(specs, mask)])
-    check_writable(path, folder)
-    return Plan(contents, specs, outputs, sheet_path, mask, resume)
+    if options.keep_location and not folder and path.suffix.lower() in (".tif", ".tiff", ".bmp"):
+        note(f"{path} cannot hold the position: --keep-location is for .jpg, .png and .webp")
+    if output != "-":
+        check_outputs({*outputs.values(), sheet_path} - {None}, [*contents, *sources(specs, mask)])
+        check_writable(path, folder)
+    return Plan(contents, specs, outputs, sheet_path, mask, resume, left_out)
+
+
+def _contents(words):
+    """Paths of the contents, or STANDARD_INPUT alone."""
+    if "-" not in map(str, words):
+        return find_images(words)
+    if len(words) > 1:
+        raise InputError("--content - reads one picture from standard input: give it alone")
+    return [STANDARD_INPUT]
+
+
+def _stem(path):
+    return "stdin" if path is STANDARD_INPUT else path.stem
+
+
+def _videos_in(folder):
+    """A sentence on the videos beside the pictures of a folder, which are painted apart; none where there are none."""
+    videos = []
+    if os.path.isdir(folder):
+        found = sorted(path for path in Path(folder).iterdir() if is_video(path) and not path.name.startswith("."))
+        videos = [path.name for path in found if path.suffix.lower() != ".gif"]
+    if videos:
+        yield f"{len(videos)} videos among the pictures of {folder}: {', '.join(videos)}; give them to --content alone"
 
 
 def check_outputs(outputs, sources):
@@ -136,11 +181,13 @@ def paint(stylizer, plan, options):
 
     @functools.lru_cache(1)
     def read(path):
-        picture, own_size = read_reduced(path, options.size)
-        return Content(picture, own_size, plan.mask and mask_for(plan.mask, picture.shape[:2], own_size))
+        source, name = (sys.stdin.buffer.read(), "standard input") if path is STANDARD_INPUT else (path, None)
+        picture, own_size, tags = read_picture(source, options.size, name)
+        tags = tags if options.keep_location else tags.without_location()
+        return Content(picture, own_size, tags, plan.mask and mask_for(plan.mask, picture.shape[:2], own_size))
 
     alone = len(plan.outputs) == 1
-    with tqdm(total=len(plan.outputs), unit="picture", disable=alone) as progress:
+    with progress_bar(total=len(plan.outputs), unit="picture", disable=alone) as progress:
         for (row, column), output in sorted(plan.outputs.items(), key=lambda item: item[0][::-1]):  # style by style
             content, trouble, path = None, "skipped", plan.contents[row]
             try:
@@ -156,8 +203,11 @@ def paint(stylizer, plan, options):
                     else:
                         picture = stylizer(flatten(content.picture), styles[0], options, mask=content.mask)
                         picture = _with_alpha(picture, content)
-                    if output is not None:
-                        write_image(output, picture)
+                    if output is STANDARD_OUTPUT:
+                        _print_picture(picture, content.tags)
+                    elif output is not None:
+                        write_image(output, picture, content.tags)
+                size = picture.shape[:2]
                 painted[row, column] = thumbnail(picture, SHEET_CELL) if plan.sheet else None
                 if plan.sheet:
                     asides[row] = thumbnail(content.picture, SHEET_CELL)
@@ -166,30 +216,50 @@ def paint(stylizer, plan, options):
                 if getattr(error.__cause__, "errno", None) == errno.ENOSPC:
                     break
             except MemoryError:
-                size = " at {1} x {0} pixels".format(*content.picture.shape) if content else ""
-                problems[f"{path}{size} needs more memory than there is; lower --size"] = "not painted"
+                place = " at {1} x {0} pixels".format(*content.picture.shape) if content else ""
+                problems[f"{path}{place} needs more memory than there is; lower --size"] = "not painted"
             progress.update()
     if not painted:
         raise InputError("; ".join(problems))
     sheet_path = plan.sheet
     if sheet_path is not None:
         try:
-            write_image(sheet_path, _sheet(plan.specs, asides, painted))
+            sheet_picture = _sheet(plan.specs, asides, painted)
+            if sheet_path is STANDARD_OUTPUT:
+                _print_picture(sheet_picture)
+            else:
+                write_image(sheet_path, sheet_picture)
         except InputError as error:
             if None in plan.outputs.values():  # the sheet was all there was to write
                 raise
             problems[str(error)], sheet_path = "not painted", None
+    problems.update(dict.fromkeys(plan.left_out, "skipped"))
     for sentence, trouble in problems.items():
         print(f"{trouble}: {sentence}", file=sys.stderr)
 
     output = next(iter(plan.outputs.values()))
-    height, width = picture.shape[:2]
-    what = f"{width} x {height} pixels" if output and alone else f"{len(painted)} picture{'s' * (len(painted) > 1)}"
+    what = "{1} x {0} pixels".format(*size) if output and alone else f"{len(painted)} picture{'s' * (len(painted) > 1)}"
     where = sheet_path or (output if alone else output.parent)
-    print(f"{where}: {what} in {time.perf_counter() - start:.1f} s")
+    stream = sys.stderr if where is STANDARD_OUTPUT else sys.stdout
+    print(f"{where}: {what} in {time.perf_counter() - start:.1f} s", file=stream)
     if alone and content is not None and 0 < options.size < max(content.own_size):
-        print(f"(reduced to a long side of {options.size} pixels; --size 0 paints a picture at its own size)")
+        print(
+            f"(reduced to a long side of {options.size} pixels; --size 0 paints a picture at its own size)", file=stream
+        )
     return 1 if problems else 0
+
+
+def _print_picture(picture, tags=None):
+    """Write a picture to standard output, as PNG."""
+    file = io.BytesIO()  # a pipe cannot be written back and forth
+    save_image(file, picture, ".png", tags)
+    try:
+        sys.stdout.buffer.write(file.getvalue())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def _with_alpha(picture, content):
@@ -203,11 +273,14 @@ def _interpolations(stylizer, content, specs, styles, options):
     corners = [(0, 0), (0, last + 2), (last + 2, 0), (last + 2, last + 2)]
     cells = {place: spec.thumbnail(SHEET_CELL) for place, spec in zip(corners, specs)}
     places = [(row, column) for row in range(last + 1) for column in range(last + 1)]
-    for row, column in tqdm(places, unit="picture", leave=False):
+    progress = progress_bar(total=len(places), unit="picture", leave=False)
+    for row, column in places:
         down, right = row / last, column / last
         weights = [(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right]
         picture = stylizer(flatten(content.picture), styles, options, style_weights=weights, mask=content.mask)
         cells[row + 1, column + 1] = _with_alpha(picture, content)
+        progress.update()
+    progress.close()
     return sheet(cells, SHEET_CELL)
 
 

@@ -81,10 +81,13 @@ def style_preparer(stylizer, options):
 
 
 def find_styles(patterns):
-    """Pictures and style files named by files, folders and globs, in the order given."""
+    """Pictures and style files named by files, folders and globs, in the order given.
+
+    A file that is named twice counts twice, as two corners of a grid or with two masks; folders and globs repeat none.
+    """
     styles = []
     for pattern in patterns:
-        if is_style_file(pattern) and os.path.isfile(pattern):
+        if os.path.isfile(pattern):
             styles.append(Path(pattern))
         else:
             styles += [path for path in find_images([pattern]) if path not in styles]

@@ -13,13 +13,12 @@ from typing import NamedTuple, Optional
 from ppadaattn.cli.pictures import check_outputs
 from ppadaattn.cli.styles import sources, style_preparer
 from ppadaattn.errors import InputError, note
-from ppadaattn.files import check_writable
+from ppadaattn.files import check_writable, short_name
 from ppadaattn.infer.clips import paint_clip, parts_folder
 from ppadaattn.infer.options import ClipOptions, option
 from ppadaattn.media.images import find_images
 from ppadaattn.media.video_formats import VIDEO_FORMATS, VIDEOS, is_video
-
-from tqdm import tqdm
+from ppadaattn.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,11 @@ def _is_clip(content, folders_too):
     if not os.path.isdir(content) and not (glob.has_magic(content) and not os.path.exists(content)):
         return is_video(content)
     try:
-        find_images([content])
-        return False
+        if not all(map(is_video, find_images([content]))):  # a GIF beside pictures is one of them
+            return False
     except InputError:  # no pictures in the folder, or that match the glob
-        return any(map(is_video, glob.glob(os.path.join(content, "*") if os.path.isdir(content) else content)))
+        pass
+    return any(map(is_video, glob.glob(os.path.join(content, "*") if os.path.isdir(content) else content)))
 
 
 def plan(contents, specs, output, options, *, mask=None, resume=False):
@@ -75,7 +75,7 @@ def plan(contents, specs, output, options, *, mask=None, resume=False):
     for content in contents:
         folder = os.path.isdir(content) and (options.frames or is_video(output))
         clips += [Path(content)] if folder else find_images([content], VIDEOS, "videos")
-    pairs = [(clip, spec) for clip in clips for spec in specs]
+    pairs = [(clip, spec) for clip in clips for spec in dict.fromkeys(specs)]
     if not output:
         raise InputError("--output is empty; give a video or a folder")
     path = Path(output)
@@ -88,7 +88,7 @@ def plan(contents, specs, output, options, *, mask=None, resume=False):
     else:
         if path.suffix and not path.is_dir() and not output.endswith(("/", "\\")):
             raise InputError(f"{path}: videos are written as {', '.join(VIDEO_FORMATS)}; give it such a name")
-        outputs = [path / f"{clip.stem}_{spec.name}{_suffix(clip, options.frames)}" for clip, spec in pairs]
+        outputs = [path / short_name(f"{clip.stem}_{spec.name}", _suffix(clip, options.frames)) for clip, spec in pairs]
     if len(set(outputs)) < len(outputs):
         raise InputError("several of the videos would have one name: give --content videos with different names")
     check_outputs(outputs, [*clips, *sources(specs, mask)])
@@ -140,7 +140,7 @@ def _is_finished(output):
 @contextlib.contextmanager
 def _progress_bar(name):
     """A progress bar, as the function `progress` of `paint_clip`."""
-    with tqdm(unit="frame", desc=name, delay=0.5) as bar:
+    with progress_bar(unit="frame", desc=name, delay=0.5) as bar:
 
         def progress(done, total):
             bar.total = total

@@ -41,7 +41,7 @@ class Grid:
 
         Args:
             compute: function of the names of a combination; returns a value that JSON can hold.
-            progress: a tqdm bar with a step for each missing value.
+            progress: a bar with a step for each missing value.
             failed: function of a combination and the InputError that `compute` raised for it; None raises the error.
             only: one combination, to compute no other.
         """

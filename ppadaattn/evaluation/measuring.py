@@ -20,10 +20,10 @@ from ppadaattn.evaluation.quality import Metrics, loss_network
 from ppadaattn.evaluation.temporal import flow_error, read_clip, stylize_frames
 from ppadaattn.infer.stylizer import is_style_file
 from ppadaattn.media.images import flatten, read_image, to_floats, to_unit_range
+from ppadaattn.progress import progress_bar
 from ppadaattn.version import __version__
 
 import numpy as np
-from tqdm import tqdm
 
 
 @dataclass(frozen=True)
@@ -190,4 +190,4 @@ def _stamps(paths):
 
 
 def _progress(what, grids):
-    return tqdm(total=sum(len(grid.missing()) for grid in grids), desc=what, unit="value")
+    return progress_bar(total=sum(len(grid.missing()) for grid in grids), desc=what, unit="value")

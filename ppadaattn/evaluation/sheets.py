@@ -8,10 +8,10 @@ from ppadaattn.evaluation.methods import file_stamp, method_stamp
 from ppadaattn.evaluation.temporal import difference, read_clip, stylize_frames
 from ppadaattn.infer.stylizer import is_style_file
 from ppadaattn.media.images import read_image, sheet, thumbnail, to_byte_range, write_image
+from ppadaattn.progress import progress_bar
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from tqdm import tqdm
 
 # Errors are small: in an error map a mean difference of a quarter of the range is already white.
 ERROR_GAIN = 4
@@ -92,7 +92,7 @@ def _paint(kind, methods, firsts, styles, rows, paint, settings, store, device, 
         grid = store.grid(kind, method.name, [axis], {**settings, "method": method_stamp(method)})
         grid.values = {k: files for k, files in grid.values.items() if all((folder / f).is_file() for f in files)}
         grids.append(grid)
-    with tqdm(total=sum(len(grid.missing()) for grid in grids), desc=kind, unit="picture") as progress:
+    with progress_bar(total=sum(len(grid.missing()) for grid in grids), desc=kind, unit="picture") as progress:
         for method, grid in zip(methods, grids):
             painter = Painter(method, device, settings["style_size"])
             grid.fill(functools.partial(keep, painter), progress, failed and functools.partial(failed, method.name))

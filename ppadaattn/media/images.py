@@ -8,16 +8,17 @@ import io
 import os
 import warnings
 from pathlib import Path
-from typing import Container, Iterable, List, Tuple
+from typing import Container, Iterable, List, NamedTuple, Optional, Tuple
 
-from ppadaattn.errors import InputError, without_warnings
+from ppadaattn.errors import InputError, note, without_warnings
 from ppadaattn.files import atomic_write
 from ppadaattn.media.decoding import check_cost, quiet_libtiff
+from ppadaattn.media.tags import Tags, read_tags, srgb_profile, to_srgb
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
-# Suffixes of the formats that are read and written, with Pillow's arguments for writing each. Quality 95 is the highest
+# Suffixes of the formats that are written, with Pillow's arguments for writing each. Quality 95 is the highest
 # that Pillow recommends; full chroma, because brush strokes are coloured edges.
 FORMATS = {
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -31,11 +32,35 @@ FORMATS = {
 WITHOUT_ALPHA = ("JPEG", "BMP")
 quiet_libtiff()
 
+# Formats that are read, by Pillow's names, whatever the suffix of the file. Pillow opens more, of which some run other
+# programs (EPS) and others are seldom pictures to paint.
+READ_FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+# Suffixes of files that are meant as pictures. In a folder, those that cannot be read are reported; a file with another
+# suffix is one of the folder's pictures if it begins as one.
+PICTURES = (
+    *FORMATS,
+    *(".jpe", ".jfif", ".jp2", ".j2k", ".gif", ".avif", ".heic", ".heif", ".hif", ".ppm", ".pgm", ".pnm"),
+    *(".psd", ".svg", ".eps", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"),
+)
+# Kinds of ISO media files that are pictures, from bytes 8 to 12, and what reads them.
+BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+}
+
 # Shortest side in pixels: the encoder halves a picture four times.
 MIN_SIDE = 16
 
 
-def find_images(patterns: Iterable, suffixes: Container[str] = FORMATS, kind: str = "pictures") -> List[Path]:
+class Picture(NamedTuple):
+    """A picture that was read: uint8 H x W x 3 or x 4, its (height, width) in the file, what its file says of it."""
+
+    pixels: np.ndarray
+    own_size: Tuple[int, int]
+    tags: Tags
+
+
+def find_images(patterns: Iterable, suffixes: Optional[Container[str]] = None, kind: str = "pictures") -> List[Path]:
     """List the picture files that files, folders (not the folders in them) and globs name.
 
     Args:
@@ -43,12 +68,13 @@ def find_images(patterns: Iterable, suffixes: Container[str] = FORMATS, kind: st
         suffixes, kind: of other files than pictures, and their name in messages.
 
     Returns:
-        list of Path in the order given, each folder and glob sorted by name, none twice.
+        list of Path in the order given, each folder and glob sorted by name, no path twice. Two links to one file are
+        two paths.
 
     Raises:
         InputError: a file that is not there, a folder or glob without pictures.
     """
-    found = {}  # real path -> path as given: none twice
+    found = {}  # absolute path -> path as given: none twice
     for pattern in map(str, patterns):
         if not pattern:
             raise InputError("a file name is empty; give files, folders or globs")
@@ -67,34 +93,80 @@ def find_images(patterns: Iterable, suffixes: Container[str] = FORMATS, kind: st
         else:
             raise InputError(f"there is no file or folder {pattern}")
         if not matches:
-            raise InputError(f"{nothing} that can be read ({', '.join(suffixes)})")
+            raise InputError(f"{nothing} that can be read ({', '.join(suffixes or READ_FORMATS)})")
         for path in matches:
-            found.setdefault(os.path.realpath(path), path)
+            found.setdefault(os.path.abspath(path), path)
     return list(found.values())
 
 
 def _files(suffixes, pattern):
     """The files of some suffixes that match a glob, sorted by name."""
     paths = sorted(map(Path, glob.glob(pattern, recursive=True)))
-    return [path for path in paths if is_listed(path, suffixes) and os.path.isfile(path)]
+    return [path for path in paths if os.path.isfile(path) and is_listed(path, suffixes)]
 
 
-def is_listed(path: Path, suffixes: Container[str] = FORMATS) -> bool:
-    """Whether a file of a folder is one of its pictures, by its suffix; hidden files, as macOS's ._photo.jpg, are not.
+def is_listed(path: Path, suffixes: Optional[Container[str]] = None) -> bool:
+    """Whether a file of a folder is one of its pictures, by its suffix or by its first bytes; hidden files, as macOS's
+    ._photo.jpg, are not.
 
     Args:
         path: of the file.
         suffixes: of other files than pictures, in lower case.
     """
-    return path.suffix.lower() in suffixes and not path.name.startswith(".")
+    if path.name.startswith("."):
+        return False
+    if suffixes is not None:
+        return path.suffix.lower() in suffixes
+    return path.suffix.lower() in PICTURES or _begins_as_picture(path)
+
+
+def _begins_as_picture(path):
+    """Whether a file begins as one of the formats that are read. Pillow's check of headers alone takes text for PPM."""
+    try:
+        if _brand(path):
+            return True
+        with Image.open(path, formats=readers()) as image:
+            return image.format != "PPM"
+    except Exception:  # of any kind: it is no picture
+        return False
+
+
+def readers():
+    """READ_FORMATS that this Pillow has; HEIF only after `_register_heif`."""
+    Image.init()
+    return [kind for kind in READ_FORMATS if kind in Image.OPEN]
+
+
+def _brand(file):
+    """'HEIC' or 'AVIF' for the path of such a file, or for such a file, open; None for others."""
+    if isinstance(file, (str, os.PathLike)):
+        with open(file, "rb") as opened:
+            return _brand(opened)
+    place = file.tell()
+    head = file.read(12)
+    file.seek(place)
+    return BRANDS.get(head[8:]) if head[4:8] == b"ftyp" else None
+
+
+def _register_heif():
+    """Let Pillow read HEIC through pillow-heif. Returns whether that is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
 
 
 def read_image(source, long_side: int = 0) -> np.ndarray:
-    """Read a picture as a viewer shows it: EXIF orientation applied, grey and palettes as RGB, 16 bits as 8.
+    """Read a picture as a viewer shows it: EXIF orientation applied, colours converted to sRGB, 16 bits as 8.
+
+    Grey pictures and palettes become RGB. A colour profile that is damaged or is for other colours than the file's is
+    ignored, with a note.
 
     Args:
-        source: path of a JPEG, PNG, WebP, TIFF (its first page) or BMP; or such a file, open, whose `str` is for
-            messages; or its bytes; or a PIL image.
+        source: path of a file in one of READ_FORMATS, of which the first page or frame is read; HEIC needs pillow-heif,
+            AVIF Pillow 11.3. Or such a file, open, whose `str` is for messages; or its bytes; or a PIL image.
         long_side: reduce the picture to this long side, in pixels; 0 leaves it as it is. Nothing is enlarged.
 
     Returns:
@@ -105,19 +177,26 @@ def read_image(source, long_side: int = 0) -> np.ndarray:
             decompression bombs (PIL.Image.MAX_IMAGE_PIXELS, which the caller may raise), or made so that decoding would
             take very long (`media.decoding`).
     """
-    return read_reduced(source, long_side)[0]
+    return read_picture(source, long_side).pixels
 
 
 def read_reduced(source, long_side: int = 0, name=None) -> Tuple[np.ndarray, Tuple[int, int]]:
     """As `read_image`, with the size that the picture had: (picture, (height, width)). `name` is for messages."""
+    return read_picture(source, long_side, name)[:2]
+
+
+def read_picture(source, long_side: int = 0, name=None) -> Picture:
+    """As `read_image`, with the size that the picture had and its tags. `name` is for messages."""
     if not isinstance(long_side, (int, np.integer)) or long_side < 0:
         raise InputError(f"a size is a number of pixels, or 0 to leave pictures as they are; got {long_side!r}")
     name = name or ("the picture" if isinstance(source, bytes) else source)
-    image = _decode(source, name)
+    image, tags, problem = _decode(source, name)
+    if problem:
+        note(f"{name}: {problem}")
     check_size(image.size, name)
     reduced = _reduce(image, long_side)
     check_size(reduced.size, f"{name}, reduced to a long side of {long_side},")
-    return np.asarray(reduced), image.size[::-1]
+    return Picture(np.asarray(reduced), image.size[::-1], tags)
 
 
 def image_size(path) -> Tuple[int, int]:
@@ -126,15 +205,19 @@ def image_size(path) -> Tuple[int, int]:
 
 
 def _decode(source, name):
-    kinds = sorted({kind for kind, _ in FORMATS.values()})
+    """(image in RGB or RGBA and sRGB, its Tags, what was wrong with its colour profile or None)."""
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with without_warnings():  # of odd metadata; real damage raises
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             if isinstance(source, Image.Image):
-                return _to_rgb(ImageOps.exif_transpose(source), name, source.format)
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=kinds) as image:
+                return _as_shown(source, name)
+            brand = _brand(file)
+            if brand == "HEIC" and "HEIF" not in Image.OPEN and not _register_heif():
+                raise InputError(f"{name} is HEIC, which needs pillow-heif: pip install 'ppadaattn[heic]'")
+            with Image.open(file, formats=readers()) as image:
                 check_cost(image, name)
-                return _to_rgb(ImageOps.exif_transpose(image), name, image.format)
+                return _as_shown(image, name)
     except FileNotFoundError:
         raise InputError(f"there is no file {name}") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -142,7 +225,9 @@ def _decode(source, name):
             f"{name} has more pixels than the {Image.MAX_IMAGE_PIXELS} that are read; make it smaller first"
         ) from None
     except Image.UnidentifiedImageError:
-        raise InputError(f"{name} is not a picture that can be read; expected {', '.join(kinds)}") from None
+        if brand == "AVIF" and "AVIF" not in Image.OPEN:
+            raise InputError(f"{name} is AVIF, which needs Pillow 11.3: pip install 'pillow>=11.3'") from None
+        raise InputError(f"{name} is not a picture that can be read; expected {', '.join(READ_FORMATS)}") from None
     except InputError:
         raise
     except (PermissionError, IsADirectoryError) as error:
@@ -151,15 +236,28 @@ def _decode(source, name):
         raise InputError(f"{name} cannot be read, it may be damaged or cut short: {error}") from None
 
 
-def _to_rgb(image, path, kind):
+def _as_shown(image, name):
+    """What `_decode` returns, of an image that Pillow opened."""
+    tags, profile = read_tags(image), image.info.get("icc_profile")
+    turned = _to_8_bits(ImageOps.exif_transpose(image), name, image.format)
+    has_alpha = turned.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in turned.info
+    if not profile:
+        return turned.convert("RGBA" if has_alpha else "RGB"), tags, None
+    alpha = turned.convert("RGBA").getchannel("A") if has_alpha else None
+    shown, problem = to_srgb(turned, profile)
+    if alpha is not None:
+        shown.putalpha(alpha)
+    return shown, tags, problem
+
+
+def _to_8_bits(image, path, kind):
     if image.mode == "I" and kind != "PNG":  # older Pillow's mode of 16-bit PNG; 32-bit TIFF has no fixed white
         raise InputError(f"{path} holds 32-bit numbers, whose white is not known; save it with 8 or 16 bits")
     if image.mode == "F":
         raise InputError(f"{path} holds floating-point numbers, whose white is not known; save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16 bits a pixel, grey: the high byte, as Pillow itself does for 16-bit colour
-        image = Image.fromarray((np.asarray(image).astype(np.uint32).clip(0, 65535) >> 8).astype(np.uint8))
-    has_alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
-    return image.convert("RGBA" if has_alpha else "RGB")
+        return Image.fromarray((np.asarray(image).astype(np.uint32).clip(0, 65535) >> 8).astype(np.uint8))
+    return image
 
 
 def _reduce(image, long_side):
@@ -203,21 +301,34 @@ def check_suffix(path) -> None:
         raise InputError(f"{path}: pictures are written as {', '.join(FORMATS)}; give the output such a name")
 
 
-def write_image(path, image: np.ndarray) -> None:
+def write_image(path, image: np.ndarray, tags: Optional[Tags] = None) -> None:
     """Write a picture, uint8 H x W x 3 or 4, in the format of the suffix; one without alpha gets it laid on white.
 
-    The file is whole or not there. Raises InputError when it cannot be written.
+    The file is whole or not there, and says that its colours are sRGB. `tags` are those of the picture that it was made
+    of. Raises InputError when it cannot be written.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4):
-        raise InputError(f"a picture must be uint8 H x W x 3 or 4 to be written; got {image.dtype} {image.shape}")
     check_suffix(path)
-    kind, options = FORMATS[Path(path).suffix.lower()]
-    image = flatten(image) if kind in WITHOUT_ALPHA else image
     with atomic_write(path) as temporary:
         try:
-            Image.fromarray(image).save(temporary, format=kind, **options)
+            save_image(temporary, image, Path(path).suffix.lower(), tags)
         except ValueError as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(f"{path} cannot be written: {error}; choose another format, such as .png") from None
+
+
+def save_image(file, image: np.ndarray, suffix: str, tags: Optional[Tags] = None) -> None:
+    """As `write_image`, into an open file, or without care for one that is there; `suffix` is one of FORMATS."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4):
+        raise InputError(f"a picture must be uint8 H x W x 3 or 4 to be written; got {image.dtype} {image.shape}")
+    kind, options = FORMATS[suffix]
+    options = {**options, **(tags.save_options(kind) if tags else {})}
+    if kind == "PNG":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add(b"sRGB", b"\0")  # perceptual intent, that of pictures
+    else:
+        options["icc_profile"] = srgb_profile()
+    Image.fromarray(flatten(image) if kind in WITHOUT_ALPHA else image).save(file, format=kind, **options)
 
 
 def contact_sheet(contents, styles, results, cell=256, gap=8):

@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional, Union
 from ppadaattn.errors import InputError
 from ppadaattn.media import PathLike
 from ppadaattn.media.images import FORMATS, check_size, flatten, is_listed, read_image, read_reduced, reduce_to
-from ppadaattn.media.video_formats import FULL_RANGE, Colors, open_container, pyav, to_fraction
+from ppadaattn.media.video_formats import FULL_RANGE, Colors, is_video, open_container, pyav, to_fraction
 
 import numpy as np
 
@@ -306,7 +306,7 @@ class FrameFolder:
         self.rate = _mpeg4_rate(self.rate) if constant_rate else self.rate
         self.time_base = 1 / self.rate
         try:
-            files = [file for file in path.iterdir() if is_listed(file)]
+            files = [file for file in path.iterdir() if is_listed(file) and not is_video(file)]
         except OSError as error:
             raise InputError(f"the folder {path} cannot be read: {error.strerror}") from None
         first, last = round((start or 0) * self.rate), None if end is None else round(end * self.rate)

@@ -7,12 +7,11 @@ import json
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 from ppadaattn.errors import InputError
-from ppadaattn.media.images import FORMATS
+from ppadaattn.media.images import save_image
 from ppadaattn.model.style import Style, check_strength
 from ppadaattn.serve.sources import BytesSource
 
 import numpy as np
-from PIL import Image
 
 ITEM = "a dict with 'content', a list 'styles' and, where they are mixed, 'weights'"
 KEYS = ("images", "alpha")  # of a request
@@ -162,7 +161,6 @@ def decode(images: Any, style_files: bool = True) -> List[Dict]:
 
 def encode(picture: np.ndarray, suffix: str = ".jpg") -> str:
     """Base64 text of a uint8 RGB picture as a file; `suffix` is one of `ppadaattn.media.images.FORMATS`."""
-    kind, options = FORMATS[suffix]
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format=kind, **options)
+    save_image(file, picture, suffix)
     return base64.b64encode(file.getvalue()).decode("ascii")

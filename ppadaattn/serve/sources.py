@@ -10,17 +10,11 @@ from pathlib import Path
 
 from ppadaattn.errors import InputError, without_warnings
 from ppadaattn.infer.stylizer import STYLE_SIZE
-from ppadaattn.media.images import FORMATS, check_size, flatten, read_image, reduce_to
+from ppadaattn.media.images import check_size, flatten, read_image, readers, reduce_to
 from ppadaattn.weights.checkpoint import is_style_data
 
 import numpy as np
 from PIL import Image
-
-KINDS = sorted({kind for kind, _ in FORMATS.values()})  # Pillow's names of what is read
-
-# A decoder passes over the whole picture for each scan, however few bytes it has. Progressive JPEGs have about ten.
-MOST_SCANS = 100
-SCAN = b"\xff\xda"  # the marker at its start; compressed data holds no such bytes
 
 
 class ArraySource:
@@ -79,7 +73,7 @@ class BytesSource:
     def pixels(self):
         """Width x height, from the header; 0 where it is no picture, which `picture` and `style` refuse."""
         try:
-            with without_warnings(), Image.open(io.BytesIO(self.data), formats=KINDS) as image:
+            with without_warnings(), Image.open(io.BytesIO(self.data), formats=readers()) as image:
                 return image.width * image.height
         except Exception:  # decoders of damaged files raise nearly anything
             return 0
@@ -87,9 +81,6 @@ class BytesSource:
     def picture(self, long_side):
         if self._is_style():
             raise InputError(f"{self.name} is a style file; expected a picture")
-        scans = self.data.count(SCAN) if self.data.startswith(b"\xff\xd8") else 0
-        if scans > MOST_SCANS:
-            raise InputError(f"{self.name} has {scans} scans, at most {MOST_SCANS} are read; save it as a plain JPEG")
         return flatten(read_image(_NamedBytes(self.data, self.name), long_side))
 
     def style(self, stylizer):

@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from ppadaattn.errors import InputError, all_errors
-from ppadaattn.media.images import FORMATS, flatten, read_image, to_floats
-from ppadaattn.media.video_formats import VIDEOS
+from ppadaattn.media.images import READ_FORMATS, flatten, is_listed, read_image, to_floats
+from ppadaattn.media.video_formats import VIDEOS, is_video
 from ppadaattn.media.video_read import open_clip
 
 import numpy as np
@@ -25,8 +25,8 @@ from PIL import Image
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def find_files(root, suffixes):
-    """Files below a folder, at any depth, with one of the suffixes; sorted, without hidden ones, links followed."""
+def find_files(root):
+    """Pictures and videos below a folder, at any depth; sorted, without hidden ones, links followed."""
     found, seen = [], set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -35,11 +35,8 @@ def find_files(root, suffixes):
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(folder, name)
-            for name in sorted(names)
-            if os.path.splitext(name)[1].lower() in suffixes and not name.startswith(".")
-        ]
+        paths = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+        found += [path for path in paths if is_video(path) or is_listed(path)]
     return found
 
 
@@ -60,8 +57,8 @@ class Photos:
     """The pictures below a folder, each by itself."""
 
     def __init__(self, root, key):
-        what = f"pictures ({', '.join(FORMATS)}), at any depth"
-        self.items = find_files(_root(root, key, what), FORMATS)
+        what = f"pictures ({', '.join(READ_FORMATS)}), at any depth"
+        self.items = [path for path in find_files(_root(root, key, what)) if not is_video(path)]
         if not self.items:
             raise MissingInputError(f"{key}: the folder {root} holds no pictures; expected {what}")
 
@@ -84,11 +81,11 @@ class Clips:
     """
 
     def __init__(self, root, key, gap=1):
-        what = f"clips: folders of frames ({', '.join(FORMATS)}), or videos ({', '.join(VIDEOS)})"
-        files = find_files(_root(root, key, what), (*FORMATS, *VIDEOS))
-        frames = Counter(path.parent for path in files if path.suffix.lower() in FORMATS)
+        what = f"clips: folders of frames ({', '.join(READ_FORMATS)}), or videos ({', '.join(VIDEOS)})"
+        files = find_files(_root(root, key, what))
+        frames = Counter(path.parent for path in files if not is_video(path))
         self.items = [folder for folder, count in frames.items() if count > 1]
-        self.items += [path for path in files if path.suffix.lower() in VIDEOS]
+        self.items += [path for path in files if is_video(path)]
         self.gap = gap
         self._opened = {}  # a clip knows its frames or its length, and holds no file open
         if not self.items:

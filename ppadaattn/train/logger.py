@@ -24,7 +24,7 @@ class Logger:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.folder / "log.txt", "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+            self._file = open(self.folder / "log.txt", "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - closed by close()
         except OSError as error:
             raise InputError(f"the run's folder {folder} cannot be written: {error.strerror or error}") from None
         if visualdl:

@@ -15,6 +15,7 @@ from pathlib import Path
 from ppadaattn.device import peak_memory, without_gradients
 from ppadaattn.errors import InputError, one_line, shown
 from ppadaattn.media.images import contact_sheet, to_bytes
+from ppadaattn.progress import progress_bar
 from ppadaattn.signals import stop_when_asked
 from ppadaattn.train.data import batches, to_tensors
 from ppadaattn.weights.checkpoint import (
@@ -28,7 +29,6 @@ from ppadaattn.weights.checkpoint import (
 import numpy as np
 import paddle
 import paddle.distributed as distributed
-from tqdm import tqdm
 
 # Side in pixels of a cell of the validation's contact sheet: of 15 x 15 pairs, the default, it is 2700 pixels wide.
 SHEET_CELL = 160
@@ -154,7 +154,7 @@ class Trainer:
 
     def _progress(self):
         """A progress bar on stderr, on a terminal only; with the ETA of the log, without validation and saving."""
-        return tqdm(
+        return progress_bar(
             total=self.config.total_iters,
             initial=self.iteration,
             disable=True if self.logger.folder is None else None,

@@ -20,9 +20,8 @@ from pathlib import Path
 
 from ppadaattn.errors import InputError, one_line
 from ppadaattn.files import atomic_write
+from ppadaattn.progress import progress_bar
 from ppadaattn.version import __version__
-
-from tqdm import tqdm
 
 WAITS = (1, 3, 9)  # seconds before the second, third and fourth try at an address
 TIMEOUT = 30  # seconds without a byte after which a try has failed
@@ -156,7 +155,7 @@ def _transfer(url, part, origin, there, sizes):
         least, most = sizes
         if size is not None and not least <= size <= most:
             raise _FetchError(f"it offers {size} bytes, expected {size_text(sizes)}", again=False)
-        with part.open(resumed) as file, tqdm(
+        with part.open(resumed) as file, progress_bar(
             total=size, initial=there if resumed else 0, unit="B", unit_scale=True, desc=part.path.stem, delay=0.5
         ) as bar:
             if not resumed:
