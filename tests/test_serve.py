@@ -19,7 +19,7 @@ import ppadaattn
 from ppadaattn import errors
 from ppadaattn.cli import serve
 from ppadaattn.errors import InputError
-from ppadaattn.media.images import write_image
+from ppadaattn.media.images import save_image, write_image
 from ppadaattn.model.style import Style
 
 import numpy as np
@@ -40,8 +40,9 @@ PATIENCE = 60  # seconds until a test that hangs fails
 
 
 def png(array):
+    """A picture as a PNG file, tagged sRGB as those of the service."""
     file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG")
+    save_image(file, array, ".png")
     return file.getvalue()
 
 
