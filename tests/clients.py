@@ -12,11 +12,11 @@ import sys
 import threading
 import time
 
+from ppadaattn.media.images import save_image
 from ppadaattn.serve.service import make_server
 
 import numpy as np
 from conftest import ENVIRONMENT
-from PIL import Image
 
 NAME = "adaattn_lite_image"
 PATIENCE = 120  # seconds until a test that hangs fails
@@ -24,7 +24,7 @@ PATIENCE = 120  # seconds until a test that hangs fails
 
 def png(array):
     file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG")
+    save_image(file, array, ".png")
     return file.getvalue()
 
 

@@ -137,5 +137,5 @@ def test_a_misspelt_argument_is_named(stylizer, rng):
 def test_options_of_one_kind_of_content_are_refused_for_the_other():
     pictures, videos = ({item.name for item in items} for items in (paint.FOR_PICTURES, paint.FOR_VIDEOS))
     shared = set(names(PaintOptions))
-    assert pictures == set(names(PictureOptions)) - shared == {"grid", "interpolation_grid"}
+    assert pictures == set(names(PictureOptions)) - shared == {"grid", "interpolation_grid", "keep_location"}
     assert videos == set(names(VideoOptions)) - shared == set(names(ClipOptions)) - shared | {"frames"}
