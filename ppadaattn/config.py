@@ -230,6 +230,8 @@ def _describe(kind):
     if typing.get_origin(kind) in (list, dict):
         return {
             List[int]: "a list of whole numbers, such as [3, 4, 5]",
+            List[float]: "a list of numbers, such as [0.6, 1.6]",
+            Dict[str, float]: "a mapping of names to numbers, such as {encoder: 0.1}",
             List[str]: "a list of names, such as [encoder.conv1]",
             Dict[int, float]: "a mapping of levels to numbers, such as {5: 0.3}",
         }[kind]

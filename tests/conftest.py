@@ -59,6 +59,25 @@ def picture(tmp_path):
     return make
 
 
+def smooth(rng, height, width):
+    """A smooth random picture, uint8."""
+    coarse = Image.fromarray(rng.randint(0, 256, (6, 6, 3)).astype("uint8"))
+    return np.asarray(coarse.resize((width, height), Image.BICUBIC))
+
+
+def write_targets(folder, size=(64, 80)):
+    """Two contents, two styles and the four painted pictures of another network; the folders as keys of TargetData."""
+    rng = np.random.RandomState(0)
+    for kind in ("content", "style", "painted"):
+        (folder / kind).mkdir(parents=True)
+    for number in range(2):
+        Image.fromarray(smooth(rng, *size)).save(folder / "content" / f"content{number}.png")
+        Image.fromarray(smooth(rng, size[0] + 16, size[1])).save(folder / "style" / f"style{number}.png")
+        for style in range(2):
+            Image.fromarray(smooth(rng, *size)).save(folder / "painted" / f"style{style}_content{number}.png")
+    return {f"{kind}_root": str(folder / kind) for kind in ("content", "style", "painted")}
+
+
 @pytest.fixture
 def shared():
     """The folder of training data beside a developer's checkout; tests that compare with it are skipped elsewhere."""

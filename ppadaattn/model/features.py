@@ -10,17 +10,38 @@ import paddle.nn.functional as F
 
 
 def stacked_key(
-    features: Features, level: int, resize: str = "bilinear", shallow_features: bool = True
+    features: Features,
+    level: int,
+    resize: str = "bilinear",
+    shallow_features: bool = True,
+    statistics: Optional[Tuple[paddle.Tensor, paddle.Tensor]] = None,
 ) -> paddle.Tensor:
     """Norm(F^{1:x}) of eqs. 1 and 4: the features of levels 1 to x at the size of level x, normalized.
 
     Norm is per channel, so normalizing the stack is normalizing each part.
 
     Args:
+        features, level, resize, shallow_features: as for `stacked_features`.
+        statistics: the mean and std of Norm, each [B, C1 + ... + Cx, 1, 1]; default: those of the stack itself.
+
+    Returns:
+        shaped as `stacked_features`.
+    """
+    stack = stacked_features(features, level, resize, shallow_features)
+    mean, std = statistics or channel_statistics(stack)
+    return (stack - mean) / std
+
+
+def stacked_features(
+    features: Features, level: int, resize: str = "bilinear", shallow_features: bool = True
+) -> paddle.Tensor:
+    """F^{1:x} of eq. 1: the features of levels 1 to x at the size of level x.
+
+    Args:
         features: {'relu1_1': [B, C1, H1, W1], ...}, levels 1 to x at least.
         level: x.
         resize: 'bilinear' (eq. 1; half-pixel centres, no antialiasing) or 'nearest' (the authors' release).
-        shallow_features: False for Norm(F^x) alone, the ablation of figures 5 and 11.
+        shallow_features: False for F^x alone, the ablation of figures 5 and 11.
 
     Returns:
         [B, C1 + ... + Cx, Hx, Wx]; without shallow features [B, Cx, Hx, Wx].
@@ -29,7 +50,7 @@ def stacked_key(
     size = shape_of(deepest)[2:]
     levels = range(1, level) if shallow_features else ()
     shallow = [F.interpolate(features[f"relu{x}_1"], size, mode=resize) for x in levels]
-    return normalize(paddle.concat([*shallow, deepest], 1))
+    return paddle.concat([*shallow, deepest], 1)
 
 
 def normalize(feature: paddle.Tensor, eps: float = 1e-5) -> paddle.Tensor:

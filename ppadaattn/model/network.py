@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Dict, Iterator, Optional, Sequence, Tuple
 
 from ppadaattn.model.attention import KINDS
-from ppadaattn.model.features import channel_statistics, stacked_key
+from ppadaattn.model.features import channel_statistics, stacked_features, stacked_key
 from ppadaattn.model.regions import region_points, split_mask
 from ppadaattn.model.style import Style
 from ppadaattn.model.transforms import TRANSFORMS
@@ -47,7 +47,13 @@ class Decoder(nn.Layer):
         width: factor on every channel count; 1.0 is the paper.
         levels: the levels whose F_cs it takes.
         merge_relu: whether a ReLU follows the merge convolution (the paper has it, the release does not).
+
+    Attributes:
+        leaky_gradient: while training, this is added to the gradient of each ReLU: 0.05 is a gradient of 0.05 below 0
+            and of 1.05 above. The output stays exact. With it dead channels can come back.
     """
+
+    leaky_gradient = 0.0
 
     def __init__(self, width: float = 1.0, levels: Sequence[int] = (3, 4, 5), merge_relu: bool = True):
         super().__init__()
@@ -76,18 +82,34 @@ class Decoder(nn.Layer):
         x = embedded[max(embedded)]
         if 5 in embedded:  # levels 4 and 5 are added, level 3 is concatenated
             x = self.merge(_upsample(x, embedded[4]) + embedded[4])
-            x = F.relu_(x) if self.merge_relu else x
+            x = self._relu(x) if self.merge_relu else x
         if max(embedded) > 3:
-            x = _upsample(F.relu_(self.stage4(x)), embedded.get(3))
+            x = _upsample(self._relu(self.stage4(x)), embedded.get(3))
             x = paddle.concat([x, embedded[3]], 1) if 3 in embedded else x
         skips = skips or {}
         for level, stage in ((3, self.stage3), (2, self.stage2), (1, self.stage1)):
             *convolutions, last = stage
             for convolution in convolutions:
-                x = F.relu_(convolution(x))
+                x = self._relu(convolution(x))
             x = last(skips[level](x) if level in skips else x)
-            x = _upsample(F.relu_(x)) if level > 1 else x
+            x = _upsample(self._relu(x)) if level > 1 else x
         return x
+
+    def _relu(self, x):
+        if self.leaky_gradient and self.training and paddle.is_grad_enabled():
+            return F.relu(x) + self.leaky_gradient * (x - x.detach())
+        return F.relu_(x)
+
+    def relu_convolutions(self) -> Dict[str, ReflectionConv2D]:
+        """{name: convolution that a ReLU follows}, in order: the output of each is the first part of the next's input.
+
+        The last convolution of the decoder, which gives the picture, is not among them.
+        """
+        layers = {name: layer for name, layer in self.named_sublayers() if isinstance(layer, ReflectionConv2D)}
+        del layers["stage1.1"]
+        if not self.merge_relu:
+            layers.pop("merge", None)
+        return layers
 
 
 def _convolutions(*channels):
@@ -188,17 +210,19 @@ class AdaAttNNetwork(nn.Layer):
         self.decoder = Decoder(width, levels, self.conventions.merge_relu)
 
     def attention_inputs(
-        self, features: Features
+        self, features: Features, key_statistics=None
     ) -> Iterator[Tuple[int, nn.Layer, paddle.Tensor, Optional[paddle.Tensor]]]:
         """Yield (level x, its transform, F^x, Norm(F^{1:x})) for each level, from the encoder's features of an image.
 
         Norm(F^{1:x}) is None for a transform that takes no key. Levels of skip connections come first.
+        `key_statistics` as `key_statistics()` gives them; default: those of the features.
         """
+        given = key_statistics or {}
         for level in (*self.skips, *self.levels):
             layer = getattr(self, f"adaattn{level}")
             key = None
             if layer.stacks_key:
-                key = stacked_key(features, level, self.conventions.resize, self.shallow_features)
+                key = stacked_key(features, level, self.conventions.resize, self.shallow_features, given.get(level))
             yield level, layer, features[f"relu{level}_1"], key
 
     @property
@@ -231,12 +255,19 @@ class AdaAttNNetwork(nn.Layer):
         """{level: (mean, std)} of F_c, each [B, C, 1, 1], from the encoder's features: those of Norm(F_c) in eq. 8."""
         return {level: channel_statistics(features[f"relu{level}_1"]) for level in self.levels}
 
-    def embed(self, features: Features, style: Style, content_statistics=None) -> Dict[int, paddle.Tensor]:
+    def key_statistics(self, features: Features) -> Dict[int, Tuple[paddle.Tensor, paddle.Tensor]]:
+        """{level x: (mean, std)} of F^{1:x}, each [B, C1 + ... + Cx, 1, 1]: those of Norm in eq. 4."""
+        resize, shallow = self.conventions.resize, self.shallow_features
+        return {x: channel_statistics(stacked_features(features, x, resize, shallow)) for x in self.levels}
+
+    def embed(
+        self, features: Features, style: Style, content_statistics=None, key_statistics=None
+    ) -> Dict[int, paddle.Tensor]:
         """{level: F_cs} (eq. 2) from the encoder's features of a content and a Style of this network."""
         levels = (*self.skips, *self.levels)
         if tuple(style.states) != levels:
             raise ValueError(f"the style is for levels {list(style.states)}, this network has {list(levels)}")
-        inputs = self.attention_inputs(features)
+        inputs = self.attention_inputs(features, key_statistics)
         given = content_statistics or {}
         return {
             level: layer(feature, key, style.states[level], given.get(level))
@@ -278,7 +309,7 @@ class AdaAttNNetwork(nn.Layer):
         return self.stylize_features(self.encoder(content), style, **options)
 
     def stylize_features(
-        self, features: Features, style: Style, *, strength: float = 1.0, content_statistics=None
+        self, features: Features, style: Style, *, strength: float = 1.0, content_statistics=None, key_statistics=None
     ) -> paddle.Tensor:
         """As `stylize`, from the encoder's features of the content.
 
@@ -286,12 +317,13 @@ class AdaAttNNetwork(nn.Layer):
             strength: how much of the style, 0 to 1; the rest is the content, taken as its own style. At 0 M and S are
                 the content's own attended statistics.
             content_statistics: {level: (mean, std)} for Norm(F_c) in eq. 8; default: those of the content.
+            key_statistics: {level: (mean, std)} for Norm(F_c^{1:x}) in eq. 4; default: those of the content.
         """
         if strength < 1:
             own = self.prepare_style_features(features)
             own.fingerprint = style.fingerprint
             style = Style.mix([style, own], [strength, 1 - strength])
-        return self.decode(self.embed(features, style, content_statistics), features, style)
+        return self.decode(self.embed(features, style, content_statistics, key_statistics), features, style)
 
     def forward(self, content: paddle.Tensor, style: paddle.Tensor, seed: int = 0) -> paddle.Tensor:
         """As `stylize`, with a style image, float [B or 1, 3, H, W], RGB in [0, 1]; `seed` as in `prepare_style`."""

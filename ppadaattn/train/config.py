@@ -55,7 +55,9 @@ class Model:
     train_encoder: bool = option_of(objectives.Stylization, "train_encoder")
     # Layers of the network, by the beginning of their names (such as encoder.conv1), that stay as they are.
     freeze: List[str] = option([])
-    # Give new weights to channels of the trained layers that no picture of the first batches activates.
+    # While training, added to the gradient of each ReLU of the decoder, so that dead channels can come back; 0: none.
+    leaky_gradient: float = option_of(objectives.Stylization, "leaky_gradient", least=0)
+    # Give new weights to channels of the trained layers that are active at under 1 % of positions of the first batches.
     reinit_dead_channels: bool = option(False, formerly="revive")
 
 
@@ -185,6 +187,30 @@ class Range:
 
 
 @dataclass
+class TargetPixels:
+    """Mean absolute difference to pictures of another network (`dataset.train.targets`). Not in the paper."""
+
+    weight: float = option(0.0, least=0)
+
+
+@dataclass
+class TargetFeatures:
+    """The same on features, relative to the target's mean at each level, averaged over levels."""
+
+    weight: float = option(0.0, least=0)
+    levels: List[int] = _levels(losses.target_features_loss)
+
+
+@dataclass
+class Alive:
+    """A penalty on channels of the decoder that are hardly active, summed over channels. Not in the paper."""
+
+    weight: float = option(0.0, least=0)
+    # The most active tenth of positions of a channel, before the ReLU, should average at least this.
+    floor: float = option_of(losses.alive_loss, "floor", above=0)
+
+
+@dataclass
 class Losses:
     """The losses of `model.name: stylization`."""
 
@@ -201,6 +227,9 @@ class Losses:
     disentangled_style: DisentangledStyle = field(default_factory=DisentangledStyle)
     total_variation: TotalVariation = field(default_factory=TotalVariation)
     range: Range = field(default_factory=Range)
+    target_pixels: TargetPixels = field(default_factory=TargetPixels)
+    target_features: TargetFeatures = field(default_factory=TargetFeatures)
+    alive: Alive = field(default_factory=Alive)
 
 
 @dataclass
@@ -221,6 +250,27 @@ class Reconstruction:
 
 
 @dataclass
+class TargetData:
+    """Pictures that another network has painted, to come near to; each is named STYLE_CONTENT after its two pictures.
+
+    Such as style3_content7.jpg, content7.* painted in style3.*, of the size of content7.
+    """
+
+    content_root: Optional[str] = None
+    style_root: Optional[str] = None
+    painted_root: Optional[str] = None
+    # Squares of painted pictures in each step, and their side in pixels.
+    batch_size: int = option(2, least=1)
+    crop_size: int = option(256, least=16)
+    # Side of the part of each square on which features are compared.
+    feature_size: int = option(128, least=16)
+    # How many points of the whole style each level uses, drawn at random; null: all.
+    num_style_points: Optional[int] = option(2048, least=1)
+    # Iterations after which whole contents and styles are encoded anew, where the encoder is trained.
+    refresh_interval: int = option(300, least=1)
+
+
+@dataclass
 class TrainData:
     """Contents and styles, pictures at any depth below a folder, paired at random.
 
@@ -236,8 +286,13 @@ class TrainData:
     # true: the shorter side becomes load_size, and the aspect ratio is kept. false: both sides do (the release).
     keep_aspect: bool = False
     crop_size: int = option(256, least=16)
+    # The side of the square that is cropped, as a multiple of crop_size, is drawn between these two numbers (it is at
+    # most the picture's shorter side); the crop is resized to crop_size. null: 1.
+    crop_scale: Optional[List[float]] = option(None)
     # Mirror pictures left to right half the time.
     flip: bool = False
+    # Share of the styles whose red, green and blue are exchanged at random: wider palettes.
+    permute_colours: float = option(0.0, least=0)
     # Two frames of one photo (with image_similarity.weight above 0): the second crop is moved by up to `shift` pixels
     # along each axis, and its side is longer or shorter by up to this fraction.
     shift: int = option(32, least=0)
@@ -246,8 +301,11 @@ class TrainData:
     frame_gap: int = option_of(Clips, "gap", least=1)
     # Pairs of content and style in a batch, on each card.
     batch_size: int = option(8, least=1)
+    # Steps on each batch, whose features for the losses are computed once: in step k content i meets style i + k.
+    pairings: int = option(1, least=1)
     # Threads that read pictures; the samples do not depend on it.
     num_workers: int = option(4, least=1)
+    targets: TargetData = field(default_factory=TargetData)
 
 
 @dataclass
@@ -281,6 +339,8 @@ class Optimizer:
     clip_grad_norm: Optional[float] = option(None, above=0)
     # Batches whose gradients are averaged before one update.
     accumulate: int = option(1, least=1)
+    # Factors on the learning rate of layers, by the beginning of their names, such as {encoder: 0.1}; else 1.
+    rates: Dict[str, float] = option({})
 
 
 @dataclass
@@ -294,6 +354,8 @@ class Schedule:
     decay_after: float = option(0.0, least=0, below=1)
     # Iterations over which the rate first rises from 0.
     warmup_iters: int = option(0, least=0)
+    # Added to the factor on learning_rate, so that linear and cosine end at this share of it.
+    floor: float = option(0.0, least=0)
 
 
 @dataclass
@@ -366,4 +428,28 @@ def load_config(path, overrides=()) -> Config:
             f"dataset.train.load_size is {train.load_size}, smaller than dataset.train.crop_size {train.crop_size}; "
             "load at least as much as is cropped"
         )
+    scale = train.crop_scale
+    if scale is not None and not (len(scale) == 2 and 0 < scale[0] <= scale[1]):
+        raise InputError(
+            "dataset.train.crop_scale must be two numbers above 0, the smaller one first, such as [0.6, 1.6]; "
+            f"got {scale}"
+        )
+    if train.permute_colours > 1 or min(config.optimizer.rates.values(), default=0) < 0:
+        raise InputError("dataset.train.permute_colours is at most 1, and optimizer.rates are not negative")
+    _check_targets(config)
     return config
+
+
+def _check_targets(config):
+    """Raise InputError where losses on painted pictures are asked for without any, or of a network that has none."""
+    wanted = [name for name in objectives.TARGET_LOSSES if getattr(config.losses, name).weight]
+    if not wanted or config.model.name != "stylization":
+        return
+    targets = config.dataset.train.targets
+    if not targets.painted_root:
+        raise InputError(
+            f"losses.{wanted[0]} needs pictures of another network: set dataset.train.targets.painted_root, "
+            "content_root and style_root, or its weight to 0"
+        )
+    if config.model.transform != "adaattn":
+        raise InputError(f"losses.{wanted[0]} is for the transform adaattn; got {config.model.transform}")

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from ppadaattn.errors import InputError, all_errors
 from ppadaattn.media.images import READ_FORMATS, flatten, is_listed, read_image, to_floats
@@ -168,11 +169,10 @@ class Cropper:
         size = self.data.crop_size
         images = [self._load(image) for image in images]
         height, width = images[0].shape[:2]
-        if min(height, width) < size:
-            raise InputError(f"{width} x {height} pixels are fewer than the crop of {size} x {size}")
-        top, left = (int(rng.randint(side - size + 1)) for side in (height, width))
+        side = self._side(height, width, rng)
+        top, left = (int(rng.randint(length - side + 1)) for length in (height, width))
         flip = self.data.flip and rng.randint(2)
-        boxes = [(top, left, size)] * len(images)
+        boxes = [(top, left, side)] * len(images)
         if moved:
             images, boxes = images * 2, [*boxes, self._move(boxes[0], height, width, rng)]
         crops = []
@@ -190,16 +190,126 @@ class Cropper:
         shape = (round(width * scale), round(height * scale)) if self.data.keep_aspect else (target, target)
         return resize(image, *shape)
 
+    def _side(self, height, width, rng):
+        """Side of the square that is cropped, in pixels of the picture."""
+        size = self.data.crop_size
+        if self.data.crop_scale:
+            return min(int(size * rng.uniform(*self.data.crop_scale)), height, width)
+        if min(height, width) < size:
+            raise InputError(f"{width} x {height} pixels are fewer than the crop of {size} x {size}")
+        return size
+
     def _move(self, box, height, width, rng):
         """(top, left, side) of another square near the first one, inside the picture."""
         top, left, size = box
         side = round(size * (1 + rng.uniform(-self.data.zoom, self.data.zoom)))
         side = min(side, height, width)
+        shift = round(self.data.shift * size / self.data.crop_size)
         moved = []
         for start, length in ((top, height), (left, width)):
-            start += (size - side) // 2 + int(rng.randint(-self.data.shift, self.data.shift + 1))
+            start += (size - side) // 2 + int(rng.randint(-shift, shift + 1))
             moved.append(min(max(start, 0), length - side))
         return (*moved, side)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures that another network has painted
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Target(NamedTuple):
+    """A painted picture of another network and the names of its content and style."""
+
+    path: Path
+    content: str
+    style: str
+
+
+class Targets:
+    """Pictures that another network has painted, with their contents and styles.
+
+    A painted picture is named STYLE_CONTENT, after the files of its style and its content: style3_content7.jpg is
+    content7.* painted in style3.*. One whose content or style is missing, or cannot be read, is left out and noted in
+    `skipped`; so is, when it is drawn, one that cannot be read itself, or is of another size than its content.
+
+    Args:
+        data: TargetData.
+        skipped: {name: why}, to which notes are added.
+
+    Attributes:
+        contents, styles: {name: uint8 [H, W, 3]}, whole pictures.
+        painted: list of Target.
+
+    Raises InputError where nothing usable is found; all missing folders are named.
+    """
+
+    def __init__(self, data, skipped):
+        key = "dataset.train.targets"
+        with all_errors() as attempt:
+            contents, styles, painted = (
+                attempt(Photos, getattr(data, name), f"{key}.{name}")
+                for name in ("content_root", "style_root", "painted_root")
+            )
+        self.data, self.skipped = data, skipped
+        known = [{path.stem: path for path in source.items} for source in (contents, styles)]
+        self.contents, self.styles, self.painted = {}, {}, []
+        for path in painted.items:
+            content, style = _content_and_style(path.stem, *known)
+            try:
+                for name, files, kept, what in (
+                    (content, known[0], self.contents, "content"),
+                    (style, known[1], self.styles, "style"),
+                ):
+                    if name not in files:
+                        raise InputError(f"its {what} {name or 'STYLE_CONTENT'} is not in {key}.{what}_root")
+                    if name not in kept:
+                        kept[name] = flatten(read_image(files[name]))
+                self.painted.append(Target(path, content, style))
+            except InputError as error:
+                self.skipped[str(path)] = str(error)
+        if not self.painted:
+            name, reason = next(iter(self.skipped.items()))
+            raise MissingInputError(f"{key}: no painted picture can be used, for instance {name}: {reason}")
+
+    def draw(self, rng):
+        """Yield (Target, uint8 [S, S, 3] of its content, the same square of the painted picture), `batch_size` times.
+
+        S is `crop_size`. Squares begin at multiples of 16 pixels, so that the positions of relu5_1 in a square are
+        positions of the whole picture. `rng` is a numpy RandomState.
+        """
+        size = self.data.crop_size
+        for _ in range(self.data.batch_size):
+            target, painted = self._read(rng)
+            content = self.contents[target.content]
+            top, left = (16 * int(rng.randint((length - size) // 16 + 1)) for length in content.shape[:2])
+            square = (slice(top, top + size), slice(left, left + size))
+            yield target, content[square], painted[square]
+
+    def _read(self, rng):
+        for _ in range(MOST_SKIPPED):
+            target = self.painted[int(rng.randint(len(self.painted)))]
+            try:
+                painted = flatten(read_image(target.path))
+                _check_target(painted, self.contents[target.content], target.content, self.data.crop_size)
+                return target, painted
+            except InputError as error:
+                self.skipped[str(target.path)] = str(error)
+        raise _none_usable(self.skipped)
+
+
+def _content_and_style(stem, contents, styles):
+    """The names of content and style in STYLE_CONTENT; names may hold underscores themselves."""
+    places = [place for place, letter in enumerate(stem) if letter == "_"]
+    splits = [(stem[place + 1 :], stem[:place]) for place in places] or [("", stem)]
+    return next((pair for pair in splits if pair[0] in contents and pair[1] in styles), splits[0])
+
+
+def _check_target(painted, content, name, size):
+    (height, width), own = painted.shape[:2], content.shape[:2]
+    if (height, width) != own:
+        raise InputError(f"it has {width} x {height} pixels, and its content {name} has {own[1]} x {own[0]}")
+    if min(height, width) < size:
+        raise InputError(f"{width} x {height} pixels are fewer than the crop of {size} x {size}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -209,6 +319,11 @@ class Cropper:
 
 # Files in a row that may be unusable: chance draws so many only where nearly all files are.
 MOST_SKIPPED = 100
+
+
+def _none_usable(skipped):
+    name, reason = next(iter(skipped.items()))
+    return InputError(f"{MOST_SKIPPED} files in a row cannot be used, for instance {name}: {reason}")
 
 
 class Samples:
@@ -223,22 +338,30 @@ class Samples:
         frames: contents in a sample, 1 or 2.
         seed: determines order and crops.
 
-    Raises InputError, which names both folders where both lack pictures.
+    Attributes:
+        targets: Targets where the configuration has some, else None; they share `skipped`.
+
+    Raises InputError, which names all folders that lack pictures.
     """
 
     def __init__(self, data, frames, seed):
+        self.skipped = {}
         with all_errors() as attempt:
+            self.targets = attempt(Targets, data.targets, self.skipped) if data.targets.painted_root else None
             self.contents = attempt(content_source, data, "dataset.train")
             self.styles = attempt(Photos, data.style_root, "dataset.train.style_root")
         self.crop = Cropper(data)
         self.frames, self.seed = frames, seed
         self.moved = frames > 1 and isinstance(self.contents, Photos)
-        self.skipped = {}
 
     def __getitem__(self, index):
         content = self._draw(self.contents, self.frames, index, 0, self.moved)
-        style = self._draw(self.styles, 1, index, 1, False)
-        return {"content": np.stack(content), "style": style[0]}
+        (style,) = self._draw(self.styles, 1, index, 1, False)
+        if self.crop.data.permute_colours:
+            rng = np.random.RandomState([self.seed, index, 2])
+            if rng.uniform() < self.crop.data.permute_colours:
+                style = style[..., rng.permutation(3)]
+        return {"content": np.stack(content), "style": style}
 
     def _draw(self, source, frames, index, stream, moved):
         rng = np.random.RandomState([self.seed, index, stream])
@@ -250,8 +373,7 @@ class Samples:
             except InputError as error:
                 self.skipped[source.name(item)] = str(error)
                 item = int(rng.randint(len(source)))
-        name, reason = next(iter(self.skipped.items()))
-        raise InputError(f"{MOST_SKIPPED} files in a row cannot be used, for instance {name}: {reason}")
+        raise _none_usable(self.skipped)
 
 
 @lru_cache(maxsize=8)

@@ -1,61 +1,123 @@
-"""Dead channels of the trained layers: found, and given new weights."""
+"""Dead channels: those that the ReLU after a convolution sets to 0 nearly everywhere, so that they learn nothing."""
+
+import contextlib
 
 from ppadaattn.device import without_gradients
-from ppadaattn.model.vgg import ReflectionConv2D
 
 import paddle
+
+# A channel that is active, above 0, at a smaller share of positions is dead: its part in the picture, and its gradient,
+# are next to nothing.
+DEAD_BELOW = 0.01
+# New channels have this mean before the ReLU, and standard deviation 1: six tenths of their positions are active.
+NEW_MEAN = 0.3
+# Outgoing weights of new channels, relative to He initialization: with larger ones the losses put the channels out at
+# once, because what they add is wrong at first.
+NEW_OUTGOING = 0.1
+
+
+@without_gradients
+def active_shares(objective, batches):
+    """Share of positions where each channel is active.
+
+    Args:
+        objective: an Objective.
+        batches: list of its batches.
+
+    Returns:
+        {name of a layer of `objective.relu_convolutions()`: float tensor [C], 0 to 1}.
+    """
+    shares = {}
+
+    def watch(name):
+        def hook(layer, inputs, output):
+            share = (output > 0).astype("float32").mean([0, 2, 3]) / len(batches)
+            shares[name] = shares.get(name, 0.0) + share
+
+        return hook
+
+    layers = objective.relu_convolutions()
+    with _hooks({layer: watch(name) for name, layer in layers.items()}):
+        for batch in batches:
+            objective.run_network(batch)
+    return shares
+
+
+def describe_dead_channels(objective, batches):
+    """'decoder.merge 3 of 128, decoder.stage4 ...', for each layer with dead channels, or 'none'."""
+    shares = active_shares(objective, batches)
+    dead = {name: int((share < DEAD_BELOW).sum()) for name, share in shares.items()}
+    return ", ".join(f"{name} {count} of {len(shares[name])}" for name, count in dead.items() if count) or "none"
 
 
 @without_gradients
 def reinit_dead_channels(objective, batches):
-    """Give new weights to dead channels of the trained layers, without changing the network's output.
+    """Give new weights to dead channels of the trained layers, from Paddle's seed.
 
-    A channel of a convolution that the ReLU after it sets to 0 at every point of every picture has no gradient: it
-    stays dead, and a layer whose channels are all dead blocks the gradient of all layers before it. Such a channel gets
-    new incoming weights, and its outgoing weights become 0 (ReDo: Sokar et al., ICML 2023,
-    https://arxiv.org/abs/2302.12902).
+    A dead channel has no gradient: it stays dead, and a layer whose channels are all dead blocks the gradient of all
+    layers before it. Such a channel gets new incoming weights (normal, He et al. 2015), scaled so that before the ReLU
+    it has mean 0.3 and standard deviation 1 over the batches, and little weight in the next layer. Layers follow one
+    another, each on the output of the new ones before it. The network's output changes a little.
 
     Args:
         objective: an Objective.
-        batches: list of its batches; a channel is dead that none of them activates.
+        batches: list of its batches; a channel is dead that is active at less than a hundredth of their positions.
 
     Returns:
         {name of a layer of the network: (how many channels were dead, how many there are)}, for layers with dead ones.
     """
-    alive, hooks, found = {}, [], {}
-    layers = [item for item in objective.network.named_sublayers() if isinstance(item[1], ReflectionConv2D)]
-    chains = [  # in each, a layer's output is the first part of the next one's input
-        [item for item in layers if item[0].startswith(part)] for part in ("encoder.", "decoder.")
-    ]
-
-    def watch(name):
-        def hook(layer, inputs, output):
-            active = (output > 0).any(axis=[0, 2, 3])
-            alive[name] = active if name not in alive else paddle.logical_or(alive[name], active)
-
-        return hook
-
-    for name, layer in layers:
-        hooks.append(layer.register_forward_post_hook(watch(name)))
-    for batch in batches:
-        objective(batch)
-    for hook in hooks:
-        hook.remove()
-
-    for chain in chains:
-        for (name, layer), (_, following) in zip(chain, chain[1:]):
-            trained = not layer.weight.stop_gradient and not following.weight.stop_gradient
-            if not trained or name not in alive or bool(alive[name].all()):
-                continue
-            dead = (~alive[name]).astype("float32")
-            found[name] = int(dead.sum()), len(dead)
-            fan_in = layer.weight[0].size
-            drawn = paddle.randn(layer.weight.shape) * (2 / float(fan_in)) ** 0.5
-            # Inputs are not negative: filters that sum to 0 respond to their structure, not to their mean.
-            drawn = drawn - drawn.mean([1, 2, 3], keepdim=True)
-            mask = dead.reshape([-1, 1, 1, 1])
-            layer.weight.set_value(layer.weight * (1 - mask) + drawn * mask)
-            layer.bias.set_value(layer.bias * (1 - dead))
-            outgoing = paddle.concat([1 - dead, paddle.ones([following.weight.shape[1] - len(dead)])])
-            following.weight.set_value(following.weight * outgoing.reshape([1, -1, 1, 1]))
+    layers, shares, found = objective.relu_convolutions(), active_shares(objective, batches), {}
+    chain = [*layers.values(), objective.last_convolution()]
+    for (name, layer), following in zip(layers.items(), chain[1:]):
+        if following is None or layer.weight.stop_gradient or following.weight.stop_gradient:
+            continue
+        dead = paddle.nonzero(shares[name] < DEAD_BELOW).flatten()
+        if not len(dead):
+            continue
+        found[name] = len(dead), len(shares[name])
+        _set_rows(layer.weight, dead, _drawn(layer.weight, dead, 0))
+        _set_rows(layer.bias, dead, paddle.zeros([len(dead)]))
+        mean, std = _moments(objective, batches, layer, dead)
+        std = std.clip(min=1e-3)  # a channel that sees the same everywhere
+        _set_rows(layer.weight, dead, layer.weight.index_select(dead) / std.reshape([-1, 1, 1, 1]))
+        _set_rows(layer.bias, dead, NEW_MEAN - mean / std)
+        outgoing = following.weight.transpose([1, 0, 2, 3])
+        _set_rows(outgoing, dead, NEW_OUTGOING * _drawn(following.weight, dead, 1))
+        following.weight.set_value(outgoing.transpose([1, 0, 2, 3]))
     return found
+
+
+def _drawn(weight, channels, axis):
+    """New weights of output channels (axis 0) or of input channels (axis 1, which comes first in the result)."""
+    _, fan_in, height, width = weight.shape
+    shape = [len(channels), weight.shape[1 - axis], height, width]
+    return paddle.randn(shape) * (2 / (fan_in * height * width)) ** 0.5
+
+
+def _set_rows(tensor, rows, values):
+    tensor.set_value(paddle.scatter(tensor, rows, values))
+
+
+def _moments(objective, batches, layer, channels):
+    """Mean and standard deviation [n] of some channels of a layer's output over the batches."""
+    seen = []
+
+    def hook(layer, inputs, output):
+        seen.append(output.index_select(channels, 1).transpose([1, 0, 2, 3]).flatten(1))
+
+    with _hooks({layer: hook}):
+        for batch in batches:
+            objective.run_network(batch)
+    points = paddle.concat(seen, 1)
+    return points.mean(1), points.std(1)
+
+
+@contextlib.contextmanager
+def _hooks(hooks):
+    """Within the block {layer: hook} see the output of each layer."""
+    removers = [layer.register_forward_post_hook(hook) for layer, hook in hooks.items()]
+    try:
+        yield
+    finally:
+        for remover in removers:
+            remover.remove()

@@ -17,6 +17,7 @@ from ppadaattn.model.transforms.adain import adain
 from ppadaattn.model.transforms.base import Statistics
 
 import paddle
+import paddle.nn.functional as F
 from paddle.autograd import PyLayer
 
 DISTANCES = ("mse", "l2")
@@ -198,6 +199,39 @@ def total_variation_loss(image):
 def range_loss(image):
     """How far the values of an image lie outside [0, 1], on average. Not in the paper: it avoids clipped colours."""
     return (image - image.clip(0, 1)).abs().mean()
+
+
+def target_pixels_loss(image, target):
+    """Mean absolute difference between pictures of this network and those of another one, float [B, 3, H, W]."""
+    return (image - target).abs().mean()
+
+
+def target_features_loss(stylized, target, *, levels=(1, 2, 3, 4)):
+    """The same on features: at each level relative to the target's mean, so that all count alike; averaged over levels.
+
+    `target_pixels_loss` and this are not in the paper: they teach the network to paint as another one does.
+    """
+
+    def term(name):
+        wanted = target[name].detach()
+        return (stylized[name] - wanted).abs().mean() / wanted.abs().mean()
+
+    return sum(term(f"relu{level}_1") for level in levels) / len(levels)
+
+
+def alive_loss(output, *, floor=0.1):
+    """How far channels stay below being active: a hinge, summed over channels. Not in the paper.
+
+    For each channel the mean of its most active tenth of positions, before the ReLU, should be at least `floor`.
+    Without it deep channels of the decoder die within hundreds of iterations: their inputs are large and positive, and
+    the other losses first push their part to nothing.
+
+    Args:
+        output: of a convolution that a ReLU follows, float [B, C, H, W]. Every second row and column is looked at.
+    """
+    points = output[:, :, ::2, ::2].transpose([1, 0, 2, 3]).flatten(1)
+    highest = points.topk(max(1, points.shape[1] // 10), 1)[0]
+    return F.relu(floor - highest.mean(1)).sum()
 
 
 def _sum_over_levels(term, levels, level_weights):

@@ -5,7 +5,9 @@ An objective is a layer that holds the network it trains, `network`. Calling it 
     losses: {name: scalar}, without weights; `weights` holds a factor for each.
     pictures: {name: float [B, 3, H, W]}, to look at.
 
-`measure` computes the same losses, as floats, for held-out pictures.
+A batch can be encoded once for several steps: `encode_batch`, then `losses_of` for each of them.
+
+`measure` computes the same losses, as floats, for held-out pictures; not those that need other data than pairs.
 """
 
 import dataclasses
@@ -15,11 +17,16 @@ import typing
 from ppadaattn.device import without_gradients
 from ppadaattn.errors import InputError, nearest
 from ppadaattn.train import losses
+from ppadaattn.train.dead_channels import describe_dead_channels
+from ppadaattn.train.targets import TargetPainter
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
+
+# Losses on pictures that another network has painted (dataset.train.targets).
+TARGET_LOSSES = ("target_pixels", "target_features")
 
 # How `Reconstruction` compares pixels.
 PIXEL_DISTANCES = {"l1": F.l1_loss, "mse": F.mse_loss}
@@ -68,6 +75,42 @@ class Objective(nn.Layer):
     def prepare(self, batches):
         """Compute first weights from a list of batches, before the first step. Here: nothing."""
 
+    def begin_iteration(self, iteration):
+        """Renew what changes with the iteration, counted from 1. Here: nothing."""
+
+    def encode_batch(self, batch):
+        """What several steps on one batch share, for `losses_of`. Here: the batch itself."""
+        return batch
+
+    def losses_of(self, encoded, seed=0, pairing=0):
+        """Losses and pictures of what `encode_batch` gave.
+
+        Args:
+            seed: of what is drawn at random in this step, such as style points.
+            pairing: content i is painted in style i + pairing of the batch.
+        """
+        raise NotImplementedError
+
+    def forward(self, batch, seed=0):
+        """Losses and pictures of {'content': [frames * B, 3, H, W], 'style': [B, 3, H, W]}; `seed` draws points."""
+        return self.losses_of(self.encode_batch(batch), seed)
+
+    def run_network(self, batch):
+        """The network on a batch, without losses: for what watches its layers."""
+        raise NotImplementedError
+
+    def relu_convolutions(self):
+        """{name in the network: convolution that a ReLU follows} of the part whose dead channels count, in order."""
+        return {f"decoder.{name}": layer for name, layer in self.network.decoder.relu_convolutions().items()}
+
+    def last_convolution(self):
+        """The convolution after those, which no ReLU follows; None where there is none in the network."""
+        return self.network.decoder.stage1[-1]
+
+    def report(self, batch):
+        """A sentence for the log at each snapshot, from the last batch."""
+        return f"dead channels: {describe_dead_channels(self, [batch])}"
+
     def trained_parameters(self):
         """{name: parameter} of the parameters that are trained."""
         return {name: parameter for name, parameter in self.named_parameters() if not parameter.stop_gradient}
@@ -85,6 +128,10 @@ class Encoded(typing.NamedTuple):
         parts = ({name: function(feature) for name, feature in part.items()} for part in (self.features, self.own))
         return Encoded(function(self.image), *parts)
 
+    def frames(self, count):
+        """The same `count` times, one after the other: a style for each frame."""
+        return self if count == 1 else self.map(lambda tensor: paddle.concat([tensor] * count))
+
 
 class Stylization(Objective):
     """The paper's training: the losses of section 3.3, and of 3.4 for video, on pictures of the whole network.
@@ -94,16 +141,25 @@ class Stylization(Objective):
     Args:
         config: Losses, of the configuration.
         train_encoder: whether the network's own encoder is trained.
+        leaky_gradient: as in `Decoder`.
+        targets: Targets, for the losses on pictures of another network; without them these losses are left out.
     """
 
-    def __init__(self, network, vgg, config, train_encoder=False):
+    def __init__(self, network, vgg, config, train_encoder=False, leaky_gradient=0.0, targets=None):
         super().__init__(network, vgg)
+        network.decoder.leaky_gradient = leaky_gradient
         layers = [layer for name, layer in network.named_children() if train_encoder or name != "encoder"]
         self.train_only(*layers)
         self.train_encoder = train_encoder
         self.shares_encoder = not train_encoder and _same_weights(network.encoder, vgg)
         sections = {item.name: getattr(config, item.name) for item in dataclasses.fields(config)}
-        self.weights = {name: section.weight for name, section in sections.items() if section.weight}
+        left_out = TARGET_LOSSES if targets is None else ()
+        self.weights = {
+            name: section.weight for name, section in sections.items() if section.weight and name not in left_out
+        }
+        self.pair_losses = [name for name in self.weights if name not in (*TARGET_LOSSES, "alive")]
+        needs_targets = any(name in self.weights for name in TARGET_LOSSES)
+        self.targets = TargetPainter(targets, network, train_encoder) if needs_targets else None
         self.frames = self.frames_for(config)
         self.options = {
             name: {key: value for key, value in dataclasses.asdict(section).items() if key != "weight"}
@@ -116,6 +172,14 @@ class Stylization(Objective):
             resize=network.conventions.resize,
             shallow_features=network.shallow_features,
         )
+        self._alive = []  # the loss of each layer each time that it is used
+        if "alive" in self.weights:
+            for layer in self.relu_convolutions().values():
+                layer.register_forward_post_hook(self._watch)
+
+    def _watch(self, layer, inputs, output):
+        if paddle.is_grad_enabled():
+            self._alive.append(losses.alive_loss(output, **self.options["alive"]))
 
     @staticmethod
     def frames_for(config):
@@ -126,20 +190,64 @@ class Stylization(Objective):
         """Pictures as Encoded."""
         with paddle.no_grad():
             features = self.vgg(image)
-        if self.shares_encoder:
-            return Encoded(image, features, features)
-        with paddle.set_grad_enabled(self.train_encoder and paddle.is_grad_enabled()):
-            return Encoded(image, features, self.network.encoder(image))
+        return Encoded(image, features, features if self.shares_encoder else self.encode_own(image))
 
-    def forward(self, batch, seed=0):
-        """Losses and pictures of {'content': [frames * B, 3, H, W], 'style': [B, 3, H, W]}; `seed` draws points."""
-        content, style = batch["content"], batch["style"]
-        found, stylized = self.compare(self.encode(content), self.encode(style), seed)
-        return found, {"content": content, "style": _repeat(style, self.frames), "stylized": stylized}
+    def encode_own(self, image):
+        """Features of the network's own encoder."""
+        with paddle.set_grad_enabled(self.train_encoder and paddle.is_grad_enabled()):
+            return self.network.encoder(image)
+
+    def begin_iteration(self, iteration):
+        if self.targets is not None:
+            self.targets.refresh(self.network, iteration)
+
+    def encode_batch(self, batch):
+        """(contents, styles) as Encoded. Features of an encoder that is trained are computed anew in each step."""
+        if not self.pair_losses:
+            return None
+        if not self.train_encoder:
+            return self.encode(batch["content"]), self.encode(batch["style"])
+        with paddle.no_grad():
+            return tuple(Encoded(batch[name], self.vgg(batch[name]), {}) for name in ("content", "style"))
+
+    def losses_of(self, encoded, seed=0, pairing=0):
+        self._alive = []
+        found, pictures = {}, {}
+        if encoded is not None:
+            content, style = encoded
+            if pairing:
+                style = style.map(lambda tensor: paddle.roll(tensor, -pairing, 0))
+            if self.train_encoder:
+                content, style = (part._replace(own=self.encode_own(part.image)) for part in (content, style))
+            found, stylized = self.compare(content, style, seed)
+            pictures = {"content": content.image, "style": style.frames(self.frames).image, "stylized": stylized}
+        if self.targets is not None:
+            near, painted = self.compare_with_targets(seed)
+            found, pictures = {**found, **near}, pictures or painted
+        if "alive" in self.weights:
+            found["alive"] = sum(self._alive)
+        return {name: found[name] for name in self.weights}, pictures
+
+    def compare_with_targets(self, seed):
+        """Losses on pictures of another network, and the pictures that are compared."""
+        contents, stylized, painted = self.targets.paint(self.network, seed)
+        found = {}
+        if "target_pixels" in self.weights:
+            found["target_pixels"] = losses.target_pixels_loss(stylized, painted)
+        if "target_features" in self.weights:
+            actual, wanted = self.targets.window(seed, stylized, painted)
+            with paddle.no_grad():
+                wanted = self.vgg(wanted)
+            options = self.options["target_features"]
+            found["target_features"] = losses.target_features_loss(self.vgg(actual), wanted, **options)
+        return found, {"content": contents, "target": painted, "stylized": stylized}
+
+    def run_network(self, batch):
+        return self.network(batch["content"], _repeat(batch["style"], self.frames))
 
     def compare(self, content, style, seed=0):
         """Losses, and the stylized pictures, of what `encode` gave for contents and styles."""
-        style = style.map(lambda tensor: _repeat(tensor, self.frames))
+        style = style.frames(self.frames)
         prepared = self.network.prepare_style_features(style.own, seed)
         image = self.network.stylize_features(content.own, prepared)
         stylized = self.vgg(image)
@@ -176,7 +284,7 @@ class Stylization(Objective):
             "total_variation": lambda: losses.total_variation_loss(image),
             "range": lambda: losses.range_loss(image),
         }
-        found = {name: computed[name](**self.options[name]) for name in self.weights}
+        found = {name: computed[name](**self.options[name]) for name in self.pair_losses}
         return found, image
 
     def paint_in_own_style(self, encoded, seed=0):
@@ -230,8 +338,8 @@ class ImageObjective(Objective):
         """Losses, and a picture to look at, of pictures float [B, 3, H, W]."""
         raise NotImplementedError
 
-    def forward(self, batch, seed=0):
-        image = paddle.concat([batch["content"], batch["style"]])
+    def losses_of(self, encoded, seed=0, pairing=0):
+        image = _all_pictures(encoded)
         found, result = self.compare(image)
         return found, {"content": image, "result": result}
 
@@ -257,10 +365,19 @@ class Distillation(ImageObjective):
         self.maps = nn.LayerList([nn.Conv2D(small, large, 1) for small, large in pairs])
         self.weights = {f"relu{level}_1": 1.0 for level in range(1, network.encoder.depth + 1)}
 
+    def relu_convolutions(self):
+        return {f"encoder.{name}": layer for name, layer in self.network.encoder.named_children()}
+
+    def last_convolution(self):
+        return None
+
+    def run_network(self, batch):
+        return self.network.encoder(_all_pictures(batch))
+
     @without_gradients
     def prepare(self, batches):
         """Set the 1x1 convolutions to the least-squares prediction from the encoder's present features."""
-        images = [paddle.concat([batch["content"], batch["style"]]) for batch in batches]
+        images = [_all_pictures(batch) for batch in batches]
         pairs = [(self.network.encoder(image), self.vgg(image)) for image in images]
         for name, mapping in zip(self.weights, self.maps):
             products, targets = 0.0, 0.0
@@ -315,6 +432,9 @@ class Reconstruction(ImageObjective):
         if perceptual:
             self.check_levels("reconstruction.perceptual_levels", perceptual_levels)
 
+    def run_network(self, batch):
+        return self.network.reconstruct(self.network.encoder(_all_pictures(batch)))
+
     def compare(self, image):
         with paddle.no_grad():
             features = self.network.encoder(image)
@@ -327,11 +447,15 @@ class Reconstruction(ImageObjective):
         return {name: computed[name]() for name in self.weights}, result
 
 
-# `model.name` of a Config: a function of the Config, the network and the Encoder of the losses.
+# `model.name` of a Config: a function of the Config, Targets or None, the network and the Encoder of the losses.
 OBJECTIVES = {
-    "stylization": lambda config, *networks: Stylization(*networks, config.losses, config.model.train_encoder),
-    "distillation": lambda config, *networks: Distillation(*networks),
-    "reconstruction": lambda config, *networks: Reconstruction(*networks, **dataclasses.asdict(config.reconstruction)),
+    "stylization": lambda config, targets, *networks: Stylization(
+        *networks, config.losses, config.model.train_encoder, config.model.leaky_gradient, targets
+    ),
+    "distillation": lambda config, targets, *networks: Distillation(*networks),
+    "reconstruction": lambda config, targets, *networks: Reconstruction(
+        *networks, **dataclasses.asdict(config.reconstruction)
+    ),
 }
 
 
@@ -340,12 +464,17 @@ def frames_per_sample(config):
     return Stylization.frames_for(config.losses) if config.model.name == "stylization" else Objective.frames
 
 
-def build_objective(config, network, vgg):
-    """The objective that `config.model.name` names, for a network.
+def build_objective(config, network, vgg, targets=None):
+    """The objective that `config.model.name` names, for a network; `targets` as in Stylization.
 
-    Raises InputError where `config.model.freeze` names no layer of the network.
+    Raises InputError where `config.model.freeze` or `config.optimizer.rates` names no layer of the network.
     """
-    objective = OBJECTIVES[config.model.name](config, network, vgg)
+    objective = OBJECTIVES[config.model.name](config, targets, network, vgg)
+    for prefix, factor in sorted(config.optimizer.rates.items(), key=lambda item: len(item[0])):  # the longest wins
+        check_prefix(network, prefix, "optimizer.rates")
+        for name, parameter in network.named_parameters():
+            if name.startswith(prefix):
+                parameter.optimize_attr["learning_rate"] = factor
     for prefix in config.model.freeze:
         check_prefix(network, prefix, "model.freeze")
         for name, parameter in network.named_parameters():
@@ -367,6 +496,10 @@ def _same_weights(encoder, other):
         tensor.shape == weights[name].shape and bool((tensor == weights[name]).all())
         for name, tensor in encoder.state_dict().items()
     )
+
+
+def _all_pictures(batch):
+    return paddle.concat([batch["content"], batch["style"]])
 
 
 def _repeat(tensor, frames):

@@ -83,7 +83,7 @@ def train(config: Config, name: str, resume: Optional[str] = None, evaluate_only
         val_sources = attempt(_val_sources, config, evaluate_only)
         attempt(_check_weights, config, resume is not None)
     network, vgg, loaded = _networks(config, resume is not None)
-    objective = build_objective(config, network, vgg)
+    objective = build_objective(config, network, vgg, samples.targets if samples else None)
     val_pairs = _val_pairs(val_sources, config.dataset.test, frames)
     writes = distributed.get_rank() == 0
     with contextlib.ExitStack() as stack:
@@ -109,7 +109,9 @@ def train(config: Config, name: str, resume: Optional[str] = None, evaluate_only
                 temporary.write_text(to_yaml(config), encoding="utf-8")
         if not resume and (config.model.reinit_dead_channels or config.model.name == "distillation"):
             _prepare(objective, samples, config, logger)
-        logger.text(f"{folder}: {len(samples.contents)} contents, {len(samples.styles)} styles, {paddle.get_device()}")
+        targets = f"{len(samples.targets.painted)} painted pictures, " if samples.targets else ""
+        counts = f"{len(samples.contents)} contents, {len(samples.styles)} styles, {targets}"
+        logger.text(f"{folder}: {counts}{paddle.get_device()}")
         stopped_by = trainer.run()
     weights = weights_path(folder, trainer.iteration) if logger.folder is not None else None
     contents, styles = val_sources or (samples.contents, samples.styles)

@@ -48,7 +48,7 @@ def learning_rate(schedule, iteration, total):
     done = (iteration - 1) / total
     decaying = max(0.0, (done - schedule.decay_after) / (1 - schedule.decay_after))
     warmup = min(1.0, iteration / schedule.warmup_iters) if schedule.warmup_iters else 1.0
-    return schedule.learning_rate * SCHEDULES[schedule.name](decaying) * warmup
+    return schedule.learning_rate * (SCHEDULES[schedule.name](decaying) + schedule.floor) * warmup
 
 
 class MovingAverage:
@@ -100,6 +100,7 @@ class Trainer:
         self.val_pairs, self.about = val_pairs, about
         self.iteration = self.skipped = 0
         self.processes = distributed.get_world_size()
+        self._batches = []  # (batch, what the objective made of it) of this iteration, for all its pairings
         self.parameters = objective.trained_parameters()
         options = config.optimizer
         clip = options.clip_grad_norm
@@ -116,6 +117,10 @@ class Trainer:
     def samples_per_iteration(self):
         return self.config.dataset.train.batch_size * self.config.optimizer.accumulate * self.processes
 
+    @property
+    def pairings(self):
+        return self.config.dataset.train.pairings
+
     def run(self):
         """Train until `total_iters`, or until a signal tells the process to stop; either way end with a snapshot.
 
@@ -127,7 +132,8 @@ class Trainer:
         """
         config = self.config
         data = config.dataset.train
-        first = self.iteration * self.samples_per_iteration + distributed.get_rank() * data.batch_size
+        first = self.iteration // self.pairings * self.samples_per_iteration
+        first += distributed.get_rank() * data.batch_size
         stream = batches(self.samples, first, data.batch_size, data.num_workers, data.batch_size * self.processes)
         clock, ends = _Clock(), (self.iteration + 1, config.total_iters)
         with stop_when_asked(self._answer) as asked, contextlib.closing(stream), self._progress() as progress:
@@ -171,12 +177,20 @@ class Trainer:
         accumulate = self.config.optimizer.accumulate
         losses = defaultdict(float)
         self.objective.train()
+        self.objective.begin_iteration(self.iteration)
+        pairing = (self.iteration - 1) % self.pairings
+        if pairing == 0:
+            self._batches = []
         for part in range(accumulate):
-            with clock.reader:
-                batch = to_tensors(next(stream))
+            if part == len(self._batches):
+                with clock.reader:
+                    batch = to_tensors(next(stream))
+                self._batches.append((batch, self.objective.encode_batch(batch)))
             # Each part of each iteration draws its own style points, and draws them again when it is repeated.
             seed = (self.config.seed + self.iteration * accumulate + part) % 2**32
-            found, pictures = self.objective(batch, seed)
+            found, pictures = self.objective.losses_of(self._batches[part][1], seed, pairing)
+            if self.pairings == 1:  # features of several batches would fill the memory
+                self._batches[part] = (self._batches[part][0], None)
             total = sum(weight * found[name] for name, weight in self.objective.weights.items())
             (total / accumulate).backward()
             for name, loss in {**found, "total": total}.items():
@@ -249,7 +263,9 @@ class Trainer:
                 if self.config.validate.save_img:
                     pictures[place] = to_bytes(image.numpy())[0]
         means = {name: value / count for name, value in sums.items()}
-        means["total"] = sum(weight * means[name] for name, weight in self.objective.weights.items())
+        # Losses that need other data than pairs are not measured.
+        weights = {name: weight for name, weight in self.objective.weights.items() if name in means}
+        means["total"] = sum(weight * means[name] for name, weight in weights.items())
         terms = " ".join(f"{name}: {_number(value)}" for name, value in means.items())
         seconds = time.perf_counter() - start
         self.logger.text(f"Validation at {self.iteration}: {terms} pairs: {count} ({_duration(seconds)})")
@@ -273,6 +289,8 @@ class Trainer:
             return
         save_checkpoint(folder / f"iter_{self.iteration}_checkpoint.pdparams", self.state())
         with self.average.applied() if self.average is not None else contextlib.nullcontext():
+            if self._batches:
+                self.logger.text(f"Snapshot at {self.iteration}: {self.objective.report(self._batches[-1][0])}")
             about = f"{self.about} Iteration {self.iteration} of {self.config.total_iters}."
             save_weights(weights_path(folder, self.iteration), self.objective.network, about)
         keep = self.config.snapshot_config.keep_last
@@ -288,6 +306,7 @@ class Trainer:
             "objective": type(self.objective).__name__,
             "seed": self.config.seed,
             "samples_per_iteration": self.samples_per_iteration,
+            "pairings": self.pairings,
             "weights": network_weights(self.objective),
             "optimizer": self._optimizer_state(),
             "average": self._average_state(),
@@ -306,6 +325,7 @@ class Trainer:
             saved = load_checkpoint(path)
         except InputError as error:
             raise InputError(f"{error}{_whole_before(path)}") from None
+        saved.setdefault("pairings", 1)  # checkpoints of version 0.1 have no such key
         try:
             self._check_saved(saved, path)
         except InputError:
@@ -321,7 +341,7 @@ class Trainer:
     def _check_saved(self, saved, path):
         """Raise an error that says why where what a checkpoint holds is not what `state` gives here."""
         present = self.state()
-        for key in ("objective", "architecture", "seed", "samples_per_iteration"):
+        for key in ("objective", "architecture", "seed", "samples_per_iteration", "pairings"):
             if saved.get(key) != present[key]:
                 raise InputError(
                     f"{path} is of a run with {key} {shown(saved.get(key), 1000)}, this configuration has "
