@@ -40,6 +40,7 @@ from clients import (
     command,
     connected,
     inside,
+    is_same_picture,
     item,
     metric,
     png,
@@ -114,7 +115,8 @@ def test_results_are_those_of_the_stylizer(port, stylizer):
     for result, picture in zip(answer["results"], expected):
         assert list(result) == ["data"]
         decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(result["data"]))))
-        np.testing.assert_array_equal(decoded, picture)
+        # Strengths and mixtures are Paddle's own work, whose last bit differs between two processes.
+        np.testing.assert_allclose(decoded.astype(int), picture, atol=1)
     assert post(port, {"images": []}) == (200, {"status": "000", "msg": "", "results": []})
 
 
@@ -159,7 +161,7 @@ def test_two_hundred_requests_of_eight_clients(port, stylizer):
                 response = connection.getresponse()
                 assert response.status == 200
                 decoded = json.loads(response.read())["results"][0]["data"]
-                assert decoded == expected[seed]
+                assert is_same_picture(decoded, expected[seed])
         return 25
 
     with ThreadPoolExecutor(8) as clients:

@@ -30,6 +30,7 @@ from clients import (
     ask,
     command,
     inside,
+    is_same_picture,
     item,
     metric,
     png,
@@ -60,9 +61,10 @@ def port(painter):
 
 
 def is_good(port, expected, seed=0):
-    return post(port, {"images": [item(seed)]}) == (
-        200, {"status": "000", "msg": "", "results": [{"data": expected[seed]}]}
-    )  # fmt: skip
+    status, answer = post(port, {"images": [item(seed)]})
+    if status != 200 or (answer["status"], answer["msg"]) != ("000", ""):
+        return False
+    return is_same_picture(answer["results"][0]["data"], expected[seed])
 
 
 @pytest.mark.parametrize("name", attacks())
