@@ -30,7 +30,7 @@ def png(array):
 
 
 def is_same_picture(first, second):
-    """Whether two base64 texts are of one picture, but for a level: the last bit of Paddle differs between processes."""
+    """Whether two base64 texts are one picture, but for a level: Paddle's last bit differs between two processes."""
     pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).astype(int) for data in (first, second)]
     return pictures[0].shape == pictures[1].shape and np.abs(pictures[0] - pictures[1]).max() <= 1
 
