@@ -8,9 +8,11 @@ from pathlib import Path
 
 from ppadaattn.cli.common import Parser, run
 from ppadaattn.errors import InputError
+from ppadaattn.resources import find_config
 from ppadaattn.train.config import load_config
 from ppadaattn.train.data import MissingInputError
 from ppadaattn.train.run import train
+from ppadaattn.train.series import read_series, train_series
 
 OWN_FOLDERS = ("-o", "dataset.train.content_root=PHOTOS", "dataset.train.style_root=PAINTINGS")
 SMALL_CONFIGURATION = "adaattn_lite_video.yaml"
@@ -44,7 +46,8 @@ def parser(prog="ppadaattn train"):
         "--config-file",
         required=True,
         metavar="FILE.yaml",
-        help="a file, or the name of a packaged configuration (see configs/README.md)",
+        help="a file, or the name of a packaged configuration (see configs/README.md); a folder: all that are in it, "
+        "each after the one whose weights it begins with",
     )
     made.add_argument(
         "-o",
@@ -71,15 +74,17 @@ def _train(args):
         raise InputError("--resume continues with the weights of its checkpoint: give it or --load, not both")
     shortcuts = [f"{key}={json.dumps(value)}" for key, value in (("load", args.load),) if value]
     shortcuts += [f"seed={args.seed}"] if args.seed is not None else []
-    config = load_config(args.config_file, [*args.override, *shortcuts])
+    overrides = [*args.override, *shortcuts]
+    if find_config(args.config_file).is_dir():
+        return _train_folder(args, overrides)
+    config = load_config(args.config_file, overrides)
     try:
         done = train(config, Path(args.config_file).stem, args.resume, args.evaluate_only)
     except InputError as error:
         raise InputError("\n".join([str(error), *_help(error, args, config)])) from None
     if done.stopped_by is not None:
-        overrides = [override for override in (*args.override, *shortcuts) if not override.startswith("load=")]
-        words = ["-c", args.config_file, *(word for override in overrides for word in ("-o", override))]
-        print(f"stopped; to resume: {_command(args, 'train', *words, '--resume', done.folder)}", file=sys.stderr)
+        kept = [override for override in overrides if not override.startswith("load=")]
+        print(f"stopped; to resume: {_again(args, kept)} --resume {shlex.quote(str(done.folder))}", file=sys.stderr)
         return 128 + done.stopped_by
     if done.weights is not None:
         print(f"weights: {done.weights}")
@@ -87,6 +92,25 @@ def _train(args):
             words = ["--model", done.weights, "--content", done.content, "--style", done.style]
             print("to paint:", _command(args, "paint", *words, *["--frames"] * os.path.isdir(done.content)))
     return 0
+
+
+def _train_folder(args, overrides):
+    for name, given in (("resume", args.resume), ("load", args.load), ("evaluate_only", args.evaluate_only)):
+        if given:
+            raise InputError(f"`{name}` is for one configuration, and {args.config_file} is a folder; give a file")
+    stages = read_series(find_config(args.config_file), overrides)
+    failed, stopped_by = train_series(stages, lambda sentence: print(sentence, flush=True))
+    if stopped_by is not None:
+        print(f"stopped; to resume: {_again(args, overrides)}", file=sys.stderr)
+        return 128 + stopped_by
+    if failed:
+        print(f"error: not trained: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _again(args, overrides):
+    """The command that began this training, without what is for its beginning alone."""
+    return _command(args, "train", "-c", args.config_file, *(word for one in overrides for word in ("-o", one)))
 
 
 def _help(error, args, config):

@@ -393,6 +393,7 @@ class Config:
     total_iters: int = option(50000, least=1)
     output_dir: str = "output_dir"
     # Begin with these weights: a name of the model zoo or a weights file, of any attention. null: with new weights.
+    # Where a folder of configurations is trained: also the file name of another one, such as reconstruct_4.yaml.
     load: Optional[str] = None
     # Layers that are taken from `load`, by the beginning of their names (such as encoder); the others get new weights.
     # null: all layers; where the transform is another one, encoder and decoder.

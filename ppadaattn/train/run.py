@@ -160,6 +160,10 @@ def _check_weights(config, resumes):
 
 
 def _check_load(config):
+    if config.load and config.load.endswith(".yaml"):
+        raise InputError(
+            f"load is {config.load}, a configuration: train the whole folder, `train -c FOLDER`, or give weights, `load`"
+        )
     if config.load:
         if is_offline() or config.load not in MODELS:
             weights_file(config.load)
