@@ -10,7 +10,7 @@ from ppadaattn.cli.common import Parser, run
 from ppadaattn.errors import InputError
 from ppadaattn.resources import find_config
 from ppadaattn.train.config import load_config
-from ppadaattn.train.data import MissingInputError
+from ppadaattn.train.data import is_missing_input
 from ppadaattn.train.run import train
 from ppadaattn.train.series import read_series, train_series
 
@@ -99,7 +99,10 @@ def _train_folder(args, overrides):
         if given:
             raise InputError(f"`{name}` is for one configuration, and {args.config_file} is a folder; give a file")
     stages = read_series(find_config(args.config_file), overrides)
-    failed, stopped_by = train_series(stages, lambda sentence: print(sentence, flush=True))
+    try:
+        failed, stopped_by = train_series(stages, lambda sentence: print(sentence, flush=True))
+    except InputError as error:
+        raise InputError("\n".join([str(error), *_help(error, args, stages[0].config)])) from None
     if stopped_by is not None:
         print(f"stopped; to resume: {_again(args, overrides)}", file=sys.stderr)
         return 128 + stopped_by
@@ -115,7 +118,7 @@ def _again(args, overrides):
 
 def _help(error, args, config):
     """Commands that would help where data or weights are missing, a line each."""
-    if not any(isinstance(one, MissingInputError) for one in getattr(error, "errors", [error])):
+    if not is_missing_input(error):
         return
     yield f"with folders of your own: {_command(args, 'train', '-c', args.config_file, *OWN_FOLDERS)}"
     if config.encoder_weights is None:

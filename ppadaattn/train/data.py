@@ -45,6 +45,11 @@ class MissingInputError(InputError):
     """Data or weights that a training needs are not there: the user's own, or another configuration, would help."""
 
 
+def is_missing_input(error: InputError) -> bool:
+    """Whether an error is a MissingInputError, or a CombinedInputError with one."""
+    return any(isinstance(one, MissingInputError) for one in getattr(error, "errors", [error]))
+
+
 def _root(path, key, what):
     """The folder `path`; MissingInputError, which names `key`, where it is not set or not there."""
     if not path:

@@ -162,7 +162,7 @@ def _check_weights(config, resumes):
 def _check_load(config):
     if config.load and config.load.endswith(".yaml"):
         raise InputError(
-            f"load is {config.load}, a configuration: train the whole folder, `train -c FOLDER`, or give weights, `load`"
+            f"load is {config.load}, a configuration: give its folder instead of the file, or `load` weights"
         )
     if config.load:
         if is_offline() or config.load not in MODELS:

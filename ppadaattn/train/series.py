@@ -14,6 +14,7 @@ from typing import Callable, NamedTuple, Optional, Sequence
 from ppadaattn.errors import InputError, nearest, note
 from ppadaattn.files import atomic_write, sole_writer
 from ppadaattn.train.config import Config, load_config
+from ppadaattn.train.data import is_missing_input
 from ppadaattn.train.run import train
 from ppadaattn.train.trainer import snapshots
 
@@ -52,8 +53,8 @@ def read_series(folder, overrides: Sequence[str] = ()) -> "list[Stage]":
         overrides: words 'a.b=c' for all of them.
 
     Raises:
-        InputError: a configuration that is wrong, `load` of a configuration that the folder does not have, configurations
-            that load one another.
+        InputError: a configuration that is wrong, `load` of one that the folder does not have, configurations that load
+            one another.
     """
     folder = Path(folder)
     paths = {path.stem: path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith("_")}
@@ -61,7 +62,10 @@ def read_series(folder, overrides: Sequence[str] = ()) -> "list[Stage]":
         raise InputError(f"the folder {folder} holds no configuration, NAME.yaml, that can be trained")
     stages = {}
     for name, path in paths.items():
-        config, after = load_config(path, overrides), None
+        try:
+            config, after = load_config(path, overrides), None
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
         config.output_dir = str(Path(config.output_dir) / folder.resolve().name)
         if config.load and config.load.endswith(".yaml"):
             after = Path(config.load).stem
@@ -100,7 +104,7 @@ def train_series(
         ({name: sentence} of what failed, the signal that stopped the series or None).
 
     Raises:
-        InputError: another process trains the series.
+        InputError: another process trains the series; data or weights are missing.
     """
     failed = {}
     output = Path(stages[0].config.output_dir).expanduser()
@@ -115,6 +119,8 @@ def train_series(
                 try:
                     stopped_by = _train_stage(stage, place, say, begin)
                 except InputError as error:
+                    if is_missing_input(error):  # which no stage can do without
+                        raise
                     failed[stage.name] = str(error)
                 else:
                     if stopped_by is not None:
