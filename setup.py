@@ -12,7 +12,7 @@ RESOURCES = {
     "configs": ["*.yaml", "*/*.yaml", "README.md"],
     "examples/content": ["*.jpg"],
     "examples/style": ["*.jpg"],
-    "pretrained": ["*.pdparams", "README.md"],
+    "pretrained": ["*.pdparams", "*.safetensors", "provenance.json", "README.md"],
 }
 PACKAGES = {f"ppadaattn.{folder.replace('/', '.')}": folder for folder in RESOURCES}
 

@@ -3,6 +3,7 @@
 - regions.jpg: each region of a content in the style of the region of the same colour (paper, figure 10)
 - interpolation.jpg: mixtures of four styles (paper, figure 8)
 - strength.jpg: a content; strength 0, 0.25, 0.5, 0.75 and 1; strength 1 in the colours of the content
+- failures.jpg: what the bundled image model does badly (pretrained/README.md)
 - video.gif: a clip beside the same clip, stylized by the video model
 """
 
@@ -88,6 +89,27 @@ def strength(stylizer):
     save("strength", [[*row, stylizer(content, style, preserve_color=True)]], 243)
 
 
+def grid_of_colours(side=512):
+    """A style of a few large shapes: black bars around white, red, blue and yellow rectangles."""
+    picture = np.full((side, side, 3), 245, np.uint8)
+    for colour, (left, top, right, bottom) in (
+        ((215, 25, 30), (180, 0, 512, 330)),
+        ((20, 60, 160), (0, 345, 165, 512)),
+        ((245, 215, 30), (440, 430, 512, 512)),
+    ):
+        picture[top:bottom, left:right] = colour
+    for left, top, right, bottom in ((165, 0, 180, 512), (0, 330, 512, 345), (0, 150, 165, 165), (425, 345, 440, 512)):
+        picture[top:bottom, left:right] = 15
+    return picture
+
+
+def failures(stylizer):
+    """Content, style and picture: blots in a flat sky; a grid, of which colours come and the shapes do not."""
+    landscape, still_life = example("content/landscape"), example("content/still_life")
+    pairs = ((landscape, example("style/woodcut")), (still_life, grid_of_colours()))
+    save("failures", [[content, style, stylizer(content, style)] for content, style in pairs], 320)
+
+
 def video(stylizer):
     """A camera that sways before a mountain and returns to its first position, so that the animation repeats."""
     landscape = Image.fromarray(example("content/landscape"))
@@ -105,6 +127,6 @@ def video(stylizer):
 if __name__ == "__main__":
     FIGURES.mkdir(exist_ok=True)
     image_model = ppadaattn.load("adaattn_lite_image")
-    for figure in (regions, interpolation, strength):
+    for figure in (regions, interpolation, strength, failures):
         figure(image_model)
     video(ppadaattn.load("adaattn_lite_video"))

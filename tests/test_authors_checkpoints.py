@@ -647,7 +647,8 @@ def test_the_tool_says_which_files_and_options_it_needs(tmp_path, convert):
     assert "there is no file nowhere.pth" in convert(folder, "--encoder", "nowhere.pth")[1]
     assert "give the folder" in convert(folder / "latest_net_decoder.pth")[1]
     np.savez(tmp_path / "a.npz", a=NUMBERS)
-    assert "--encoder is for" in convert(tmp_path / "a.npz", "--encoder", "x.pth")[1]
+    words = ("--attention", "softmax", "--encoder", "x.pth")
+    assert "holds no AdaAttN network, nor the heads of one" in convert(tmp_path / "a.npz", *words)[1]
     assert "give --attention softmax or cosine" in convert(tmp_path / "a.npz")[1]
     assert "there is no model or weights file" in convert(tmp_path / "nowhere")[1]
     for name in ("adaattn_3", "decoder", "transformer"):

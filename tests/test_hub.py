@@ -13,10 +13,10 @@ def hub(function, *arguments, **keywords):
 
 
 def test_one_entry_for_each_model():
-    assert sorted(hub("list")) == sorted(zoo.MODELS)
+    assert sorted(hub("list")) == sorted(zoo.BUNDLED)
 
 
-@pytest.mark.parametrize("name", zoo.MODELS)
+@pytest.mark.parametrize("name", zoo.BUNDLED)
 def test_entries_are_documented_and_load(name, rng):
     assert "Returns:" in hub("help", name)
     stylizer = hub("load", name, device="cpu")

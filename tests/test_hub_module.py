@@ -15,7 +15,7 @@ from ppadaattn.errors import InputError
 from ppadaattn.media.images import read_image, write_image
 from ppadaattn.serve.hub import Module
 from ppadaattn.weights import zoo
-from ppadaattn.weights.checkpoint import read_weights, write_weights
+from ppadaattn.weights.checkpoint import load_network, save_weights
 
 import numpy as np
 import paddle
@@ -224,7 +224,7 @@ def test_a_missing_gpu_is_refused(module):
 def test_names_and_directories(tmp_path, arrays):
     weights = zoo.weights_file("adaattn_lite_video")
     shutil.copy(weights, tmp_path)
-    write_weights(tmp_path / "safe" / "a.safetensors", read_weights(weights))
+    save_weights(tmp_path / "safe" / "a.safetensors", load_network(weights))
     content, style, _ = arrays
     directories = (tmp_path, tmp_path / "safe", FOLDER)
     results = [

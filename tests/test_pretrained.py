@@ -49,7 +49,7 @@ def run(name, content, style):
         return ppadaattn.load(name, device="cpu").network(*tensors)[0].numpy().transpose(1, 2, 0)
 
 
-@pytest.mark.parametrize("name", zoo.MODELS)
+@pytest.mark.parametrize("name", zoo.BUNDLED)
 def test_outputs_are_those_of_pytorch(name):
     output = run(name, wave(45, 61, 0.0), wave(38, 50, 2.0))
     expected = dict(PEER[name])

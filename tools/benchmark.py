@@ -23,7 +23,7 @@ from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.train import losses
 from ppadaattn.train.config import ImageSimilarity, Losses
 from ppadaattn.train.objectives import Stylization
-from ppadaattn.weights.zoo import MODELS
+from ppadaattn.weights.zoo import BUNDLED
 
 import numpy as np
 import paddle
@@ -102,7 +102,7 @@ def measure_engine(model, engine, width, height):
         process, peak bytes of the process, the stylized picture).
     """
     paddle.seed(0)
-    if model in MODELS:
+    if model in BUNDLED:
         stylizer = ppadaattn.load(model, device="cpu", engine=engine)
     else:
         network = AdaAttNNetwork(attention=FULL_WIDTH[model])
@@ -296,7 +296,7 @@ def print_variants():
         print(f"| {layout} | {seconds:.3f} s | {seconds / first:.2f} |", flush=True)
     print("\n| model | a convolution in bfloat16 on this CPU | picture with weights and features rounded to it |")
     print("|---|---|---|", flush=True)
-    for model in MODELS:
+    for model in BUNDLED:
         answer, decibels = in_new_process(measure_bfloat16, model)
         print(f"| {model} | {answer} | {decibels:.1f} dB |", flush=True)
 
@@ -371,7 +371,9 @@ def main(argv=None):
     )
     parser.add_argument("--training-size", type=_side, default=256, metavar="SIDE", help="default: %(default)s")
     parser.add_argument("--no-bands", action="store_true", help="convolve whole maps instead of bands of rows")
-    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="default: %(default)s")
+    parser.add_argument(
+        "--models", nargs="+", choices=list(BUNDLED), default=list(BUNDLED), help="default: %(default)s"
+    )
     args = parser.parse_args(argv)
     print(f"paddle {paddle.__version__}, {platform.machine()}, {os.cpu_count()} cores\n")
     if args.attention:

@@ -20,7 +20,7 @@ from ppadaattn.evaluation.temporal import difference, read_clip
 from ppadaattn.evaluation.timing import in_new_process
 from ppadaattn.infer.frames import FramePainter
 from ppadaattn.media.video_read import open_clip
-from ppadaattn.weights.zoo import MODELS
+from ppadaattn.weights.zoo import BUNDLED
 
 import av
 import numpy as np
@@ -184,7 +184,7 @@ def main(argv=None):
     parser.add_argument("--styles", nargs="+", default=[], metavar="FILE", help="styles for --flicker")
     parser.add_argument("--frames", type=int, default=12, metavar="N", help="at most, of a clip; default: %(default)s")
     parser.add_argument("--size", type=int, default=256, metavar="PIXELS", help="long side; default: %(default)s")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), help="zoo names or weights files; default: all")
+    parser.add_argument("--models", nargs="+", default=list(BUNDLED), help="zoo names or weights files; default: all")
     args = parser.parse_args(argv)
     everything = not (args.flicker or args.speed or args.memory)
     given = bool(args.clips and args.styles)

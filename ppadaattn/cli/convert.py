@@ -12,15 +12,21 @@ from ppadaattn.weights.checkpoint import (
     SAFETENSORS_SUFFIX,
     STYLE_SUFFIX,
     WEIGHTS_SUFFIX,
-    build_network,
     convert_style,
-    network_weights,
-    read_weights,
-    set_weights,
-    write_weights,
+    is_network,
+    read_network,
+    save_heads,
+    save_weights,
 )
-from ppadaattn.weights.convert import ENCODER_FILE, network_from_arrays, network_from_release, read_arrays
-from ppadaattn.weights.zoo import MODELS, vgg19_file, weights_file
+from ppadaattn.weights.convert import (
+    ENCODER_FILE,
+    has_encoder,
+    network_from_arrays,
+    network_from_release,
+    read_arrays,
+    with_encoder,
+)
+from ppadaattn.weights.zoo import MODELS, encoder_finder, vgg19_file, weights_file
 
 
 def main(argv=None):
@@ -38,6 +44,7 @@ def parser(prog="ppadaattn convert"):
         examples=(
             "checkpoints --encoder vgg_normalised.pth --output authors.pdparams",
             "adaattn_lite_image --output adaattn_lite_image.safetensors",
+            "output_dir/full_image-DATE --heads --output heads.safetensors",
         ),
         synonyms={"--vgg": "--encoder", "--save-dir": "--output"},
     )
@@ -47,7 +54,8 @@ def parser(prog="ppadaattn convert"):
         metavar="SOURCE",
         help="a folder with latest_net_transformer.pth, latest_net_decoder.pth and, for pictures, "
         "latest_net_adaattn_3.pth; an .npz file of arrays named encoder.conv1_1.weight, adaattn3.f.weight, ...; "
-        f"a weights file; a model's name ({', '.join(MODELS)}); or a .style file of an earlier version",
+        f"a weights file or the folder of a training; a model's name ({', '.join(MODELS)}); or a .style file of an "
+        "earlier version",
     )
     made.add_argument(
         "--output",
@@ -58,8 +66,14 @@ def parser(prog="ppadaattn convert"):
     made.add_argument(
         "--encoder",
         metavar="FILE",
-        help=f"for a folder: the normalised VGG-19 (.pth, .pdparams, .npz); default: its {ENCODER_FILE}, else the file "
-        "that training uses, which is downloaded once",
+        help="for the authors' checkpoints, heads, and arrays without an encoder: the normalised VGG-19 (.pth, "
+        f".pdparams, .npz); default: the {ENCODER_FILE} beside the checkpoints, else the file that training uses, "
+        "which is downloaded once",
+    )
+    made.add_argument(
+        "--heads",
+        action="store_true",
+        help="write the network without its encoder, in float16, with the fingerprint of that encoder",
     )
     made.add_argument("--attention", choices=KINDS, help="for an .npz file, which needs it")
     made.add_argument("--conventions", choices=list(CONVENTIONS), help="for an .npz file; default: paper")
@@ -80,16 +94,15 @@ def _convert(args):
             f"--output {args.output}: weights are kept in {WEIGHTS_SUFFIX} or {SAFETENSORS_SUFFIX} files; "
             "give it such a name"
         )
-    if os.path.isdir(args.source):
+    if os.path.isdir(args.source) and not any(Path(args.source).glob("iter_*_weight.pdparams")):
         network, about = _release(args), ""
     elif _has_suffix(args.source, ".npz", ".pth", ".pt"):
         network, about = _arrays(args), ""
     else:
         network, about = _weights(args)
     about = about if args.about is None else args.about
-    weights = network_weights(network)
-    write_weights(args.output, {"architecture": network.architecture, "about": about, "weights": weights})
-    print(f"{args.output}: {network.architecture}")
+    (save_heads if args.heads else save_weights)(args.output, network, about)
+    print(f"{args.output}: {'heads of ' if args.heads else ''}{network.architecture}")
     return 0
 
 
@@ -98,7 +111,7 @@ def _has_suffix(path, *suffixes):
 
 
 def _style(args):
-    _refuse_options(args, "a style file", "encoder", "attention", "conventions", "about")
+    _refuse_options(args, "a style file", "encoder", "heads", "attention", "conventions", "about")
     if not _has_suffix(args.output, STYLE_SUFFIX):
         raise InputError(
             f"--output {args.output}: {args.source} is a style; give it a name that ends in {STYLE_SUFFIX}"
@@ -111,15 +124,15 @@ def _style(args):
 def _weights(args):
     """(network, about) of a weights file or a name of the zoo."""
     path = weights_file(args.source)
-    _refuse_options(args, "a weights file, which says what it is", "encoder", "attention", "conventions")
-    saved = read_weights(path)
-    network = build_network(path, saved["architecture"], saved["weights"])
-    set_weights(network, saved["weights"], path)
-    return network, saved["about"]
+    if args.encoder and not is_network(path):
+        _refuse_options(args, "a file of heads, which says what it is", "attention", "conventions")
+    else:
+        _refuse_options(args, "a weights file, which says what it is", "encoder", "attention", "conventions")
+    return read_network(path, encoder_finder(args.encoder))
 
 
 def _refuse_options(args, what, *names):
-    if any(getattr(args, name) is not None for name in names):
+    if any(getattr(args, name) not in (None, False) for name in names):
         *options, last = (f"--{name}" for name in names)
         raise InputError(f"{args.source} is {what}: leave out {', '.join(options)} and {last}")
 
@@ -131,11 +144,13 @@ def _release(args):
 
 
 def _arrays(args):
-    if args.encoder:
-        raise InputError(f"{args.source} is no folder: --encoder is for one with the authors' checkpoints")
     if not _has_suffix(args.source, ".npz"):
         raise InputError(f"{args.source} is a part of the authors' network: give the folder that holds all its files")
     arrays = read_arrays(args.source)
     if not args.attention:
         raise InputError(f"arrays do not determine the attention: give --attention {' or '.join(KINDS)}")
+    if not has_encoder(arrays):
+        arrays = with_encoder(arrays, args.source, encoder_finder(args.encoder))
+    elif args.encoder:
+        raise InputError(f"{args.source} holds its own encoder: leave out --encoder")
     return network_from_arrays(arrays, args.source, attention=args.attention, conventions=args.conventions or "paper")

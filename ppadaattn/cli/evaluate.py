@@ -5,9 +5,11 @@ import shlex
 from ppadaattn.cli.common import DEVICE_HELP, Parser, add_field, pixels, run, seconds, whole_number
 from ppadaattn.config import read_config
 from ppadaattn.device import select_device
+from ppadaattn.errors import note
 from ppadaattn.evaluation import measuring, tables
 from ppadaattn.evaluation.config import FlowError, Quality, Report, Speed
 from ppadaattn.evaluation.methods import clips_by_name, load_method, name_methods, parse_method, pictures_by_name
+from ppadaattn.evaluation.painted import measure_painted
 from ppadaattn.evaluation.report import write_report
 from ppadaattn.evaluation.speed import parse_size
 from ppadaattn.evaluation.temporal import DEFINITION, FLOWS
@@ -32,6 +34,7 @@ def parser(prog="ppadaattn evaluate"):
     commands = made.add_subparsers(metavar="COMMAND", required=True)
     _add_flow(commands)
     _add_quality(commands)
+    _add_painted(commands)
     _add_speed(commands)
     _add_report(commands)
     return made
@@ -105,11 +108,33 @@ def _add_quality(commands):
     _add_pictures(made, "contents")
     _add_pictures(made, "styles")
     add_field(made, Quality, "size", "long side of contents and styles", type=pixels(), metavar="PIXELS")
+    _add_encoder(made)
+
+
+def _add_encoder(made):
     made.add_argument(
         "--encoder",
         metavar="FILE",
         help="VGG-19 for the features (default: the one that training uses; where it cannot be had, the small encoder)",
     )
+
+
+def _add_painted(commands):
+    made = _command(
+        commands,
+        _painted,
+        "painted",
+        "distances to pictures that another network has painted, on the same contents and styles",
+        examples=("--methods adaattn_lite_image adaattn_lite_video --targets data/official_dev",),
+    )
+    _add_methods(made)
+    made.add_argument(
+        "--targets",
+        required=True,
+        metavar="FOLDER",
+        help="with content/, style/ and painted/, whose pictures are named STYLE_CONTENT",
+    )
+    _add_encoder(made)
 
 
 def _add_speed(commands):
@@ -190,6 +215,16 @@ def _speed(args):
     grids = measuring.measure_speed(name_methods(list(map(parse_method, args.methods))), options, device=args.device)
     print(tables.speed_text(grids, options, select_device(args.device)))
     return 0
+
+
+def _painted(args):
+    found, features, skipped = measure_painted(_methods(args), args.targets, encoder=args.encoder, device=args.device)
+    for name, reason in skipped.items():
+        note(f"{name} is left out: {reason}")
+    if skipped:
+        note(f"{len(skipped)} painted pictures were left out")
+    print(tables.painted_text(found, features))
+    return 1 if skipped else 0
 
 
 def _report(args):

@@ -10,7 +10,7 @@ from ppadaattn.errors import InputError, import_optional
 from ppadaattn.media.images import MIN_SIDE
 from ppadaattn.serve.limits import FORMATS, HOST, PORT, Limits
 from ppadaattn.serve.painter import Painter, PainterError
-from ppadaattn.weights.zoo import MODELS, weights_file
+from ppadaattn.weights.zoo import BUNDLED, MODELS, weights_file
 
 LIBRARIES = ("starlette", "uvicorn", "prometheus_client")
 FORMER = {"--no-style-files": "--style-files (off unless given)"}
@@ -35,7 +35,7 @@ def parser(prog="ppadaattn serve"):
     made.add_argument(
         "--model",
         nargs="+",
-        default=list(MODELS),
+        default=list(BUNDLED),
         metavar="MODEL",
         help="names of the zoo or weights files, whose NAME is theirs without suffix (default: all of the zoo)",
     )

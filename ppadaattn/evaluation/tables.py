@@ -3,6 +3,7 @@
 import math
 import statistics
 
+from ppadaattn.evaluation.painted import DISTANCES
 from ppadaattn.evaluation.quality import MEASURES
 from ppadaattn.evaluation.speed import MODES
 from ppadaattn.evaluation.temporal import DEFINITION, FLOWS
@@ -68,9 +69,23 @@ def quality_means(grids):
         found[method] = {}
         for measure in MEASURES:
             values = [grid.values[key][measure] for key in shared]
-            error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-            found[method][measure] = (_mean(values), error)
+            found[method][measure] = (_mean(values), _standard_error(values))
     return found
+
+
+def painted_text(found, features):
+    """The table of distances to painted pictures, from what `measure_painted` found."""
+    rows = []
+    for method, values in found.items():
+        columns = ([value[distance] for value in values] for distance in DISTANCES)
+        rows.append([method, *(_with_error(_mean(column), _standard_error(column)) for column in columns)])
+    text = f"Means over {len(values)} painted pictures ± the standard error; smaller is nearer. Features: {features}."
+    meanings = "\n".join(f"- {distance}: {meaning}" for distance, meaning in DISTANCES.items())
+    return "\n\n".join([text, meanings, table(["method", *DISTANCES], rows)])
+
+
+def _standard_error(values):
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 def quality_text(grids, features, size):

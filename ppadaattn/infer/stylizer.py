@@ -12,8 +12,8 @@ from ppadaattn.infer.options import ClipOptions, PaintOptions, takes_options
 from ppadaattn.media.images import check_size, flatten, keep_colors, read_reduced, scale_to, to_bytes, to_floats
 from ppadaattn.media.masks import mask_for
 from ppadaattn.model.style import Style, check_strength
-from ppadaattn.weights.checkpoint import STYLE_SUFFIX, fingerprint, load_network, load_style, save_style
-from ppadaattn.weights.zoo import DEFAULT_MODEL, weights_file
+from ppadaattn.weights.checkpoint import STYLE_SUFFIX, fingerprint, is_network, load_network, load_style, save_style
+from ppadaattn.weights.zoo import DEFAULT_MODEL, encoder_finder, weights_file
 
 import numpy as np
 import paddle
@@ -28,7 +28,13 @@ Mask = Union[Path, np.ndarray]
 AnyStyle = Union[Picture, Style, Sequence[Union[Picture, Style]]]
 
 
-def load(model: Path = DEFAULT_MODEL, *, device: Optional[str] = None, engine: str = "auto") -> "Stylizer":
+def load(
+    model: Path = DEFAULT_MODEL,
+    *,
+    device: Optional[str] = None,
+    engine: str = "auto",
+    encoder: Optional[Path] = None,
+) -> "Stylizer":
     """A Stylizer, ready to use.
 
     Args:
@@ -38,14 +44,18 @@ def load(model: Path = DEFAULT_MODEL, *, device: Optional[str] = None, engine: s
             device, of which a process has one.
         engine: 'eager' (Paddle layer by layer), on a CPU 'inference' (Paddle's inference runtime) or 'onnxruntime'
             (the fastest), or 'auto': ONNX Runtime where it is installed, on a CPU.
+        encoder: of a file of heads, which holds a network without its encoder: the file of that encoder (.npz,
+            .pdparams or .pth); default: the VGG-19 that training uses, which is downloaded once.
 
     Raises:
         InputError: an unknown model, device or engine, a weights file that is missing, damaged or does not fit, an
-            engine that is not installed.
+            engine that is not installed, heads whose encoder is missing or is another one.
     """
     path = weights_file(model)
+    if encoder is not None and is_network(path):
+        raise InputError(f"{path} holds its own encoder: leave out `encoder`, which is for a file of heads")
     select_device(device)
-    network = load_network(path)
+    network = load_network(path, encoder_finder(encoder))
     return Stylizer(network, make_engine(engine, network), str(model))
 
 

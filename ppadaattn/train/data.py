@@ -276,6 +276,16 @@ class Targets:
             name, reason = next(iter(self.skipped.items()))
             raise MissingInputError(f"{key}: no painted picture can be used, for instance {name}: {reason}")
 
+    def read(self, target):
+        """The painted picture of a Target, uint8 [H, W, 3]; InputError where it is not of the size of its content."""
+        painted = flatten(read_image(target.path))
+        (height, width), own = painted.shape[:2], self.contents[target.content].shape[:2]
+        if (height, width) != own:
+            raise InputError(
+                f"it has {width} x {height} pixels, and its content {target.content} has {own[1]} x {own[0]}"
+            )
+        return painted
+
     def draw(self, rng):
         """Yield (Target, uint8 [S, S, 3] of its content, the same square of the painted picture), `batch_size` times.
 
@@ -294,8 +304,8 @@ class Targets:
         for _ in range(MOST_SKIPPED):
             target = self.painted[int(rng.randint(len(self.painted)))]
             try:
-                painted = flatten(read_image(target.path))
-                _check_target(painted, self.contents[target.content], target.content, self.data.crop_size)
+                painted = self.read(target)
+                _check_crop(painted, self.data.crop_size)
                 return target, painted
             except InputError as error:
                 self.skipped[str(target.path)] = str(error)
@@ -309,10 +319,8 @@ def _content_and_style(stem, contents, styles):
     return next((pair for pair in splits if pair[0] in contents and pair[1] in styles), splits[0])
 
 
-def _check_target(painted, content, name, size):
-    (height, width), own = painted.shape[:2], content.shape[:2]
-    if (height, width) != own:
-        raise InputError(f"it has {width} x {height} pixels, and its content {name} has {own[1]} x {own[0]}")
+def _check_crop(painted, size):
+    height, width = painted.shape[:2]
     if min(height, width) < size:
         raise InputError(f"{width} x {height} pixels are fewer than the crop of {size} x {size}")
 

@@ -23,7 +23,7 @@ from ppadaattn.train.objectives import build_objective, check_prefix, frames_per
 from ppadaattn.train.trainer import Trainer, newest_checkpoint, weights_path
 from ppadaattn.weights.checkpoint import build_network, is_network, load_network, network_weights, set_weights
 from ppadaattn.weights.convert import vgg19
-from ppadaattn.weights.zoo import MODELS, is_offline, vgg19_file, weights_file
+from ppadaattn.weights.zoo import BUNDLED, MODELS, is_offline, vgg19_file, weights_file
 
 import numpy as np
 import paddle
@@ -155,7 +155,7 @@ def _check_weights(config, resumes):
     with all_errors() as attempt:
         if not resumes:
             attempt(_check_load, config)
-        if is_offline() or config.encoder_weights not in (None, *MODELS):
+        if is_offline() or config.encoder_weights not in (None, *BUNDLED):
             attempt(_encoder_file, config.encoder_weights)
 
 
@@ -188,7 +188,7 @@ def _networks(config, resumes=False):
     if resumes:
         return network, vgg, ""
     if config.load:
-        return network, vgg, _load(network, config)
+        return network, vgg, _load(network, config, vgg)
     initialize(network, model.init, model.identity_attention)
     if model.width == 1 and model.name != "distillation":
         if vgg.channels != scaled_channels(1):
@@ -202,7 +202,7 @@ def _networks(config, resumes=False):
 
 def _encoder_file(path):
     """The file that `encoder_weights` names; it is downloaded where it is missing and can be."""
-    if path in MODELS:
+    if path in BUNDLED:
         return weights_file(path)
     try:
         return vgg19_file(path)
@@ -221,14 +221,19 @@ def _loss_encoder(path):
     return encoder
 
 
-def _load(network, config):
+def _load(network, config, vgg):
     """Load the weights of `config.load` into a network; says which layers were taken and which are new ('': all taken).
 
     Weights of one attention serve the other: the video model begins as the image model. Where the transform or its keys
-    are others, encoder and decoder are taken. What is taken has to fit.
+    are others, encoder and decoder are taken. What is taken has to fit. Heads take the encoder of the losses, `vgg`.
     """
     path, model = weights_file(config.load), config.model
-    source = load_network(path)
+
+    def find_encoder(encoder):
+        arrays = {name: tensor.numpy() for name, tensor in vgg.state_dict().items() if name in encoder.state_dict()}
+        return f"encoder_weights ({config.encoder_weights or 'vgg_normalised'})", arrays
+
+    source = load_network(path, find_encoder)
     parts = config.load_only
     if parts is None:
         same = all(source.architecture[key] == network.architecture[key] for key in ("transform", "shallow_features"))

@@ -1,8 +1,9 @@
 """Files of one network or style each: weights with their architecture, and styles prepared for one network.
 
-Weights are kept as `.pdparams` (a pickle, which `paddle.load` reads too) or `.safetensors`, styles as safetensors named
-`*.style`, checkpoints of trainings as `.pdparams`. Files from strangers are safe to read: nothing in them is executed,
-pickles are followed by `pickles.Reader` alone, and whatever is not as it should be is an InputError of one sentence.
+Heads are the weights of a network without its encoder, which is a file of its own. Weights are kept as `.pdparams` (a
+pickle, which `paddle.load` reads too) or `.safetensors`, styles as safetensors named `*.style`, checkpoints of
+trainings as `.pdparams`. Files from strangers are safe to read: nothing in them is executed, pickles are followed by
+`pickles.Reader` alone, and whatever is not as it should be is an InputError of one sentence.
 """
 
 import contextlib
@@ -25,17 +26,21 @@ import safetensors
 import safetensors.numpy
 
 WEIGHTS = "ppadaattn weights 1"
+HEADS = "ppadaattn heads 1"
 STYLE = "ppadaattn style 2"
 PICKLED_STYLE = "ppadaattn style 1"
 CHECKPOINT = "ppadaattn checkpoint 1"
 
 WEIGHTS_SUFFIX, SAFETENSORS_SUFFIX = ".pdparams", ".safetensors"
+# How the names of an encoder's weights begin in a network.
+ENCODER = "encoder."
 # How files of styles are named, so that they can stand where pictures do.
 STYLE_SUFFIX = ".style"
 
 # What each kind of file is for, in the words of an error.
 HINTS = {
     WEIGHTS: "carries its own architecture; expected such a file",
+    HEADS: "is a network without its encoder; expected such a file",
     STYLE: "`save_style` writes; expected such a file",
     PICKLED_STYLE: "earlier versions wrote; expected such a file",
     CHECKPOINT: "a training writes as iter_N_checkpoint.pdparams and resumes from; `load` takes weights alone",
@@ -49,6 +54,7 @@ PREPROCESSING = {"layout": "NCHW", "channels": "RGB", "range": [0.0, 1.0]}
 MOST_HEADER = 2**23
 # Types of tensors in safetensors files, and the same for `array_of`: numbers, and positions in feature maps.
 TYPES = {"F32": "f4", "I64": "i8"}
+HEADS_TYPES = {"F16": "f2"}
 # Mixtures of mixtures of styles. Nobody needs so many; far more would exceed Python's own stack.
 MOST_NESTED = 32
 # Of a picture, for the shapes that a network's styles have; all sides differ at every level.
@@ -98,15 +104,16 @@ def reading(path, kind):
         ) from None
 
 
-def _read(path, kind):
-    """The dict of a file of `kind`, a path or an open binary file, with its numbers verified."""
+def _read(path, *kinds):
+    """The dict of a file of one of `kinds`, a path or an open binary file, with its numbers verified."""
+    kind = kinds[0]
     with reading(path, kind), _opened(path) as file:
         size = _size(file)
         tensors = is_safetensors(file.read(9))
         file.seek(0)
         saved = _from_safetensors(file.read()) if tensors else Reader().read(file, size)
     found = saved.get("format") if isinstance(saved, dict) else None
-    if not isinstance(found, str) or found != kind:
+    if not isinstance(found, str) or found not in kinds:
         known = isinstance(found, str) and found in HINTS
         if known and (found, kind) == (PICKLED_STYLE, STYLE):
             raise InputError(
@@ -151,12 +158,12 @@ def _from_safetensors(data):
         raise ValueError("it is a safetensors file of another program, without 'ppadaattn' in its metadata")
     saved = json.loads(metadata["ppadaattn"])
     _check_depth(saved, 2 * MOST_NESTED + 8)  # a mixture is a dict and a list
-    arrays = {}
+    arrays, types = {}, HEADS_TYPES if saved.get("format") == HEADS else TYPES
     for name, tensor in safetensors.deserialize(data):
-        if tensor["dtype"] not in TYPES:
-            raise ValueError(f"its tensor {name} has the type {tensor['dtype']}, expected {' or '.join(TYPES)}")
-        arrays[name] = array_of(tensor["data"], TYPES[tensor["dtype"]], tensor["shape"])
-    if saved.get("format") == WEIGHTS:
+        if tensor["dtype"] not in types:
+            raise ValueError(f"its tensor {name} has the type {tensor['dtype']}, expected {' or '.join(types)}")
+        arrays[name] = array_of(tensor["data"], types[tensor["dtype"]], tensor["shape"])
+    if saved.get("format") in (WEIGHTS, HEADS):
         return {**saved, "weights": arrays}
     for name, array in arrays.items():
         *places, last = name.split(".")
@@ -240,42 +247,99 @@ def save_weights(path, network, about=""):
 
     Raises InputError where it cannot be written.
     """
-    write_weights(path, {"architecture": network.architecture, "about": about, "weights": network_weights(network)})
+    described = {"architecture": network.architecture, "about": about}
+    _write(path, {"format": WEIGHTS, "preprocessing": PREPROCESSING, **described, "weights": network_weights(network)})
 
 
-def write_weights(path, saved):
-    """As `save_weights`, of what `read_weights` gives."""
-    _write(path, {"format": WEIGHTS, "preprocessing": PREPROCESSING, **saved})
+def save_heads(path, network, about=""):
+    """Write a network without its encoder: f, g, h and the decoder in float16, and the fingerprint of the encoder.
+
+    Args and errors as of `save_weights`; also InputError for a number that float16 cannot hold.
+    """
+    heads = {name: array for name, array in network_weights(network).items() if not name.startswith(ENCODER)}
+    most = np.finfo("float16").max
+    for name, array in heads.items():
+        if not np.abs(array).max(initial=0) <= most:  # nor is anything that is no number
+            raise InputError(f"{path} cannot be written: {name} holds numbers beyond the {most:.0f} of float16")
+    described = {"architecture": network.architecture, "about": about, "encoder": encoder_fingerprint(network.encoder)}
+    halves = {name: array.astype("float16") for name, array in heads.items()}
+    _write(path, {"format": HEADS, "preprocessing": PREPROCESSING, **described, "weights": halves})
 
 
-def load_network(path):
-    """The network of a file written by `save_weights`, in evaluation mode.
+def encoder_fingerprint(encoder):
+    """SHA-256 (hex) of an encoder's weights: tells whether heads belong to it.
+
+    The bias of conv1_1 is left out: where the preprocessing is folded in, its last bits depend on the order of a sum.
+    """
+    weights = {name: tensor.numpy() for name, tensor in encoder.state_dict().items() if name != "conv1_1.bias"}
+    return digest(weights)
+
+
+def load_network(path, find_encoder=None):
+    """The network of a file written by `save_weights` or `save_heads`, in evaluation mode.
+
+    Args:
+        path: of the file.
+        find_encoder: for heads: a function of an Encoder that returns the name of a file and its arrays for that
+            Encoder, {name: float32 array}.
 
     Raises InputError: a file that is missing, damaged, not of this project, or whose weights do not fit its
-    architecture.
+    architecture; heads without an encoder, or with another one than theirs.
     """
+    return read_network(path, find_encoder)[0]
+
+
+def read_network(path, find_encoder=None):
+    """As `load_network`: (network, what the file says about itself)."""
     saved = read_weights(path)
-    network = build_network(path, saved["architecture"], saved["weights"])
-    set_weights(network, saved["weights"], path)
+    network, weights = build_network(path, saved["architecture"], saved["weights"]), saved["weights"]
+    if saved["encoder"] is not None:
+        weights = {**weights, **_encoder_of_heads(path, network.encoder, saved["encoder"], find_encoder)}
+    set_weights(network, weights, path)
     network.eval()
-    return network
+    return network, saved["about"]
+
+
+def _encoder_of_heads(path, encoder, expected, find_encoder):
+    """{name in the network: array} of the encoder that heads belong to, which is put into `encoder`."""
+    if find_encoder is None:
+        raise InputError(f"{path} holds heads without their encoder, and works only with the file of that encoder")
+    source, arrays = find_encoder(encoder)
+    set_weights(encoder, arrays, source, f"the encoder that {path} needs")
+    found = encoder_fingerprint(encoder)
+    if found != expected:
+        raise InputError(
+            f"{source} is another encoder than the one that {path} was trained with (its fingerprint is {found[:16]}, "
+            f"expected {expected[:16]}): give the file of that encoder"
+        )
+    return {f"{ENCODER}{name}": array for name, array in arrays.items()}
 
 
 def read_weights(path):
-    """{'architecture': dict, 'about': str, 'weights': {name: float32 array}} of a file written by `save_weights`.
+    """What a file written by `save_weights` or `save_heads` holds.
+
+    Returns:
+        {'architecture': dict, 'about': str, 'weights': {name: float32 array}, 'encoder': None}; of heads 'encoder' is
+        the fingerprint of the encoder, whose weights are not there.
 
     Raises InputError as `load_network`; whether the weights fit the architecture is left to it.
     """
-    saved = _read(path, WEIGHTS)
+    saved = _read(path, WEIGHTS, HEADS)
     architecture, about, weights = (saved.get(name) for name in ("architecture", "about", "weights"))
     if not isinstance(architecture, dict) or not isinstance(weights, dict):
         raise InputError(f"{path} describes no network: expected dicts 'architecture' and 'weights' in it")
     if digest(saved.get("preprocessing")) != digest(PREPROCESSING):
         other = one_line(saved.get("preprocessing"))
         raise InputError(f"{path} is for images prepared as {other}; this version prepares {PREPROCESSING}")
-    if not all(isinstance(array, np.ndarray) and array.dtype == np.float32 for array in weights.values()):
-        raise InputError(f"{path} describes no network: expected float32 arrays as its weights")
-    return {"architecture": architecture, "about": about if isinstance(about, str) else "", "weights": weights}
+    heads = saved["format"] == HEADS
+    kind, encoder = ("float16", saved.get("encoder")) if heads else ("float32", None)
+    if not all(isinstance(array, np.ndarray) and array.dtype == kind for array in weights.values()):
+        raise InputError(f"{path} describes no network: expected {kind} arrays as its weights")
+    if heads and not isinstance(encoder, str):
+        raise InputError(f"{path} describes no heads: expected the fingerprint of their encoder in it")
+    weights = {name: array.astype("float32") for name, array in weights.items()} if heads else weights
+    about = about if isinstance(about, str) else ""
+    return {"architecture": architecture, "about": about, "weights": weights, "encoder": encoder}
 
 
 def is_network(path):

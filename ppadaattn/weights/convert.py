@@ -7,7 +7,14 @@ from pathlib import Path
 
 from ppadaattn.errors import InputError, one_line
 from ppadaattn.model.vgg import BLOCKS, MAX_WIDTH, Encoder
-from ppadaattn.weights.checkpoint import build_network, encoder_numbers, network_weights, read_plain, set_weights
+from ppadaattn.weights.checkpoint import (
+    ENCODER,
+    build_network,
+    encoder_numbers,
+    network_weights,
+    read_plain,
+    set_weights,
+)
 from ppadaattn.weights.pickles import array_of
 from ppadaattn.weights.pytorch import read_tensors
 
@@ -99,7 +106,7 @@ def network_from_arrays(arrays, source, *, attention, conventions="paper"):
         attention, conventions: as in AdaAttNNetwork; shapes do not tell them.
     """
     first = "encoder.conv1_1.weight"
-    levels = [level for level in (3, 4, 5) if f"adaattn{level}.f.weight" in arrays]
+    levels = levels_of(arrays)
     if np.ndim(arrays.get(first)) != 4 or not levels:
         raise InputError(
             f"{source} holds no AdaAttN network: expected {first!r} and 'adaattn3.f.weight' among its names"
@@ -109,6 +116,36 @@ def network_from_arrays(arrays, source, *, attention, conventions="paper"):
     network = build_network(source, architecture, arrays)
     set_weights(network, arrays, source)
     return network
+
+
+def levels_of(arrays):
+    """The levels of the AdaAttN layers among arrays under this project's names."""
+    return [level for level in (3, 4, 5) if f"adaattn{level}.f.weight" in arrays]
+
+
+def has_encoder(arrays):
+    """Whether there is an encoder among arrays under this project's names."""
+    return any(name.startswith(ENCODER) for name in arrays)
+
+
+def with_encoder(arrays, source, find_encoder):
+    """Arrays of heads, with those of their encoder; `find_encoder` as in `load_network`.
+
+    Raises InputError where the arrays are no heads, or the encoder is not of their width.
+    """
+    value, levels = arrays.get("adaattn3.h.bias"), levels_of(arrays)
+    if np.ndim(value) != 1 or not levels:
+        raise InputError(
+            f"{source} holds no AdaAttN network, nor the heads of one: expected 'adaattn3.f.weight' and "
+            "'adaattn3.h.bias' among its names"
+        )
+    try:
+        encoder = Encoder(np.size(value) / BLOCKS[3][0], max(levels))
+    except ValueError as error:
+        raise InputError(f"{source} describes a network that cannot be built: {error}") from None
+    file, found = find_encoder(encoder)
+    set_weights(encoder, found, file, f"the encoder of {source}")
+    return {**arrays, **{f"{ENCODER}{name}": array for name, array in found.items()}}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

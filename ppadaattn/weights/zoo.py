@@ -1,4 +1,8 @@
-"""The model zoo, one row for each file with a name: the bundled models, and VGG-19, which is downloaded."""
+"""The model zoo, one row for each file with a name: the bundled models, the heads of full width, and VGG-19.
+
+To release the heads of a row: put their file into pretrained/ (or give the row its addresses), and write its size and
+SHA-256 into the row. From then on the row is one of MODELS.
+"""
 
 import contextlib
 import hashlib
@@ -10,8 +14,9 @@ from typing import Callable, Dict, Optional, Tuple
 
 from ppadaattn.errors import InputError, nearest, note
 from ppadaattn.files import atomic_write, cache_folder, lock
+from ppadaattn.model.vgg import scaled_channels
 from ppadaattn.resources import packaged
-from ppadaattn.weights.convert import vgg19
+from ppadaattn.weights.convert import encoder_arrays, vgg19
 from ppadaattn.weights.download import download, size_text
 
 import paddle
@@ -26,7 +31,7 @@ class Row:
     Attributes:
         name: what `ppadaattn.load` and the command line call it.
         file: name of the file, in pretrained/ or in the cache.
-        size: in bytes; approximate where there is no checksum.
+        size: in bytes; approximate where there is no checksum; None for a file that is not released yet.
         description: what it is for, in one line.
         encoder: what its encoder is.
         trained: how it was trained, in short.
@@ -38,11 +43,13 @@ class Row:
         urls: addresses, in the order in which they are tried; none for a file of the repository.
         plausible: (least, most) bytes, where there is no checksum.
         check: raises InputError for a file (a path) of other content, where there is no checksum.
+        encoder_row: of heads: the name of the row of their encoder.
+        recipe: of heads that are not released yet: the configurations that train them, in order.
     """
 
     name: str
     file: str
-    size: int
+    size: Optional[int]
     description: str
     encoder: str
     trained: str
@@ -53,6 +60,13 @@ class Row:
     urls: Tuple[str, ...] = ()
     plausible: Optional[Tuple[int, int]] = None
     check: Optional[Callable] = None
+    encoder_row: Optional[str] = None
+    recipe: Tuple[str, ...] = ()
+
+    @property
+    def released(self):
+        """Whether there is such a file."""
+        return self.size is not None
 
     @property
     def sizes(self):
@@ -72,6 +86,7 @@ def _check_vgg19(path):
             raise InputError(f"{path}: {name} does not hold finite numbers")
 
 
+FULL_ENCODER = "VGG-19 itself, which is no part of the file (vgg_normalised)"
 LITE_ENCODER = "VGG-19's shape at a quarter of its width, trained to predict the features of vgg_normalised"
 
 ROWS = {
@@ -103,6 +118,30 @@ ROWS = {
             description="small model, cosine attention: steadier for video, and fast for large pictures",
         ),
         Row(
+            name="adaattn_image",
+            file="adaattn_image.safetensors",
+            size=None,
+            architecture={"width": 1.0, "levels": [3, 4, 5], "attention": "softmax", "conventions": "paper"},
+            encoder=FULL_ENCODER,
+            encoder_row="vgg_normalised",
+            recipe=("lite/full_start.yaml", "lite/full_image.yaml"),
+            trained="not yet to the end",
+            licence="Apache-2.0",
+            description="the paper's width, softmax attention: heads in float16, for pictures",
+        ),
+        Row(
+            name="adaattn_video",
+            file="adaattn_video.safetensors",
+            size=None,
+            architecture={"width": 1.0, "levels": [3, 4, 5], "attention": "cosine", "conventions": "paper"},
+            encoder=FULL_ENCODER,
+            encoder_row="vgg_normalised",
+            recipe=("lite/full_start.yaml", "lite/full_image.yaml", "lite/full_video.yaml"),
+            trained="not yet to the end",
+            licence="Apache-2.0",
+            description="the paper's width, cosine attention: heads in float16, for video",
+        ),
+        Row(
             name="vgg_normalised",
             file="vgg_normalised.pdparams",
             size=80097584,
@@ -112,11 +151,12 @@ ROWS = {
             encoder="VGG-19 itself, scaled so that each filter's mean activation is 1",
             trained="on ImageNet by Simonyan & Zisserman; scaled and published by others",
             licence="none stated",
-            description="VGG-19 of the losses, as PaddleGAN publishes it: for training only",
+            description="VGG-19, as PaddleGAN publishes it: for training, and for heads of full width",
         ),
     )
 }
-MODELS = {name: row for name, row in ROWS.items() if row.architecture}
+MODELS = {name: row for name, row in ROWS.items() if row.architecture and row.released}
+BUNDLED = tuple(name for name, row in MODELS.items() if not row.encoder_row)  # whole, in the repository
 DEFAULT_MODEL = "adaattn_lite_image"
 DEFAULT_VIDEO_MODEL = "adaattn_lite_video"
 
@@ -128,10 +168,10 @@ def weights_file(model):
         model: a name of MODELS, the path of a weights file, or the folder of a training: the newest weights in it.
 
     Raises:
-        InputError: an unknown name (the known ones are listed), a missing file, or a zoo file that is not the one of
-            its row and cannot be downloaded.
+        InputError: an unknown name (the known ones are listed), a missing file, a zoo file that is not the one of
+            its row and cannot be downloaded, or one that is not released yet.
     """
-    if str(model) in MODELS:
+    if str(model) in ROWS and ROWS[str(model)].architecture:
         return obtain(str(model))
     if os.path.isdir(model):
         return newest_weights(model)
@@ -140,6 +180,18 @@ def weights_file(model):
         what = what or f"there is no model or weights file {str(model)!r}{nearest(model, MODELS)}"
         raise InputError(f"{what}; models: {', '.join(MODELS)}")
     return Path(model)
+
+
+def encoder_finder(path=None):
+    """The function `find_encoder` of `load_network`, for the file of an encoder; None: the zoo's VGG-19."""
+
+    def find(encoder):
+        if path is None and encoder.channels != scaled_channels(1):
+            raise InputError("these heads are not of VGG-19's width: give the file of their `encoder`")
+        file = vgg19_file(path, "encoder")
+        return file, encoder_arrays(file, encoder)
+
+    return find
 
 
 def newest_weights(folder):
@@ -156,21 +208,21 @@ def newest_weights(folder):
     return path
 
 
-def vgg19_file(path=None):
-    """Path of the weights of VGG-19: `path` where it is given, else the zoo's `vgg_normalised`.
+def vgg19_file(path=None, key="encoder_weights"):
+    """Path of the weights of VGG-19: `path` where it is given, else the zoo's `vgg_normalised`; `key` names `path`.
 
     Raises InputError: a path that is not there, or a file that is not here and cannot be downloaded.
     """
     if path:
         if not os.path.isfile(path):
-            raise InputError(f"encoder_weights: there is no file {path}")
+            raise InputError(f"{key}: there is no file {path}")
         return Path(path)
     try:
         return obtain("vgg_normalised")
     except InputError as error:
         raise InputError(
             f"VGG-19 is needed: {error}, or name such a file, or an .npz with conv1_1.weight to "
-            "conv5_1.bias (encoder_weights of a configuration, or the encoder that ppadaattn convert takes)"
+            "conv5_1.bias (encoder_weights of a configuration, the `encoder` of ppadaattn.load and ppadaattn convert)"
         ) from None
 
 
@@ -191,6 +243,8 @@ def obtain(name, offline=None):
     Raises InputError: the file is missing or damaged, and cannot be downloaded.
     """
     row = ROWS[name]
+    if not row.released:
+        raise InputError(_not_released(row))
     path, fault = look_up(name)
     if path and not fault:
         return path
@@ -217,14 +271,32 @@ def obtain(name, offline=None):
     return cached
 
 
+def _not_released(row):
+    """What a row needs that is not released, in one sentence."""
+    encoder = ROWS[row.encoder_row]
+    path, fault = look_up(encoder.name)
+    if path and not fault:
+        place = f"which is here: {path}"
+    elif is_offline():
+        place = f"which is missing: put {encoder.urls[0]} at {cache_folder() / encoder.file}"
+    else:
+        place = f"which ppadaattn download {encoder.name} fetches"
+    return (
+        f"{row.name} needs two files: its heads, {row.file}, which are not released yet (train them with "
+        f"{', then '.join(row.recipe)}, and give the weights file in place of the name), and VGG-19, {place}"
+    )
+
+
 def look_up(name):
-    """Look for a row's file on this machine, without downloading: (path, fault).
+    """Look for a row's file on this machine, without downloading: (path, fault). One not released is not looked for.
 
     Returns:
         (path, None): the file, verified. (path, fault): a damaged or other file, and the rest of a sentence that
         begins with its path. (None, None): there is none.
     """
     row = ROWS[name]
+    if not row.released:
+        return None, None
     wrong = []
     for path in (folder / row.file for folder in (*FOLDERS, cache_folder())):
         if os.path.isfile(path):

@@ -1,0 +1,268 @@
+"""Heads: a network in a file without its encoder, which is a file of its own."""
+
+import hashlib
+from dataclasses import replace
+
+import ppadaattn
+from ppadaattn.cli import convert as command
+from ppadaattn.cli.download import main as download
+from ppadaattn.errors import InputError
+from ppadaattn.model.network import AdaAttNNetwork
+from ppadaattn.train import run
+from ppadaattn.train.config import load_config
+from ppadaattn.weights import checkpoint, zoo
+from ppadaattn.weights.checkpoint import encoder_fingerprint, load_network, network_weights, save_heads, save_weights
+
+import numpy as np
+import paddle
+import pytest
+import safetensors.numpy
+from conftest import ROOT
+
+OPTIONS = {"width": 1 / 16, "levels": (3, 4, 5), "attention": "cosine"}
+
+
+def save_encoder(path, network):
+    np.savez(path, **{name: tensor.numpy() for name, tensor in network.encoder.state_dict().items()})
+    return path
+
+
+@pytest.fixture
+def network():
+    return AdaAttNNetwork(**OPTIONS)
+
+
+@pytest.fixture
+def files(network, tmp_path):
+    """(heads, encoder) of the network."""
+    save_heads(tmp_path / "heads.safetensors", network, about="made in a test")
+    return tmp_path / "heads.safetensors", save_encoder(tmp_path / "encoder.npz", network)
+
+
+@pytest.fixture
+def convert(tmp_path, capsys):
+    """convert(source, name, *words) -> (path of the output, what was printed)."""
+
+    def run(source, name, *words):
+        status = command.main([str(source), "--output", str(tmp_path / name), *map(str, words)])
+        printed = capsys.readouterr()
+        errors = [line for line in printed.err.splitlines() if not line.startswith("note: ")]
+        assert (status, len(errors)) in ((0, 0), (2, 1)), printed.err
+        assert status == 0 or not (tmp_path / name).exists()
+        return tmp_path / name, printed.err + printed.out
+
+    return run
+
+
+def sentence(error):
+    text = str(error.value)
+    assert "\n" not in text and ". " not in text
+    return text
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pdparams"])
+def test_heads_and_their_encoder_are_the_network(network, files, tmp_path, suffix):
+    """The encoder is exact, all else is rounded to float16 and comes back as float32."""
+    heads = tmp_path / f"again{suffix}"
+    save_heads(heads, network)
+    save_weights(tmp_path / f"whole{suffix}", network)
+    loaded = ppadaattn.load(heads, encoder=files[1], device="cpu", engine="eager").network
+    assert loaded.architecture == network.architecture and not loaded.training
+    weights = network_weights(loaded)
+    for name, array in network_weights(network).items():
+        expected = array if name.startswith("encoder.") else array.astype("float16").astype("float32")
+        assert weights[name].dtype == np.float32
+        np.testing.assert_array_equal(weights[name], expected)
+    kept = sum(array.size for name, array in weights.items() if not name.startswith("encoder."))
+    assert 2 * kept < heads.stat().st_size < 2 * kept + 20_000
+
+
+def test_another_library_finds_the_heads(network, files):
+    arrays = safetensors.numpy.load_file(str(files[0]))
+    assert arrays.keys() == {name for name in network.state_dict() if not name.startswith("encoder.")}
+    np.testing.assert_array_equal(arrays["adaattn4.h.bias"], network.adaattn4.h.bias.numpy().astype("float16"))
+
+
+def test_the_encoder_of_another_model_is_refused(network, files, tmp_path):
+    heads, _ = files
+    other = save_encoder(tmp_path / "other.npz", AdaAttNNetwork(**OPTIONS))
+    with pytest.raises(InputError) as error:
+        ppadaattn.load(heads, encoder=other, device="cpu")
+    assert f"{other} is another encoder than the one that {heads} was trained with" in sentence(error)
+    assert encoder_fingerprint(network.encoder)[:16] in sentence(error)
+    network.encoder.conv4_2.bias.set_value(network.encoder.conv4_2.bias + 1e-3)
+    with pytest.raises(InputError, match="another encoder"):
+        ppadaattn.load(heads, encoder=save_encoder(tmp_path / "near.npz", network), device="cpu")
+    wide = save_encoder(tmp_path / "wide.npz", AdaAttNNetwork(**{**OPTIONS, "width": 1 / 8}))
+    for encoder, reason in (
+        (wide, r"wide.npz does not fit the encoder that .*heads.safetensors needs: conv1_1.bias has shape \[8\]"),
+        (tmp_path / "none.npz", "encoder: there is no file"),
+        (None, "give the file of their `encoder`"),
+    ):
+        with pytest.raises(InputError, match=reason) as error:
+            ppadaattn.load(heads, encoder=encoder, device="cpu")
+        sentence(error)
+    with pytest.raises(InputError, match="holds heads without their encoder"):
+        load_network(heads)
+    with pytest.raises(InputError, match="holds its own encoder: leave out `encoder`"):
+        ppadaattn.load("adaattn_lite_image", encoder=other, device="cpu")
+
+
+def test_an_encoder_with_its_preprocessing_beside_it_is_the_same(network, files, tmp_path):
+    """The authors' layout: a first convolution prepares RGB, and the others follow by number."""
+    tensors = {name: tensor.numpy() for name, tensor in network.encoder.state_dict().items()}
+    scales = np.array([0.5, 2, 4], "float32")  # powers of two: dividing and multiplying again is exact
+    saved = {"0.weight": np.diag(scales).reshape(3, 3, 1, 1), "0.bias": np.array([0.1, 0.2, 0.3], "float32")}
+    names = [name[: -len(".weight")] for name in tensors if name.endswith(".weight")]
+    for index, name in enumerate(names, 1):
+        saved[f"{index}.weight"], saved[f"{index}.bias"] = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+    saved["1.weight"] = saved["1.weight"] / scales[None, :, None, None]
+    saved["1.bias"] = saved["1.bias"] - np.einsum("oihw,i->o", saved["1.weight"], saved["0.bias"])
+    paddle.save(saved, str(tmp_path / "vgg.pdparams"))
+    loaded = ppadaattn.load(files[0], encoder=tmp_path / "vgg.pdparams", device="cpu").network
+    np.testing.assert_allclose(loaded.encoder.conv1_1.bias.numpy(), tensors["conv1_1.bias"], atol=1e-6)
+
+
+def test_numbers_beyond_float16_are_refused(network, tmp_path):
+    for value in (1e5, float("nan")):
+        network.decoder.stage1[1].bias.set_value(paddle.full([3], value))
+        with pytest.raises(InputError, match="stage1.1.bias holds numbers beyond the 65504 of float16") as error:
+            save_heads(tmp_path / "heads.safetensors", network)
+        sentence(error)
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"encoder": None}, "expected the fingerprint of their encoder"),
+        ({"encoder": "0" * 64}, "is another encoder"),
+        ({"architecture": 3}, "expected dicts 'architecture' and 'weights'"),
+        ({"weights": {}}, "adaattn3.f.bias has shape none"),
+        ({"weights": {"adaattn3.f.bias": np.zeros(3, "float32")}}, "has the type F32, expected F16"),
+        ({"preprocessing": "BGR"}, "is for images prepared as BGR"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_files_that_describe_no_heads(files, change, reason):
+    heads, encoder = files
+    saved = checkpoint._read(heads, checkpoint.HEADS)
+    checkpoint._write(heads, {**saved, **change})
+    with pytest.raises(InputError, match=reason):
+        ppadaattn.load(heads, encoder=encoder, device="cpu")
+
+
+def test_heads_are_no_style_and_no_checkpoint(files, network):
+    with pytest.raises(InputError, match="holds 'ppadaattn heads 1', not 'ppadaattn style 2'"):
+        checkpoint.load_style(files[0], network)
+    with pytest.raises(InputError, match="holds 'ppadaattn heads 1', not 'ppadaattn checkpoint 1'"):
+        checkpoint.load_checkpoint(files[0])
+    files[0].write_bytes(files[0].read_bytes()[:-1])
+    with pytest.raises(InputError, match="damaged, cut short or another file"):
+        ppadaattn.load(files[0], encoder=files[1], device="cpu")
+
+
+def test_conversions(network, files, tmp_path, convert):
+    heads, encoder = files
+    (tmp_path / "run").mkdir()
+    save_weights(tmp_path / "run" / "iter_5_weight.pdparams", network, about="made in a test")
+    weights = network_weights(network)
+    np.savez(tmp_path / "whole.npz", **weights)
+    np.savez(tmp_path / "part.npz", **{name: x for name, x in weights.items() if not name.startswith("encoder.")})
+
+    made, printed = convert(tmp_path / "run" / "iter_5_weight.pdparams", "a.safetensors", "--heads")
+    assert made.read_bytes() == heads.read_bytes() and "heads of {'width': 0.0625" in printed
+    about = ("--attention", "cosine", "--about", "made in a test", "--heads")
+    for source, more in (("run", ()), ("whole.npz", about), ("part.npz", (*about, "--encoder", encoder))):
+        made, _ = convert(tmp_path / source, f"b{source}.safetensors", *(more or ("--heads",)))
+        assert made.read_bytes() == heads.read_bytes(), source
+    again, _ = convert(heads, "c.pdparams", "--encoder", encoder, "--heads")
+    once_more, _ = convert(again, "d.safetensors", "--encoder", encoder, "--heads")
+    assert once_more.read_bytes() == heads.read_bytes()
+    whole, _ = convert(heads, "whole.pdparams", "--encoder", encoder)
+    np.testing.assert_array_equal(load_network(whole).encoder.conv5_1.weight.numpy(), weights["encoder.conv5_1.weight"])
+
+    np.savez(tmp_path / "wide.npz", **{"adaattn3.f.weight": np.zeros(1), "adaattn3.h.bias": np.zeros(2000)})
+    other = save_encoder(tmp_path / "other.npz", AdaAttNNetwork(**{**OPTIONS, "width": 1 / 8}))
+    for source, words, reason in (
+        (heads, ("--encoder", encoder, "--attention", "cosine"), "leave out --attention and --conventions"),
+        (heads, ("--encoder", other), "does not fit the encoder that"),
+        (heads, (), "give the file of their --encoder"),
+        (tmp_path / "part.npz", about[:2], "give the file of their --encoder"),
+        (tmp_path / "part.npz", (*about[:2], "--encoder", other), "does not fit the encoder of"),
+        (tmp_path / "part.npz", (*about[:2], "--encoder", tmp_path / "none.npz"), "encoder: there is no file"),
+        (tmp_path / "whole.npz", (*about[:2], "--encoder", encoder), "holds its own encoder: leave out --encoder"),
+        (encoder, about[:2], "holds no AdaAttN network, nor the heads of one"),
+        (
+            tmp_path / "wide.npz",
+            (*about[:2], "--encoder", encoder),
+            "describes a network that cannot be built",
+        ),
+    ):
+        assert reason in convert(source, "no.pdparams", *words)[1]
+
+
+def test_a_training_loads_heads_with_the_encoder_of_its_losses(tmp_path):
+    bundled = load_network(zoo.weights_file("adaattn_lite_image"))
+    save_heads(tmp_path / "heads.safetensors", bundled)
+    config = load_config(ROOT / "configs" / "adaattn_lite_image.yaml", [f"load={tmp_path / 'heads.safetensors'}"])
+    network, _, taken = run._networks(config)
+    assert taken == ""
+    np.testing.assert_array_equal(network.encoder.conv5_1.weight.numpy(), bundled.encoder.conv5_1.weight.numpy())
+    config.encoder_weights = "adaattn_lite_video"
+    with pytest.raises(InputError, match=r"encoder_weights \(adaattn_lite_video\) is another encoder"):
+        run._networks(config)
+
+
+# Rows of the zoo that are not released yet, and their release
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("PPADAATTN_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PPADAATTN_OFFLINE", raising=False)
+    return tmp_path / "home"
+
+
+UNRELEASED = [name for name, row in zoo.ROWS.items() if not row.released]
+
+
+@pytest.mark.parametrize("name", UNRELEASED)
+def test_what_is_not_released_says_what_it_needs(name, home, monkeypatch, capsys):
+    row, vgg = zoo.ROWS[name], zoo.ROWS["vgg_normalised"]
+    start = f"{name} needs two files: its heads, {row.file}, which are not released yet (train them with"
+    with pytest.raises(InputError) as error:
+        ppadaattn.load(name)
+    assert sentence(error).startswith(start) and "ppadaattn download vgg_normalised fetches" in sentence(error)
+    monkeypatch.setenv("PPADAATTN_OFFLINE", "1")
+    with pytest.raises(InputError) as error:
+        ppadaattn.load(name)
+    assert sentence(error).startswith(start)
+    assert sentence(error).endswith(f"which is missing: put {vgg.urls[0]} at {home / vgg.file}")
+    monkeypatch.setattr(zoo, "look_up", lambda _: (home / vgg.file, None))
+    with pytest.raises(InputError) as error:
+        ppadaattn.load(name)
+    assert sentence(error).endswith(f"and VGG-19, which is here: {home / vgg.file}")
+    assert download([name]) == 2 and capsys.readouterr().err.startswith(f"error: {start}")
+
+
+def test_a_release_is_an_edit_of_a_row(network, files, home, tmp_path, monkeypatch, capsys):
+    """The file beside the bundled ones, its size and hash in the row; VGG-19 is the zoo's."""
+    heads, encoder = files
+    row = zoo.ROWS["adaattn_video"]
+    monkeypatch.setattr(zoo, "FOLDERS", (tmp_path,))
+    heads.rename(tmp_path / row.file)
+    data = (tmp_path / row.file).read_bytes()
+    released = replace(row, size=len(data), sha256=hashlib.sha256(data).hexdigest(), recipe=())
+    monkeypatch.setitem(zoo.ROWS, row.name, released)
+    monkeypatch.setenv("PPADAATTN_OFFLINE", "1")
+    monkeypatch.setattr(zoo, "scaled_channels", lambda _: network.encoder.channels)  # stands for the full width
+    with pytest.raises(InputError) as error:
+        ppadaattn.load(row.name, device="cpu")
+    assert "VGG-19 is needed: vgg_normalised.pdparams is missing, and nothing is downloaded" in sentence(error)
+    assert str(home / "vgg_normalised.pdparams") in sentence(error)
+    assert download([row.name]) == 1  # the heads, but not the encoder
+    assert f"{row.name}: {tmp_path / row.file}" in capsys.readouterr().out
+    monkeypatch.setattr(zoo, "vgg19_file", lambda *_: encoder)
+    stylizer = ppadaattn.load(row.name, device="cpu", engine="eager")
+    assert stylizer.model == row.name and stylizer.network.architecture == network.architecture
