@@ -9,7 +9,7 @@ from ppadaattn.cli.pictures import PictureOptions
 from ppadaattn.cli.videos import VideoOptions
 from ppadaattn.errors import InputError
 from ppadaattn.infer.clips import job_digest, paint_clip
-from ppadaattn.infer.options import ClipOptions, PaintOptions, option, takes_options
+from ppadaattn.infer.options import ClipOptions, FileOptions, PaintOptions, option, takes_options
 from ppadaattn.infer.stylizer import Stylizer
 from ppadaattn.model.style import Style
 
@@ -136,6 +136,7 @@ def test_a_misspelt_argument_is_named(stylizer, rng):
 
 def test_options_of_one_kind_of_content_are_refused_for_the_other():
     pictures, videos = ({item.name for item in items} for items in (paint.FOR_PICTURES, paint.FOR_VIDEOS))
-    shared = set(names(PaintOptions))
-    assert pictures == set(names(PictureOptions)) - shared == {"grid", "interpolation_grid", "keep_location"}
+    shared = set(names(FileOptions))
+    assert shared == set(names(PaintOptions)) | {"keep_location"}
+    assert pictures == set(names(PictureOptions)) - shared == {"grid", "interpolation_grid"}
     assert videos == set(names(VideoOptions)) - shared == set(names(ClipOptions)) - shared | {"frames"}
