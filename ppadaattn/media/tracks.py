@@ -7,6 +7,7 @@ FFmpeg lists more than it can write. Tracks of data, such as sensors and time co
 import contextlib
 import io
 import itertools
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,6 +25,8 @@ TEXT_CODECS = {"mp4": "mov_text", "mov": "mov_text", "webm": "webvtt", "matroska
 TEXTS = ("ass", "jacosub", "microdvd", "mov_text", "realtext", "sami", "srt", "ssa", "subrip", "text", "webvtt")
 # Names of the files that Matroska keeps covers in, which its readers look for.
 COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+# Names of handlers that programs write into each MP4, such as SoundHandler and Core Media Audio.
+NO_TITLE = re.compile("handler|media|GPAC", re.IGNORECASE)
 # A container that holds all of this.
 HOLDS_ALL = ".mkv"
 
@@ -41,7 +44,7 @@ class Tracks:
         self.clip, self.output, self.kind = clip, output, video_format(output)
         self.begin = to_fraction(clip.start or 0)
         self.stop = None if until is None else to_fraction(until)
-        self._lost, self._covers, self._chapters = [], 0, 0
+        self._lost, self._covers, self._chapters, self._labels = [], 0, 0, set()
 
     def add_to(self, target, opened):
         """Add tags to a target, and a stream for each track; an iterable of packets for each.
@@ -86,6 +89,7 @@ class Tracks:
             note(f"{self.output} is without track {number} of {self.clip.path}: its {kind} is of a codec not known")
             return None
         if track.type == "audio":
+            self._labels.update(filter(None, _label_of(track)))
             source = opened.enter_context(open_container(self.clip.path))
             return _sound(source, source.streams[track.index], target, self._times(), self.output)
         if is_cover(track):
@@ -95,8 +99,7 @@ class Tracks:
             source = opened.enter_context(open_container(self.clip.path))
             packets = _subtitles(source, source.streams[track.index], target, self._times())
             if packets is None:
-                language = track.metadata.get("language")
-                about = ", ".join(filter(None, (language if language != "und" else None, track.codec_context.name)))
+                about = ", ".join(filter(None, (*_label_of(track), track.codec_context.name)))
                 self._lost.append(f"the subtitles ({about})")
             return packets
         self._lost.append("a further track of pictures")
@@ -150,6 +153,9 @@ class Tracks:
             with open_container(written) as container:
                 covers = sum(map(is_cover, container.streams.video))
                 chapters, tags = len(getattr(container, "chapters", list)()), {*map(str.lower, container.metadata)}
+                labels = {text for track in container.streams for text in _label_of(track)}
+            if not self._labels <= labels:
+                lost.append("the names and languages of the tracks")
         if chapters < self._chapters:
             lost.append("the chapters")
         if covers < self._covers:
@@ -162,8 +168,20 @@ class Tracks:
 
 def _label(stream, track):
     """Give a stream the name, language and flags (default, forced and so on) of a track of the source."""
-    stream.metadata.update({key: track.metadata[key] for key in ("language", "title") if track.metadata.get(key)})
+    title, language = _label_of(track)
+    stream.metadata.update({"language": language} if language else {})
+    # MP4 has no titles of tracks; players show the name of the handler.
+    name = "handler_name" if stream.container.format.name in ("mp4", "mov") else "title"
+    stream.metadata.update({name: title} if title else {})
     stream.disposition = int(track.disposition)
+
+
+def _label_of(track):
+    """(title, language) of a track; None where it has none."""
+    entries = {key.lower(): text for key, text in track.metadata.items()}
+    name, language = entries.get("handler_name", ""), entries.get("language")
+    title = entries.get("title") or (None if NO_TITLE.search(name) else name)
+    return title or None, None if language == "und" else language
 
 
 def _sound(source, track, target, times, output):

@@ -122,7 +122,7 @@ def join_parts(parts, end, output, clip, until=None):
         with atomic_write(output) as temporary:
             with contextlib.ExitStack() as opened:
                 target = opened.enter_context(
-                    open_container(temporary, "w", format=kind.container, options=_options(kind, clip, end))
+                    open_container(temporary, "w", format=kind.container, options=_options(kind, clip, parts, end))
                 )
                 if kind.container in MOVING_PICTURES:
                     tracks.lose_all()
@@ -136,17 +136,22 @@ def join_parts(parts, end, output, clip, until=None):
         raise InputError(f"{output} cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _options(kind, clip, end):
+def _options(kind, clip, parts, end):
     """FFmpeg's options of a container."""
     plays = clip.plays
     if kind.container == "gif":  # which counts repeats: 0 is for ever, -1 none
         return {"loop": str(plays and (plays - 1 or -1))}
-    return {
-        "webp": {"loop": str(plays)},
-        "apng": {"plays": str(plays)},
-        "mp4": {"movflags": "faststart"},
-        "mov": {"movflags": "faststart"},
-    }.get(kind.container, {})
+    if kind.container == "apng":
+        return {"plays": str(plays), "final_delay": f"{_last_duration(parts, end, clip.time_base)}/1000"}
+    faststart = {"movflags": "faststart"}
+    return {"webp": {"loop": str(plays)}, "mp4": faststart, "mov": faststart}.get(kind.container, {})
+
+
+def _last_duration(parts, end, time_base):
+    """How long the last frame is shown, in milliseconds; in APNG it stands apart."""
+    with open_container(parts[-1]) as container:
+        last = max(packet.pts * packet.time_base for packet in container.demux(video=0) if packet.pts is not None)
+    return max(1, round((end * time_base - last) * 1000))
 
 
 def _video_track(parts, end, clip, target, opened):
