@@ -20,7 +20,7 @@ import pytest
 OTHERS = {
     "size": 64, "style_size": 100, "style_scale": 2.0, "strength": 0.5, "preserve_color": True,
     "start": 1.0, "end": 2.0, "fps": 12.5, "crf": 30, "preview": True, "batch_size": 3,
-    "smooth_statistics": 0.25, "flow_blend": 0.75,
+    "smooth_statistics": 0.25, "flow_blend": 0.75, "keep_location": True,
 }  # fmt: skip
 
 
@@ -82,12 +82,12 @@ def test_a_new_field_is_all_that_a_new_option_takes():
 
 @pytest.mark.parametrize("name", names(ClipOptions))
 def test_each_option_decides_whether_a_video_is_resumed(name, tmp_path):
-    """All but `batch_size`: who lacks memory may resume with smaller batches, and gets the same frames."""
+    """All but these: who lacks memory may resume with smaller batches, and the position is not in the frames."""
     style = Style({}, "of a network")
     plain = job_digest(tmp_path, style, None, ClipOptions())
     other = job_digest(tmp_path, style, None, ClipOptions(**{name: OTHERS[name]}))
     assert plain == job_digest(tmp_path, style, None, ClipOptions())
-    assert (other == plain) == (name == "batch_size")
+    assert (other == plain) == (name in ("batch_size", "keep_location"))
 
 
 def test_clip_style_and_mask_decide_whether_a_video_is_resumed(tmp_path):

@@ -14,6 +14,7 @@ from ppadaattn.media.video_write import join_parts, part_writer
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 
 av = pytest.importorskip("av", "14.2")
@@ -34,9 +35,10 @@ def write_clip(path, times, **metadata):
         container.mux(stream.encode(None))
 
 
-def copy_clip(source, target, stretch, **options):
-    """Write a clip again, in parts of `stretch` frames."""
+def copy_clip(source, target, stretch, located=False, **options):
+    """Write a clip again, in parts of `stretch` frames, with its position or without."""
     clip = open_clip(source, **options)
+    clip.metadata = {**clip.metadata, **(clip.location if located else {})}
     frames, parts = list(clip.frames()), []
     for begin in range(0, len(frames), stretch):
         parts.append(target.with_name(f"{target.stem}.{begin}.nut"))
@@ -87,7 +89,7 @@ END_OF_PGS = b"\x80\0\0"  # a segment of subtitles that are pictures: its kind a
 LINES = [(100, 300, "Hello"), (600, 300, "you")]  # begin, length in ms, words
 
 
-def write_tracks(path, cover=True, subtitles="subrip", **tags):
+def write_tracks(path, cover=True, attachment=False, subtitles="subrip", **tags):
     """A Matroska file of one second with two sounds, subtitles, chapters and a cover."""
     milliseconds = Fraction(1, 1000)
     with av.open(str(path), "w", format="matroska") as container:
@@ -107,6 +109,8 @@ def write_tracks(path, cover=True, subtitles="subrip", **tags):
         words = container.add_mux_stream(subtitles)
         words.metadata["language"] = "eng"
         words.time_base = milliseconds
+        if attachment:
+            container.add_attachment("a.ttf", "font/ttf", b"a font")
         if cover:
             file = io.BytesIO()
             Image.new("RGB", (32, 48), "red").save(file, "JPEG")
@@ -189,6 +193,46 @@ def test_what_a_format_cannot_hold_is_named_in_one_note(tmp_path, recwarn, suffi
     assert all(word in text for word in ("subtitles", "chapters", "cover", "creation time", f"{suffix} holds none"))
     assert ("the sound" in text) == ("the title" in text) == (suffix != ".avi")
     assert ("names and languages" in text) == (suffix == ".avi") and text.endswith(".mkv does")
+
+
+# Rows of the table in docs/formats.md, and how the note names each.
+NAMES = {
+    "tracks of sound, all of them": "the sound",
+    "their names, languages and default flags": "the names and languages",
+    "subtitles of text": "the subtitles",
+    "chapters": "the chapters",
+    "cover": "the cover",
+    "attachments, such as fonts": "the attachment",
+    "title, comment, date, copyright": "the title, the comment, the date, the copyright",
+    "creation time": "the creation time",
+    "make and model of the camera": "the make, the model",
+    "description": "the description",
+    "position (GPS), with `--keep-location`": "the location",
+}
+
+
+@needs_tracks
+@pytest.mark.parametrize("column", range(1, 7))
+def test_the_table_of_tracks_and_tags_is_true(tmp_path, recwarn, column):
+    lines = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    begin = next(number for number, row in enumerate(cells) if len(row) == 7 and row[0] == "what")
+    header, rows = cells[begin], {row[0]: row[column] for row in cells[begin + 2 :] if len(row) == 7}
+    pictures = rows.pop("subtitles that are pictures")
+    assert set(rows) == set(NAMES)
+    more = {"make": "Apple", "model": "X", "description": "waves", "location": "+48.8577+002.2950/"}
+    write_tracks(tmp_path / "in.mkv", attachment=True, **more)
+    copy_clip(tmp_path / "in.mkv", tmp_path / f"out.{header[column]}", 5, located=True)
+    lost = [str(warning.message) for warning in recwarn.list if "is without" in str(warning.message)]
+    assert len(lost) == (header[column] != "mkv")
+    text = "".join(lost)
+    for name, cell in rows.items():
+        named = all(word in text for word in NAMES[name].split(", "))
+        assert (cell == "no") == (named or (name.startswith("their") and "the sound" in text)), (name, text)
+    recwarn.clear()
+    write_tracks(tmp_path / "in.mkv", cover=False, subtitles="hdmv_pgs_subtitle")
+    copy_clip(tmp_path / "in.mkv", tmp_path / f"out.{header[column]}", 5)
+    assert pictures.startswith("no") == any("the subtitles" in str(warning.message) for warning in recwarn.list)
 
 
 @needs_tracks

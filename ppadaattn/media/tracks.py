@@ -73,7 +73,13 @@ class Tracks:
         """As `add_to`, for a target that holds pictures alone."""
         if self.clip.has_tracks:
             with open_container(self.clip.path) as source:
-                held = {"sound": source.streams.audio, "subtitles": source.streams.subtitles}
+                found = source.streams
+                files = [track for track in found if track.type == "attachment"]
+                held = {
+                    "sound": source.streams.audio,
+                    "subtitles": source.streams.subtitles,
+                    "attachments": attachments,
+                }
                 self._lost += [f"the {name}" for name, tracks in held.items() if tracks]
                 self._covers = sum(map(is_cover, source.streams.video))
                 self._chapters = len(self._chapters_of(source))
