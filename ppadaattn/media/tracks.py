@@ -75,11 +75,7 @@ class Tracks:
             with open_container(self.clip.path) as source:
                 found = source.streams
                 files = [track for track in found if track.type == "attachment"]
-                held = {
-                    "sound": source.streams.audio,
-                    "subtitles": source.streams.subtitles,
-                    "attachments": attachments,
-                }
+                held = {"sound": found.audio, "subtitles": found.subtitles, "attachments": files}
                 self._lost += [f"the {name}" for name, tracks in held.items() if tracks]
                 self._covers = sum(map(is_cover, source.streams.video))
                 self._chapters = len(self._chapters_of(source))
