@@ -586,6 +586,17 @@ def test_a_bad_content_is_said_once_however_many_styles_there_are(run, picture):
 # What is in a folder, pipes, names ------------------------------------------------------------------------------------
 
 
+def test_a_broken_profile_is_said_once_a_file(run, picture):
+    for name in ("a.png", "b.png", "s.png"):
+        picture(name, icc_profile=b"broken")
+    picture("t.png")
+    status, _, err = run(
+        "--content", "a.png", "b.png", "--style", "s.png", "t.png", "a.png", "--output", "out", "--grid"
+    )
+    assert status == 0
+    assert [err.count(f"note: {name}: its colour profile") for name in ("a.png", "b.png", "s.png")] == [1, 1, 1]
+
+
 def test_what_a_folder_holds_is_painted_or_named(run, picture):
     picture("s.png")
     Image.new("RGB", (32, 24), "red").save(picture("in/b.jpg").with_name("a.jfif"), "JPEG")
