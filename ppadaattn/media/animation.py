@@ -18,6 +18,8 @@ from PIL import Image
 MOVING = {"GIF": ".gif", "PNG": ".png", "WEBP": ".webp"}
 # Milliseconds that browsers show a frame with 10 or fewer: old files say 0 where their authors saw this.
 SHORTEST, USUAL = 10, 100
+# Bytes in which a PNG says that it moves: before its pixels, after a colour profile, the largest of which have 1 MB.
+LONGEST_HEAD = 2_000_000
 # Times that a frame may be repeated to keep a constant rate, as in `video_read`.
 MOST_REPEATS = 100_000
 
@@ -28,10 +30,22 @@ def moving_suffix(path) -> Optional[str]:
     Pages of a TIFF do not move.
     """
     try:
+        if not _says_that_it_moves(path):
+            return None
         with without_warnings(), Image.open(path, formats=list(MOVING)) as image:
             return MOVING[image.format] if image.is_animated else None
     except Exception:  # of any kind: it is no such picture
         return None
+
+
+def _says_that_it_moves(path):
+    """Whether a file begins as a GIF, or as a WebP or PNG that says of itself that it moves; most files do not."""
+    with open(path, "rb") as file:
+        head = file.read(LONGEST_HEAD)
+    if head.startswith(b"\x89PNG"):
+        return b"acTL" in head
+    webp = head.startswith(b"RIFF") and head[12:16] == b"VP8X" and head[20] & 2
+    return bool(webp) or head.startswith(b"GIF8")
 
 
 def is_moving(path) -> bool:
