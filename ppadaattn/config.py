@@ -10,6 +10,7 @@ This module never imports Paddle.
 import dataclasses
 import inspect
 import math
+import re
 import typing
 from dataclasses import field
 from typing import Dict, List
@@ -154,7 +155,9 @@ def _override(word):
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise InputError(f"the override {word}: {text!r} is not a YAML value") from None
+        if not re.search("[\udc80-\udcff]", text):
+            raise InputError(f"the override {word}: {text!r} is not a YAML value") from None
+        value = text  # the name of a file in bytes that the locale cannot read, which YAML refuses
     for key in reversed(name.split(".")):
         value = {key: value}
     return value

@@ -272,3 +272,9 @@ def test_configurations_of_the_project_are_found_from_anywhere(write, tmp_path, 
         load_config("adaattn_lite_vdieo.yaml")
     assert "did you mean 'adaattn_lite_video.yaml'?" in str(error.value)
     assert f"looked in {tmp_path} and among the packaged ones in {ROOT / 'configs'}" in str(error.value)
+
+
+def test_an_override_may_name_a_file_that_the_locale_cannot_read():
+    """Python gives each byte that it cannot read as one of these characters; YAML knows none of them."""
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    assert module._override(f"a.b={name}") == {"a": {"b": name}}

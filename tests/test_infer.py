@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import ppadaattn
-from ppadaattn.cli import convert, paint, pictures
+from ppadaattn.cli import convert, paint, pictures, videos
 from ppadaattn.errors import InputError
 from ppadaattn.infer.stylizer import Stylizer
 from ppadaattn.media import video_read
@@ -586,6 +586,17 @@ def test_a_bad_content_is_said_once_however_many_styles_there_are(run, picture):
 # What is in a folder, pipes, names ------------------------------------------------------------------------------------
 
 
+def test_a_broken_profile_is_said_once_a_file(run, picture):
+    for name in ("a.png", "b.png", "s.png"):
+        picture(name, icc_profile=b"broken")
+    picture("t.png")
+    status, _, err = run(
+        "--content", "a.png", "b.png", "--style", "s.png", "t.png", "a.png", "--output", "out", "--grid"
+    )
+    assert status == 0
+    assert [err.count(f"note: {name}: its colour profile") for name in ("a.png", "b.png", "s.png")] == [1, 1, 1]
+
+
 def test_what_a_folder_holds_is_painted_or_named(run, picture):
     picture("s.png")
     Image.new("RGB", (32, 24), "red").save(picture("in/b.jpg").with_name("a.jfif"), "JPEG")
@@ -597,6 +608,51 @@ def test_what_a_folder_holds_is_painted_or_named(run, picture):
     assert status == 1 and files("out") == ["a_s.png", "b_s.png", "c_s.png"]
     assert "skipped: in/d.heic is not a picture" in err.replace("\\", "/") and "notes" not in err
     assert "skipped: 1 videos among the pictures of in: e.mp4" in err
+
+
+def moving(path, colours=("red", "green", "blue")):
+    """A picture that moves."""
+    frames = [Image.new("RGB", (48, 32), colour) for colour in colours]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=[100, 300, 50], loop=0)
+
+
+def test_pictures_that_move_are_clips_where_they_are_contents(run, picture):
+    pytest.importorskip("av", "14.2")
+    picture("s.png"), moving("a.webp"), moving("s.gif")
+    status, out, err = run("--content", "a.webp", "--style", "s.gif", "--output", "out")
+    assert status == 0 and files("out") == ["a_s.webp"] and "a_s.webp: 3 frames, 0.45 s of video" in out
+    assert err.count("s.gif: it moves: its first frame is taken") == 1
+    with Image.open("out/a_s.webp") as image:
+        assert image.n_frames == 3
+    status, _, err = run("--content", "a.webp", "--style", "s.png", "--output", "o.jpg")
+    assert status == 0 and "a.webp: it moves: its first frame is taken" in err and Path("o.jpg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("contents", "output", "expected"),
+    [
+        (["a.webp"], "o.webp", True),
+        (["a.png"], "o.png", True),
+        (["a.gif"], "folder", True),
+        (["a.webp"], "o.tif", False),
+        (["a.png"], "-", False),
+        (["still.gif"], "o.gif", True),
+        (["still.gif"], "o.jpg", False),
+        (["a.webp", "still.png"], "folder", False),
+        (["a.webp", "b.mp4"], "folder", True),
+        (["still.png"], "o.webp", False),
+    ],
+)
+def test_what_moves_is_a_clip_where_the_output_can_move(picture, contents, output, expected):
+    """As is a video; a picture beside others, or into a format of one picture, is painted as one."""
+    for name in ("a.webp", "a.png", "a.gif"):
+        moving(name)
+    picture("still.png")
+    Image.new("RGB", (32, 24)).save("still.gif")
+    Path("b.mp4").write_bytes(b"")
+    assert videos.are_clips(contents, output) is expected
+    with pytest.raises(InputError, match="pictures and videos are painted apart"):
+        videos.are_clips(["still.png", "b.mp4"], "folder")
 
 
 def test_two_names_are_two_results(run, picture):

@@ -9,7 +9,7 @@ from ppadaattn.cli.pictures import PictureOptions
 from ppadaattn.cli.videos import VideoOptions
 from ppadaattn.errors import InputError
 from ppadaattn.infer.clips import job_digest, paint_clip
-from ppadaattn.infer.options import ClipOptions, PaintOptions, option, takes_options
+from ppadaattn.infer.options import ClipOptions, FileOptions, PaintOptions, option, takes_options
 from ppadaattn.infer.stylizer import Stylizer
 from ppadaattn.model.style import Style
 
@@ -20,7 +20,7 @@ import pytest
 OTHERS = {
     "size": 64, "style_size": 100, "style_scale": 2.0, "strength": 0.5, "preserve_color": True,
     "start": 1.0, "end": 2.0, "fps": 12.5, "crf": 30, "preview": True, "batch_size": 3,
-    "smooth_statistics": 0.25, "flow_blend": 0.75,
+    "smooth_statistics": 0.25, "flow_blend": 0.75, "keep_location": True,
 }  # fmt: skip
 
 
@@ -82,12 +82,12 @@ def test_a_new_field_is_all_that_a_new_option_takes():
 
 @pytest.mark.parametrize("name", names(ClipOptions))
 def test_each_option_decides_whether_a_video_is_resumed(name, tmp_path):
-    """All but `batch_size`: who lacks memory may resume with smaller batches, and gets the same frames."""
+    """All but these: who lacks memory may resume with smaller batches, and the position is not in the frames."""
     style = Style({}, "of a network")
     plain = job_digest(tmp_path, style, None, ClipOptions())
     other = job_digest(tmp_path, style, None, ClipOptions(**{name: OTHERS[name]}))
     assert plain == job_digest(tmp_path, style, None, ClipOptions())
-    assert (other == plain) == (name == "batch_size")
+    assert (other == plain) == (name in ("batch_size", "keep_location"))
 
 
 def test_clip_style_and_mask_decide_whether_a_video_is_resumed(tmp_path):
@@ -136,6 +136,7 @@ def test_a_misspelt_argument_is_named(stylizer, rng):
 
 def test_options_of_one_kind_of_content_are_refused_for_the_other():
     pictures, videos = ({item.name for item in items} for items in (paint.FOR_PICTURES, paint.FOR_VIDEOS))
-    shared = set(names(PaintOptions))
-    assert pictures == set(names(PictureOptions)) - shared == {"grid", "interpolation_grid", "keep_location"}
+    shared = set(names(FileOptions))
+    assert shared == set(names(PaintOptions)) | {"keep_location"}
+    assert pictures == set(names(PictureOptions)) - shared == {"grid", "interpolation_grid"}
     assert videos == set(names(VideoOptions)) - shared == set(names(ClipOptions)) - shared | {"frames"}

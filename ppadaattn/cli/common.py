@@ -256,11 +256,19 @@ def _end_plainly_on_signals():
 
 
 def _show_warning(args):
-    """A `warnings.showwarning`: notes on the input are one line each, above a progress bar; others as Python does."""
+    """A `warnings.showwarning`: notes on the input are one line each, above a progress bar; others as Python does.
+
+    Each note is said once: Python forgets what it has shown whenever the filters change, as `without_warnings` does.
+    """
     from tqdm import tqdm  # here, so that the front door does not load it
 
+    said = set()
+
     def show(message, category, filename, lineno, file=None, line=None):
+        if issubclass(category, InputNote) and str(message) in said:
+            return
         if issubclass(category, InputNote):
+            said.add(str(message))
             tqdm.write(f"note: {as_options(message, args)}", file=sys.stderr)
         else:
             sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))

@@ -13,7 +13,7 @@ from ppadaattn.cli.videos import VideoOptions
 from ppadaattn.errors import InputError, note
 from ppadaattn.files import check_writable
 from ppadaattn.infer.engine import ENGINES
-from ppadaattn.infer.options import ClipOptions, PaintOptions, own_fields, value_type
+from ppadaattn.infer.options import ClipOptions, FileOptions, PaintOptions, own_fields, value_type
 from ppadaattn.infer.stylizer import is_style_file, load
 from ppadaattn.media.images import FORMATS
 from ppadaattn.media.video_formats import VIDEO_FORMATS
@@ -27,6 +27,7 @@ EXAMPLE_PAIR = (EXAMPLES / "content" / "still_life.jpg", EXAMPLES / "style" / "b
 # Fields that one kind of contents alone has: an error with the other kind, unless they are left at their defaults.
 FOR_PICTURES = own_fields(PictureOptions)
 FOR_VIDEOS = [*own_fields(VideoOptions), *own_fields(ClipOptions)]
+FOR_ALL = [*own_fields(PaintOptions), *own_fields(FileOptions)]
 
 
 def main(argv=None):
@@ -49,7 +50,7 @@ def parser(prog="ppadaattn paint"):
     )
     made.set_defaults(work=_paint)
     _add_files(made)
-    _add_options(made.add_argument_group("pictures and videos"), own_fields(PaintOptions))
+    _add_options(made.add_argument_group("pictures and videos"), FOR_ALL)
     _add_styles(made.add_argument_group("several styles"))
     _add_regions(made.add_argument_group("regions"))
     _add_options(made.add_argument_group("pictures"), FOR_PICTURES)

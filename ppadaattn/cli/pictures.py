@@ -13,7 +13,7 @@ from typing import NamedTuple, Optional
 from ppadaattn.cli.styles import sources, style_preparer
 from ppadaattn.errors import InputError, note
 from ppadaattn.files import check_writable, short_name
-from ppadaattn.infer.options import Limits, PaintOptions, option
+from ppadaattn.infer.options import FileOptions, Limits, option
 from ppadaattn.media.images import (
     check_suffix,
     contact_sheet,
@@ -41,8 +41,8 @@ STANDARD_INPUT, STANDARD_OUTPUT = Path("-"), Path("-")
 
 
 @dataclass(frozen=True)
-class PictureOptions(PaintOptions):
-    """The options of pictures, of which the command line has three more than `Stylizer`."""
+class PictureOptions(FileOptions):
+    """The options of pictures, of which the command line has two more than `Stylizer`."""
 
     grid: bool = option(
         False,
@@ -55,9 +55,6 @@ class PictureOptions(PaintOptions):
         limits=Limits("a number of pictures a side, 2 or more", lambda side: side >= 2),
         metavar="N",
         const=GRID_SIDE,
-    )
-    keep_location: bool = option(
-        False, "keep the position (GPS) that a content's file tells; date and camera are always kept"
     )
 
 

@@ -16,8 +16,9 @@ from ppadaattn.errors import InputError, note
 from ppadaattn.files import check_writable, short_name
 from ppadaattn.infer.clips import paint_clip, parts_folder
 from ppadaattn.infer.options import ClipOptions, option
-from ppadaattn.media.images import find_images
-from ppadaattn.media.video_formats import VIDEO_FORMATS, VIDEOS, is_video
+from ppadaattn.media.animation import is_moving, moving_suffix
+from ppadaattn.media.images import FORMATS, find_images
+from ppadaattn.media.video_formats import VIDEO_FORMATS, VIDEOS, is_video, video_format, writes_clips
 from ppadaattn.progress import progress_bar
 
 
@@ -45,10 +46,15 @@ class Plan(NamedTuple):
 def are_clips(contents, output, frames=False):
     """Whether contents are clips: videos, or folders of frames where `frames` or the name of the output says so.
 
-    Raises InputError where only some are.
+    Pictures that move are clips, unless the output holds one picture, or some of the contents do not move.
+    Raises InputError where only some are clips.
     """
+    if not frames and _holds_one_picture(output) and all(map(_may_move, contents)):
+        return False
     folders_too = frames or is_video(output)
     clips = [_is_clip(content, folders_too) for content in contents]
+    if not all(clips) and not any(clip and not _may_move(content) for clip, content in zip(clips, contents)):
+        clips = [False] * len(clips)
     if any(clips) and not all(clips):
         raise InputError("pictures and videos are painted apart: give --content one kind")
     if frames and not all(clips):
@@ -56,11 +62,21 @@ def are_clips(contents, output, frames=False):
     return all(clips)
 
 
+def _holds_one_picture(output):
+    """Whether an output is a picture in a format without moving ones."""
+    return output == "-" or (Path(output).suffix.lower() in FORMATS and not writes_clips(output))
+
+
+def _may_move(content):
+    """Whether a content is a GIF, which moves or not, or another picture that moves."""
+    return os.path.isfile(content) and (Path(content).suffix.lower() == ".gif" or is_moving(content))
+
+
 def _is_clip(content, folders_too):
     if os.path.isdir(content) and folders_too:
         return True
     if not os.path.isdir(content) and not (glob.has_magic(content) and not os.path.exists(content)):
-        return is_video(content)
+        return is_video(content) or is_moving(content)
     try:
         if not all(map(is_video, find_images([content]))):  # a GIF beside pictures is one of them
             return False
@@ -79,7 +95,7 @@ def plan(contents, specs, output, options, *, mask=None, resume=False):
     if not output:
         raise InputError("--output is empty; give a video or a folder")
     path = Path(output)
-    if is_video(path) and not path.is_dir():
+    if writes_clips(path) and not path.is_dir():
         if len(pairs) > 1:
             raise InputError(f"{len(pairs)} videos need a folder, and --output {path} is one file")
         outputs = [path]
@@ -87,19 +103,21 @@ def plan(contents, specs, output, options, *, mask=None, resume=False):
         outputs = [path]
     else:
         if path.suffix and not path.is_dir() and not output.endswith(("/", "\\")):
-            raise InputError(f"{path}: videos are written as {', '.join(VIDEO_FORMATS)}; give it such a name")
+            video_format(path)  # which says the suffixes of videos
         outputs = [path / short_name(f"{clip.stem}_{spec.name}", _suffix(clip, options.frames)) for clip, spec in pairs]
     if len(set(outputs)) < len(outputs):
         raise InputError("several of the videos would have one name: give --content videos with different names")
     check_outputs(outputs, [*clips, *sources(specs, mask)])
-    check_writable(path, path not in outputs or not is_video(path))
+    check_writable(path, path not in outputs or not writes_clips(path))
     return Plan([(*pair, output) for pair, output in zip(pairs, outputs)], mask, resume)
 
 
 def _suffix(clip, frames):
     if frames:
         return ""
-    return clip.suffix.lower() if clip.suffix.lower() in VIDEO_FORMATS else ".mp4"
+    if clip.suffix.lower() in VIDEO_FORMATS:
+        return clip.suffix.lower()
+    return moving_suffix(clip) or ".mp4"
 
 
 def paint(stylizer, plan, options):
@@ -134,7 +152,7 @@ def paint(stylizer, plan, options):
 
 
 def _is_finished(output):
-    return is_video(output) and output.is_file() and not parts_folder(output).exists()
+    return writes_clips(output) and output.is_file() and not parts_folder(output).exists()
 
 
 @contextlib.contextmanager

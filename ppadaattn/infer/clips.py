@@ -23,7 +23,7 @@ from ppadaattn.infer.frames import FramePainter, Memory
 from ppadaattn.infer.options import ClipOptions, takes_options
 from ppadaattn.media.images import write_image
 from ppadaattn.media.masks import mask_for
-from ppadaattn.media.video_formats import is_video, video_format
+from ppadaattn.media.video_formats import video_format, writes_clips
 from ppadaattn.media.video_read import open_clip
 from ppadaattn.media.video_write import join_parts, part_writer
 from ppadaattn.model.style import Style
@@ -88,9 +88,11 @@ def paint_clip(stylizer, content, style, output, options=None, *, mask=None, res
     """
     options, output = replace(options or ClipOptions(), **changes), Path(output)
     output = output if output.name else output.absolute()  # the folder "."
-    constant_rate = is_video(output) and video_format(output).regular
+    constant_rate = writes_clips(output) and video_format(output).regular
     times = {"start": options.start, "end": options.end, "fps": options.fps}
     clip = open_clip(content, size=options.size, constant_rate=constant_rate, **times)
+    if options.keep_location:
+        clip.metadata = {**clip.metadata, **clip.location}
     _check_output(clip, output, options.crf)
     if not isinstance(style, Style):
         style = style(max(clip.width, clip.height))
@@ -108,7 +110,7 @@ def _paint(painter, clip, output, options, journal, resume, progress):
         if resume and output.is_file():
             raise InputError(f"{output} is finished, or was not made here: there is nothing to resume")
         journal.begin()
-    sink = _VideoSink(journal, clip, output, options.crf) if is_video(output) else _FolderSink(output)
+    sink = _VideoSink(journal, clip, output, options.crf) if writes_clips(output) else _FolderSink(output)
     work = _Work(painter, sink, journal, options, progress, clip.frame_count)
     with stop_when_asked() as asked, contextlib.closing(_Ahead(clip.frames(journal.last_pts))) as source:
         while not asked and source.wait_next():
@@ -142,7 +144,7 @@ def _check_output(clip, output, crf):
     source = os.path.realpath(clip.path)
     if os.path.realpath(output) == source:
         raise InputError(f"{output} is the clip to read; choose another output")
-    if is_video(output) or (output.suffix and not output.is_dir()):
+    if writes_clips(output) or (output.suffix and not output.is_dir()):
         kind = video_format(output)
         if output.is_dir():
             raise InputError(f"{output} is a folder where a video is to be written; choose another output")

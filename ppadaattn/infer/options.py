@@ -99,8 +99,19 @@ class PaintOptions:
 
 
 @dataclass(frozen=True)
-class ClipOptions(PaintOptions):
-    """How videos are painted: the options of pictures, and these.
+class FileOptions(PaintOptions):
+    """How contents in files are painted, whose files say more than their pictures."""
+
+    keep_location: bool = option(
+        False,
+        "keep the position (GPS) that a content's file tells; date and camera are always kept",
+        changes_frames=False,
+    )
+
+
+@dataclass(frozen=True)
+class ClipOptions(FileOptions):
+    """How videos are painted: the options of files, and these.
 
     Raises InputError as PaintOptions does.
     """

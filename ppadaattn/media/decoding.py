@@ -1,7 +1,7 @@
 """Decoders of pictures kept in bounds: what would take far longer than its size suggests is refused; libtiff is quiet.
 
 Pillow bounds the pixels of a picture, the text and profiles in it, and the tags of its metadata; libtiff bounds the
-scans of the JPEG pieces in a TIFF. Three costs are left, each with a limit of its own here.
+scans of the JPEG pieces in a TIFF. Four costs are left, each with a limit of its own here.
 """
 
 import contextlib
@@ -25,6 +25,11 @@ MOST_TILES = 100_000
 # Pixels of a run-length encoded BMP, which Pillow decodes in Python at 6 million a second. Such files are drawings and
 # masks of up to some megapixels.
 MOST_RUN_LENGTH_PIXELS = 16_000_000
+# Pixels in all frames of a picture that moves, as a multiple of what one picture may have (Image.MAX_IMAGE_PIXELS, 89
+# million): 4300 frames of 1920 x 1080. A GIF of 1 MB may claim far more, at some 100 million a second.
+MOST_PICTURES = 100
+# Frames of such a picture, whatever their size, for the same reason: an hour at 25 frames a second.
+MOST_FRAMES = 90_000
 
 # A marker in a JPEG that is more than padding (FF), a byte FF of the data (00) or a restart (D0 to D7).
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -52,6 +57,20 @@ def check_cost(image: Image.Image, name) -> None:
             f"{name} is run-length encoded and has {pixels} pixels, more than the {MOST_RUN_LENGTH_PIXELS} that are "
             "read of such; save it without compression, or as PNG"
         )
+
+
+def check_animation(image: Image.Image, name) -> int:
+    """How many frames an open picture has; InputError, with `name`, where all of them would take too long."""
+    most = MOST_FRAMES
+    if Image.MAX_IMAGE_PIXELS:
+        most = min(most, MOST_PICTURES * Image.MAX_IMAGE_PIXELS // max(1, image.width * image.height))
+    count = image.n_frames
+    if count > most:
+        raise InputError(
+            f"{name} has {count} frames of {image.width} x {image.height} pixels, expected {most} at most; save it as "
+            "a video, such as .mp4"
+        )
+    return count
 
 
 def count_scans(data: bytes, most: int) -> int:

@@ -3,6 +3,7 @@
 A picture is a uint8 array H x W x 3 (RGB) or H x W x 4 (RGBA), values 0 to 255.
 """
 
+import contextlib
 import glob
 import io
 import os
@@ -29,6 +30,8 @@ FORMATS = {
     ".tiff": ("TIFF", {"compression": "tiff_deflate"}),
     ".bmp": ("BMP", {}),
 }
+# Formats whose further frames are moments; those of others, as the pages of a TIFF, are other pictures.
+MOVE = ("AVIF", "GIF", "PNG", "WEBP")
 WITHOUT_ALPHA = ("JPEG", "BMP")
 quiet_libtiff()
 
@@ -162,7 +165,7 @@ def read_image(source, long_side: int = 0) -> np.ndarray:
     """Read a picture as a viewer shows it: EXIF orientation applied, colours converted to sRGB, 16 bits as 8.
 
     Grey pictures and palettes become RGB. A colour profile that is damaged or is for other colours than the file's is
-    ignored, with a note.
+    ignored, with a note. So are the further frames of a picture that moves.
 
     Args:
         source: path of a file in one of READ_FORMATS, of which the first page or frame is read; HEIC needs pillow-heif,
@@ -205,19 +208,35 @@ def image_size(path) -> Tuple[int, int]:
 
 
 def _decode(source, name):
-    """(image in RGB or RGBA and sRGB, its Tags, what was wrong with its colour profile or None)."""
+    """(image in RGB or RGBA and sRGB, its Tags, what to note or None)."""
     file = io.BytesIO(source) if isinstance(source, bytes) else source
+    with decoding(name):
+        if isinstance(source, Image.Image):
+            return as_shown(source, name)
+        brand = _brand(file)
+        if brand == "HEIC" and "HEIF" not in Image.OPEN and not _register_heif():
+            raise InputError(f"{name} is HEIC, which needs pillow-heif: pip install 'ppadaattn[heic]'")
+        try:
+            opened = Image.open(file, formats=readers())
+        except Image.UnidentifiedImageError:
+            if brand == "AVIF" and "AVIF" not in Image.OPEN:
+                raise InputError(f"{name} is AVIF, which needs Pillow 11.3: pip install 'pillow>=11.3'") from None
+            raise
+        with opened as image:
+            check_cost(image, name)
+            moves = image.format in MOVE and getattr(image, "is_animated", False)
+            shown, tags, problem = as_shown(image, name)
+            moves = "it moves: its first frame is taken" if moves else None
+            return shown, tags, "; ".join(filter(None, (problem, moves))) or None
+
+
+@contextlib.contextmanager
+def decoding(name):
+    """Turn whatever Pillow raises in the block, which decodes the picture `name`, into an InputError."""
     try:
         with without_warnings():  # of odd metadata; real damage raises
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if isinstance(source, Image.Image):
-                return _as_shown(source, name)
-            brand = _brand(file)
-            if brand == "HEIC" and "HEIF" not in Image.OPEN and not _register_heif():
-                raise InputError(f"{name} is HEIC, which needs pillow-heif: pip install 'ppadaattn[heic]'")
-            with Image.open(file, formats=readers()) as image:
-                check_cost(image, name)
-                return _as_shown(image, name)
+            yield
     except FileNotFoundError:
         raise InputError(f"there is no file {name}") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -225,8 +244,6 @@ def _decode(source, name):
             f"{name} has more pixels than the {Image.MAX_IMAGE_PIXELS} that are read; make it smaller first"
         ) from None
     except Image.UnidentifiedImageError:
-        if brand == "AVIF" and "AVIF" not in Image.OPEN:
-            raise InputError(f"{name} is AVIF, which needs Pillow 11.3: pip install 'pillow>=11.3'") from None
         raise InputError(f"{name} is not a picture that can be read; expected {', '.join(READ_FORMATS)}") from None
     except InputError:
         raise
@@ -236,8 +253,12 @@ def _decode(source, name):
         raise InputError(f"{name} cannot be read, it may be damaged or cut short: {error}") from None
 
 
-def _as_shown(image, name):
-    """What `_decode` returns, of an image that Pillow opened."""
+def as_shown(image, name):
+    """What a viewer shows of an image that Pillow opened.
+
+    Returns:
+        (image in RGB or RGBA and sRGB, its Tags, what is wrong with its colour profile or None).
+    """
     tags, profile = read_tags(image), image.info.get("icc_profile")
     turned = _to_8_bits(ImageOps.exif_transpose(image), name, image.format)
     has_alpha = turned.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in turned.info

@@ -1,4 +1,4 @@
-"""What the file of a picture says besides its pixels: colour profile, EXIF, dots per inch."""
+"""What the file of a picture or clip says besides its pixels: colour profile, EXIF, dots per inch, title and date."""
 
 import contextlib
 import functools
@@ -26,6 +26,21 @@ CAMERA_TAGS = (
     *(0x9290, 0x9291, 0x9292),  # fractions of their seconds
     *(0xA433, 0xA434),  # LensMake, LensModel
 )
+
+# Entries of a clip's file that a painted one keeps, by FFmpeg's names, for the same reasons.
+CLIP_TAGS = (
+    *("title", "artist", "album", "comment", "description", "date", "creation_time", "copyright"),
+    *("make", "model"),  # of the camera
+)
+# How phones and QuickTime name some of them.
+APPLE = "com.apple.quicktime."
+OTHER_NAMES = {
+    **{f"{APPLE}{tag}": tag for tag in CLIP_TAGS},
+    "author": "artist",
+    f"{APPLE}author": "artist",
+    f"{APPLE}creationdate": "date",
+}
+LOCATION_TAGS = ("location", "location-eng", f"{APPLE}location.iso6709")
 
 # LittleCMS's flag: scale lightness so that black stays black, as other programs do with relative colorimetric intent.
 BLACK_POINT_COMPENSATION = 0x2000
@@ -75,6 +90,15 @@ def read_tags(image: Image.Image) -> Tags:
     except Exception:  # values that cannot be written again
         return Tags({}, {}, {}, tags.dpi)
     return tags
+
+
+def clip_tags(found: dict) -> tuple:
+    """What a painted clip keeps of a file's entries: ({name: text} of CLIP_TAGS, {"location": text} or {})."""
+    entries = {key.lower(): text for key, text in found.items() if text}  # Matroska has capitals
+    tags = {tag: entries[name] for name, tag in OTHER_NAMES.items() if name in entries}
+    tags.update({tag: entries[tag] for tag in CLIP_TAGS if tag in entries})
+    place = next((entries[name] for name in LOCATION_TAGS if name in entries), None)
+    return tags, ({"location": place} if place else {})
 
 
 def _dpi(image):

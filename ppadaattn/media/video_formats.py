@@ -1,5 +1,6 @@
 """The formats of video files, and PyAV, whose wheels carry FFmpeg."""
 
+import math
 import os
 from dataclasses import dataclass
 from fractions import Fraction
@@ -8,6 +9,17 @@ from typing import NamedTuple, Optional
 
 from ppadaattn.errors import InputError, import_optional
 from ppadaattn.media import PathLike
+
+import numpy as np
+
+
+class Frame(NamedTuple):
+    """A frame of a clip: uint8 RGB H x W x 3; when and how long it is shown, in the clip's `time_base`, from 0 on."""
+
+    image: np.ndarray
+    pts: int
+    duration: int
+    name: str  # of its file, without the suffix; empty for a frame of a video
 
 
 class Colors(NamedTuple):
@@ -25,7 +37,7 @@ class VideoFormat:
 
     Attributes:
         container: FFmpeg's name of the file format.
-        codec: FFmpeg's name of the encoder of the parts, which are copied into the container (GIF: see `_join_gif`).
+        codec: FFmpeg's name of the encoder of the parts, which are copied into the container, but for MOVING.
         pixel_format: FFmpeg's name of the layout of pixels that it encodes.
         crf: constant rate factor, the default quality: smaller is better; None for a codec without one.
         options: of the encoder.
@@ -54,8 +66,9 @@ VP9 = {"codec": "libvpx-vp9", "crf": 24, "even": False, "options": (("b", "0"), 
 # 31) look like the source, and 40 Mbit/s is a limit that they do not reach.
 MPEG4 = {"codec": "mpeg4", "crf": None, "regular": True, "options": (("qmin", "2"), ("qmax", "4"), ("b", "40M"))}
 MPEG4["colors"] = Colors(6, 1, 6, 6)  # BT.601, which players assume
-# Parts of a GIF are lossless, because its palette is made of the whole clip.
-GIF = {"codec": "ffv1", "pixel_format": "bgr0", "crf": None, "even": False, "options": (), "sound": False}
+# Parts of a picture that moves are lossless, and encoded once more in the end: the palette of a GIF is made of the
+# whole clip, and FFmpeg's NUT holds no WebP.
+MOVING = {"codec": "ffv1", "pixel_format": "bgr0", "crf": None, "even": False, "options": (), "sound": False}
 # Formats that can be written, by suffix.
 VIDEO_FORMATS = {
     ".mp4": VideoFormat("mp4"),
@@ -64,19 +77,37 @@ VIDEO_FORMATS = {
     ".mkv": VideoFormat("matroska"),
     ".avi": VideoFormat("avi", **MPEG4),
     ".webm": VideoFormat("webm", **VP9),
-    ".gif": VideoFormat("gif", **GIF),
+    ".gif": VideoFormat("gif", **MOVING),
+}
+# Formats of pictures that may move; a content that moves is written into one of these as a clip.
+MOVING_FORMATS = {
+    ".webp": VideoFormat("webp", **MOVING),
+    ".png": VideoFormat("apng", **MOVING),
+    ".apng": VideoFormat("apng", **MOVING),
 }
 # Suffixes of videos: those that can be written, and those that are only read.
 VIDEOS = (*VIDEO_FORMATS, ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv")
+# Of FFmpeg's disposition of a stream: it is a picture of the film, such as a poster, and not the film.
+COVER = 1 << 10
 # ITU-T H.273 codes of YCbCr (as FFmpeg's) -> swscale's names.
 COLORSPACES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
 # Codes of the range: Y from 16 to 235, or from 0 to 255, as RGB has it.
 LIMITED_RANGE, FULL_RANGE = 1, 2
 
 
+def mpeg4_rate(rate: Fraction) -> Fraction:
+    """The nearest frame rate of which both parts fit into the 16 bits that MPEG-4 has for each."""
+    return rate.limit_denominator(max(1, min(500, 65535 // math.ceil(rate))))
+
+
 def is_video(path: PathLike) -> bool:
     """Whether a path has the suffix of a video."""
     return Path(path).suffix.lower() in VIDEOS
+
+
+def writes_clips(path: PathLike) -> bool:
+    """Whether a clip can be written into a file of this name; a picture can, too, where it is one of MOVING_FORMATS."""
+    return is_video(path) or Path(path).suffix.lower() in MOVING_FORMATS
 
 
 def to_fraction(number) -> Fraction:
@@ -91,6 +122,11 @@ def open_container(path, *arguments, **options):
     return pyav().open(os.path.abspath(str(path)), *arguments, **options)
 
 
+def is_cover(stream) -> bool:
+    """Whether a stream of pictures is a cover; some containers give it as a stream of video with one frame."""
+    return bool(int(stream.disposition) & COVER)
+
+
 def pyav():
     """The module av (PyAV); InputError where it is not installed, or too old to give the rotation flag of a video."""
     av = import_optional("av", "av", "videos")
@@ -101,7 +137,8 @@ def pyav():
 
 def video_format(path: PathLike) -> VideoFormat:
     """The VideoFormat of a path; InputError where videos with its suffix cannot be written."""
+    formats = {**VIDEO_FORMATS, **MOVING_FORMATS}
     try:
-        return VIDEO_FORMATS[Path(path).suffix.lower()]
+        return formats[Path(path).suffix.lower()]
     except KeyError:
-        raise InputError(f"{path}: videos are written as {', '.join(VIDEO_FORMATS)}; give it such a name") from None
+        raise InputError(f"{path}: videos are written as {', '.join(formats)}; give it such a name") from None

@@ -5,19 +5,29 @@ import math
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 from ppadaattn.errors import InputError
 from ppadaattn.media import PathLike
+from ppadaattn.media.animation import MovingPicture, is_moving
 from ppadaattn.media.images import FORMATS, check_size, flatten, is_listed, read_image, read_reduced, reduce_to
-from ppadaattn.media.video_formats import FULL_RANGE, Colors, is_video, open_container, pyav, to_fraction
+from ppadaattn.media.tags import clip_tags
+from ppadaattn.media.video_formats import (
+    FULL_RANGE,
+    Colors,
+    Frame,
+    is_cover,
+    is_video,
+    mpeg4_rate,
+    open_container,
+    pyav,
+    to_fraction,
+)
 
 import numpy as np
 
 # Frames per second of a folder of frames, and of a video that names no rate: the rate of European television.
 FOLDER_RATE = 25
-# Entries of a file's metadata that a painted video keeps.
-METADATA = ("title", "artist", "comment", "date", "copyright")
 # Seconds before a moment at which to look for a keyframe before it, in turn: most encoders set one at least every ten
 # seconds (x264: 250 frames), MPEG's streams seek to a later place than asked, and some files have one a minute.
 SEEK_MARGINS = (1, 10, 60)
@@ -29,15 +39,6 @@ MOST_UNITS, MOST_NUMERATOR, MICROSECONDS = 1_000_000_000, 100_000, Fraction(1, 1
 # Times that a frame may be repeated to keep a constant rate: an hour of a slide at 25 frames a second is 90,000. More
 # come from damaged times, or would paint the same frame for days.
 MOST_REPEATS = 100_000
-
-
-class Frame(NamedTuple):
-    """A frame of a clip: uint8 RGB H x W x 3; when and how long it is shown, in the clip's `time_base`, from 0 on."""
-
-    image: np.ndarray
-    pts: int
-    duration: int
-    name: str  # of its file, without the suffix; empty for a frame of a video
 
 
 def check_times(start: Optional[float], end: Optional[float], fps: Optional[float]) -> None:
@@ -59,8 +60,9 @@ def open_clip(
     end: Optional[float] = None,
     fps: Optional[float] = None,
     constant_rate: bool = False,
-) -> "Union[VideoFile, FrameFolder]":
-    """Open a clip: a video file, or a folder of frames (pictures in the order of the numbers in their names).
+) -> "Union[VideoFile, FrameFolder, MovingPicture]":
+    """Open a clip: a video file, a picture that moves (GIF, WebP, APNG), or a folder of frames, which are pictures in
+    the order of the numbers in their names.
 
     Args:
         path: of the file or folder.
@@ -71,13 +73,13 @@ def open_clip(
         constant_rate: frames at one rate, `fps` or the clip's own, that MPEG-4 can hold.
 
     Returns:
-        a VideoFile or a FrameFolder.
+        a VideoFile, a MovingPicture or a FrameFolder.
 
     Raises:
         InputError: a path that is missing, no video or without frames; an argument outside its range.
     """
     check_times(start, end, fps)
-    kind = FrameFolder if Path(path).is_dir() else VideoFile
+    kind = FrameFolder if Path(path).is_dir() else MovingPicture if is_moving(path) else VideoFile
     return kind(Path(path), size, start, end, fps, constant_rate)
 
 
@@ -94,8 +96,12 @@ class VideoFile:
         colors: Colors of the source.
         problem: after reading: how the file is damaged or cut short, in a sentence; None if it is not.
         has_sound: whether the file holds sound.
-        metadata: {key of METADATA: text} of the file.
+        has_tracks: whether the file may hold more than pictures.
+        metadata, location: {name: text} of the file, as `clip_tags` gives them.
+        plays: how often it is played, for formats that say so; 0: for ever.
     """
+
+    has_tracks, plays = True, 0
 
     def __init__(self, path, size, start, end, fps, constant_rate=False):
         self.path, self.size, self.start, self.end, self.fps = path, size, start, end, fps
@@ -103,11 +109,10 @@ class VideoFile:
         with self._open() as (container, stream):
             self.rate = to_fraction(fps) if fps else Fraction(stream.average_rate or stream.guessed_rate or FOLDER_RATE)
             if constant_rate:
-                self.fps = self.rate = _mpeg4_rate(self.rate)
+                self.fps = self.rate = mpeg4_rate(self.rate)
             self.time_base = 1 / self.rate if self.fps else _usable(stream.time_base)
             self.has_sound = bool(container.streams.audio)
-            entries = {key.lower(): value for key, value in container.metadata.items()}  # Matroska has capitals
-            self.metadata = {key: entries[key] for key in METADATA if key in entries}
+            self.metadata, self.location = clip_tags(container.metadata)
             self.seconds = _seconds(container, stream)
             self.zero = Fraction(container.start_time or 0, 1_000_000)
             try:
@@ -134,7 +139,7 @@ class VideoFile:
         av = pyav()
         try:
             with open_container(self.path) as container:
-                streams = [s for s in container.streams.video if s.codec_context is not None]
+                streams = [s for s in container.streams.video if s.codec_context is not None and not is_cover(s)]
                 if not streams:
                     raise InputError(f"{self.path} holds no video; expected a video file")
                 streams[0].thread_type = "AUTO"
@@ -298,12 +303,13 @@ class VideoFile:
 class FrameFolder:
     """A folder of numbered frames, with the attributes of a VideoFile."""
 
-    aspect, colors, problem, has_sound, metadata = Fraction(1), Colors(), None, False, {}
+    aspect, colors, problem, has_sound, metadata, location = Fraction(1), Colors(), None, False, {}, {}
+    has_tracks, plays = False, 0
 
     def __init__(self, path, size, start, end, fps, constant_rate=False):
         self.path, self.size, self.start, self.end = path, size, start, end
         self.rate = to_fraction(fps or FOLDER_RATE)
-        self.rate = _mpeg4_rate(self.rate) if constant_rate else self.rate
+        self.rate = mpeg4_rate(self.rate) if constant_rate else self.rate
         self.time_base = 1 / self.rate
         try:
             files = [file for file in path.iterdir() if is_listed(file) and not is_video(file)]
@@ -343,11 +349,6 @@ def _usable(time_base):
     """The time base itself, or microseconds where encoders would not take it."""
     usable = time_base.numerator <= MOST_NUMERATOR and time_base.denominator <= MOST_UNITS
     return time_base if usable else MICROSECONDS
-
-
-def _mpeg4_rate(rate):
-    """The nearest frame rate of which both parts fit into the 16 bits that MPEG-4 has for each."""
-    return rate.limit_denominator(max(1, min(500, 65535 // math.ceil(rate))))
 
 
 def _by_number(file):

@@ -1,7 +1,7 @@
 """Write clips in two steps, because a long clip may be interrupted.
 
-`PartWriter` encodes a stretch of a clip into a file. `join_parts` puts such files together, with the sound of the
-source, without encoding them again.
+`PartWriter` encodes a stretch of a clip into a file. `join_parts` puts such files together, with the tracks and tags of
+the source, without encoding them again; pictures that move (GIF, WebP, APNG) are encoded there.
 
 Why FFmpeg does not join them by itself: its concat demuxer (tried with PyAV 18) guesses the length of each part, and
 frames of a variable rate at 300 to 1000 ms came out at 440 to 1650 ms, or at 600 to 1700 ms with the lengths in its
@@ -11,30 +11,22 @@ frames would be lost. FFmpeg's filters make the palette of a GIF.
 
 import contextlib
 import heapq
-import io
 import itertools
 from fractions import Fraction
-from pathlib import Path
 
-from ppadaattn.errors import InputError, note
+from ppadaattn.errors import InputError
 from ppadaattn.files import atomic_write
+from ppadaattn.media.tracks import Tracks
 from ppadaattn.media.video_formats import (
     COLORSPACES,
     FULL_RANGE,
     LIMITED_RANGE,
     open_container,
     pyav,
-    to_fraction,
     video_format,
 )
 
 import numpy as np
-
-# Encoder of sound that a container cannot hold as it is.
-SOUND_CODECS = {"webm": "libopus", "matroska": "flac", "avi": "libmp3lame"}
-OTHER_SOUND_CODEC = "aac"
-# Layout of more than two channels, by encoder; others get two channels.
-MANY_CHANNELS = {"aac": "5.1", "flac": "5.1"}
 
 
 @contextlib.contextmanager
@@ -110,9 +102,9 @@ class PartWriter:
 
 
 def join_parts(parts, end, output, clip, until=None):
-    """Join parts into a video file, with the sound of the source; whole or not there.
+    """Join parts into a video file, with the tracks and tags of the source (`media.tracks`); whole or not there.
 
-    The sound is copied packet by packet; where the container cannot hold it as it is, it is encoded again, with a note.
+    One note names what the format cannot hold.
 
     Args:
         parts: files of PartWriter, in order.
@@ -125,39 +117,50 @@ def join_parts(parts, end, output, clip, until=None):
         InputError: a file that cannot be written.
     """
     kind, errors = video_format(output), pyav().error
-    if clip.has_sound and not kind.sound:
-        note(f"{output} is without the sound of {clip.path}: {Path(output).suffix} holds none")
-    options = {"movflags": "faststart"} if kind.container in ("mp4", "mov") else {}
+    tracks = Tracks(clip, output, until)
     try:
-        with atomic_write(output) as temporary, contextlib.ExitStack() as opened:
-            target = opened.enter_context(open_container(temporary, "w", format=kind.container, options=options))
-            if kind.container == "gif":
-                _join_gif(parts, end * clip.time_base, target)
-                return
-            target.metadata.update(clip.metadata)
-            first = opened.enter_context(open_container(parts[0]))
-            stream = target.add_stream_from_template(first.streams.video[0], opaque=True)
-            stream.codec_context.framerate = clip.rate  # Matroska and AVI store it
-            stream.time_base = clip.time_base
-            packets = [_video_packets(parts, end, clip.time_base, stream)]
-            if clip.has_sound:
-                packets += _tracks(clip, target, until, output, opened)
-            for packet in heapq.merge(*packets, key=lambda p: p.dts * p.time_base):
-                target.mux(packet)
+        with atomic_write(output) as temporary:
+            with contextlib.ExitStack() as opened:
+                target = opened.enter_context(
+                    open_container(temporary, "w", format=kind.container, options=_options(kind, clip, parts, end))
+                )
+                if kind.container in MOVING_PICTURES:
+                    tracks.lose_all()
+                    MOVING_PICTURES[kind.container](parts, end * clip.time_base, target)
+                else:
+                    packets = [_video_track(parts, end, clip, target, opened), *tracks.add_to(target, opened)]
+                    for packet in heapq.merge(*packets, key=lambda p: p.dts * p.time_base):
+                        target.mux(packet)
+            tracks.say_what_is_lost(temporary)
     except errors.FFmpegError as error:
         raise InputError(f"{output} cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _tracks(clip, target, until, output, opened):
-    """Add a stream to the target for each track of sound; yield the packets of each."""
-    source = opened.enter_context(open_container(clip.path))
-    begin = clip.zero + to_fraction(clip.start or 0)
-    stop = None if until is None else clip.zero + to_fraction(until)
-    for number, audio in enumerate(source.streams.audio):
-        if audio.codec_context is None:
-            note(f"{output} is without track {number + 1} of the sound of {clip.path}, whose codec is not known")
-            continue
-        yield _sound(opened.enter_context(open_container(clip.path)), number, target, begin, stop, output)
+def _options(kind, clip, parts, end):
+    """FFmpeg's options of a container."""
+    plays = clip.plays
+    if kind.container == "gif":  # which counts repeats: 0 is for ever, -1 none
+        return {"loop": str(plays and (plays - 1 or -1))}
+    if kind.container == "apng":
+        return {"plays": str(plays), "final_delay": f"{_last_duration(parts, end, clip.time_base)}/1000"}
+    faststart = {"movflags": "faststart"}
+    return {"webp": {"loop": str(plays)}, "mp4": faststart, "mov": faststart}.get(kind.container, {})
+
+
+def _last_duration(parts, end, time_base):
+    """How long the last frame is shown, in milliseconds; in APNG it stands apart."""
+    with open_container(parts[-1]) as container:
+        last = max(packet.pts * packet.time_base for packet in container.demux(video=0) if packet.pts is not None)
+    return max(1, round((end * time_base - last) * 1000))
+
+
+def _video_track(parts, end, clip, target, opened):
+    """Add the stream of the painted pictures to the target; its packets."""
+    first = opened.enter_context(open_container(parts[0]))
+    stream = target.add_stream_from_template(first.streams.video[0], opaque=True)
+    stream.codec_context.framerate = clip.rate  # Matroska and AVI store it
+    stream.time_base = clip.time_base
+    return _video_packets(parts, end, clip.time_base, stream)
 
 
 def _video_packets(parts, end, time_base, stream):
@@ -176,84 +179,6 @@ def _video_packets(parts, end, time_base, stream):
                 previous = packet
     previous.duration = end - previous.pts
     yield previous
-
-
-def _sound(source, number, target, begin, stop, output):
-    """Add a stream to the target for a track of sound; its packets from `begin` to `stop`, in seconds."""
-    track, regular = source.streams.audio[number], video_format(output).regular
-    if _holds(target.format.name, track):
-        stream = target.add_stream_from_template(track, opaque=True)
-        packets = _copied(source, track, begin, stop)
-    else:
-        name = SOUND_CODECS.get(target.format.name, OTHER_SOUND_CODEC)
-        note(f"{output} cannot hold sound encoded as {track.codec_context.name}: it is encoded again as {name}")
-        stream = target.add_stream(name, rate=48000 if name == "libopus" else track.codec_context.sample_rate)
-        channels = track.codec_context.channels
-        stream.codec_context.layout = {1: "mono", 2: "stereo"}.get(channels, MANY_CHANNELS.get(name, "stereo"))
-        stream.codec_context.open()
-        packets = _encoded(source, track, stream, begin, stop)
-    if track.metadata.get("language"):
-        stream.metadata["language"] = track.metadata["language"]
-    return _from_begin(packets, stream, begin, regular)
-
-
-def _holds(container, track):
-    """Whether a container takes the packets of a track as they are: tried, since FFmpeg lists more than it can mux."""
-    errors = pyav().error
-    try:
-        with open_container(track.container.name) as source, pyav().open(io.BytesIO(), "w", format=container) as trial:
-            stream = trial.add_stream_from_template(source.streams[track.index], opaque=True)
-            for packet in itertools.islice(source.demux(source.streams[track.index]), 4):
-                if packet.dts is not None:
-                    packet.stream = stream
-                    trial.mux(packet)
-        return True
-    except (errors.FFmpegError, ValueError):
-        return False
-
-
-def _packets(source, track):
-    """The packets of a track up to its end, or to where the file is damaged."""
-    with contextlib.suppress(pyav().error.FFmpegError):
-        yield from source.demux(track)
-
-
-def _copied(source, track, begin, stop):
-    for packet in _packets(source, track):
-        if packet.pts is None or packet.dts is None:
-            continue
-        time, length = packet.pts * track.time_base, (packet.duration or 0) * track.time_base
-        if not (begin > 0 and time + length <= begin) and (stop is None or time < stop):
-            yield packet
-
-
-def _encoded(source, track, stream, begin, stop):
-    context = stream.codec_context
-    resampler = pyav().AudioResampler(context.format, context.layout, context.sample_rate, context.frame_size or None)
-    for packet in _packets(source, track):
-        with contextlib.suppress(pyav().error.FFmpegError):  # a damaged packet is a gap
-            for frame in packet.decode():
-                time = frame.pts * frame.time_base if frame.pts is not None else begin
-                if time >= begin and (stop is None or time < stop):
-                    for part in resampler.resample(frame):
-                        yield from stream.encode(part)
-    for part in resampler.resample(None):
-        yield from stream.encode(part)
-    yield from stream.encode(None)
-
-
-def _from_begin(packets, stream, begin, regular):
-    """The packets with times counted from `begin`, for a stream of the output."""
-    shift = None
-    for packet in packets:
-        if shift is None:
-            shift = round(begin / packet.time_base)
-            if regular:  # AVI has no times before 0 and would delay the pictures
-                shift = min(shift, packet.dts)
-        packet.pts -= shift
-        packet.dts -= shift
-        packet.stream = stream
-        yield packet
 
 
 def _join_gif(parts, seconds, target):
@@ -288,30 +213,55 @@ def _join_gif(parts, seconds, target):
     sink = sink_of(graph, use)
     colours.push(palette)
     colours.push(None)
-    stream = target.add_stream("gif", rate=100)  # GIF counts in hundredths of a second
-    stream.width, stream.height, stream.pix_fmt = first.width, first.height, "pal8"
-    held = None
-    for frame in itertools.chain(_decoded(parts), [None]):
-        source.push(frame)
-        for painted in _pull_all(sink):
-            painted.pts, painted.time_base = round(painted.pts * painted.time_base * 100), Fraction(1, 100)
-            if held is not None and painted.pts > held.pts:  # above 100 frames a second some share a moment
-                held = _mux_gif(held, painted.pts, stream, target)
-            held = painted
-    _mux_gif(held, max(held.pts + 1, round(seconds * 100)), stream, target)
+
+    def painted():
+        for frame in itertools.chain(_decoded(parts), [None]):
+            source.push(frame)
+            yield from _pull_all(sink)
+
+    _encode(painted(), seconds, target, "gif", "pal8", 100)
+
+
+def _join_webp(parts, seconds, target):
+    """Write an animated WebP of whole frames, one after the other: FFmpeg's other encoder keeps them all in memory."""
+    _encode(_decoded(parts, "bgra"), seconds, target, "libwebp", "bgra", 1000, {"quality": "95"})
+
+
+def _join_apng(parts, seconds, target):
+    _encode(_decoded(parts, "rgb24"), seconds, target, "apng", "rgb24", 1000)
+
+
+MOVING_PICTURES = {"gif": _join_gif, "webp": _join_webp, "apng": _join_apng}
+
+
+def _encode(frames, seconds, target, codec, pixel_format, unit, options=None):
+    """Encode frames for a format that counts time in 1 / `unit` seconds; the last one is shown until `seconds`."""
+    stream = held = None
+    for frame in frames:
+        if stream is None:
+            stream = target.add_stream(codec, rate=unit, options=options or {})
+            stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, pixel_format
+            stream.codec_context.time_base = Fraction(1, unit)
+        frame.pts, frame.time_base = round(frame.pts * frame.time_base * unit), Fraction(1, unit)
+        if held is not None and frame.pts > held.pts:  # above `unit` frames a second some share a moment
+            _mux(held, frame.pts, stream, target)
+        held = frame
+    _mux(held, max(held.pts + 1, round(seconds * unit)), stream, target)
     target.mux(stream.encode(None))
 
 
-def _mux_gif(frame, until, stream, target):
+def _mux(frame, until, stream, target):
     for packet in stream.encode(frame):
         packet.duration = until - frame.pts
         target.mux(packet)
 
 
-def _decoded(parts):
+def _decoded(parts, pixel_format=None):
+    """The frames of parts, in their own layout of pixels or another one."""
     for part in parts:
         with open_container(part) as container:
-            yield from container.decode(video=0)
+            for frame in container.decode(video=0):
+                yield frame.reformat(format=pixel_format) if pixel_format else frame
 
 
 def _pull_all(sink):
