@@ -16,8 +16,9 @@ from ppadaattn.errors import InputError, note
 from ppadaattn.files import check_writable, short_name
 from ppadaattn.infer.clips import paint_clip, parts_folder
 from ppadaattn.infer.options import ClipOptions, option
-from ppadaattn.media.images import find_images
+from ppadaattn.media.images import find_images, is_picture
 from ppadaattn.media.video_formats import VIDEO_FORMATS, VIDEOS, is_video
+from ppadaattn.media.video_read import is_clip
 from ppadaattn.progress import progress_bar
 
 
@@ -45,12 +46,16 @@ class Plan(NamedTuple):
 def are_clips(contents, output, frames=False):
     """Whether contents are clips: videos, or folders of frames where `frames` or the name of the output says so.
 
-    Raises InputError where only some are.
+    Raises InputError where only some are, or where a video is to be made of a file that is neither.
     """
     folders_too = frames or is_video(output)
     clips = [_is_clip(content, folders_too) for content in contents]
     if any(clips) and not all(clips):
         raise InputError("pictures and videos are painted apart: give --content one kind")
+    if is_video(output) and not any(clips):
+        for content in contents:
+            if os.path.isfile(content) and not is_picture(content):
+                raise InputError(f"{content} is neither a picture nor a video that can be read")
     if frames and not all(clips):
         raise InputError(f"--frames is for videos and folders of frames, and {contents[clips.index(False)]} is none")
     return all(clips)
@@ -60,7 +65,8 @@ def _is_clip(content, folders_too):
     if os.path.isdir(content) and folders_too:
         return True
     if not os.path.isdir(content) and not (glob.has_magic(content) and not os.path.exists(content)):
-        return is_video(content)
+        named = is_video(content) and (Path(content).suffix.lower() == ".gif" or not is_picture(content))
+        return named or is_clip(content)
     try:
         if not all(map(is_video, find_images([content]))):  # a GIF beside pictures is one of them
             return False
