@@ -241,10 +241,7 @@ class VideoFile:
             yield _as_source(done, waiting.popleft())
 
     def _turned(self, frame, convert=None):
-        """A frame as it is shown, in its own size: uint8 RGB or RGBA H x W. `convert` is a Converter, which is made
-        for each reading, because processes cannot share one.
-        """
-        convert = convert or (self.look and Converter(self.look))
+        """A frame as it is shown, in its own size: uint8 RGB or RGBA; a Converter may give its colours."""
         options = {"src_color_range": int(frame.color_range), "dst_color_range": FULL_RANGE}
         if frame.format.has_palette or len(frame.format.components) in (2, 4):  # maybe transparent
             image = frame.to_ndarray(format="rgba", **options)
@@ -259,9 +256,7 @@ class VideoFile:
         turned = self._turned(frame, convert)
         if turned.shape[:2] != self.own_size:
             height, width = self.own_size
-            self._note_once(
-                f"{self.path} changes its size: its frames are scaled to the first one's, {width} x {height}"
-            )
+            self._note_once(f"{self.path} changes its size: its frames are scaled to the first, {width} x {height}")
         image = self._fitted(flatten(turned))
         return image, self._fitted(turned[..., 3]) if self.has_alpha and turned.shape[2] == 4 else None
 
@@ -432,7 +427,8 @@ def is_clip(path: PathLike) -> bool:
 def _decoder(stream):
     """The decoder of a stream: its own, or another one that reads its transparency."""
     name = ALPHA_DECODERS.get(stream.codec_context.name)
-    if stream.metadata.get("alpha_mode") != "1" or name not in pyav().codecs_available:
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    if tags.get("alpha_mode") != "1" or name not in pyav().codecs_available:
         return stream.codec_context
     decoder = pyav().CodecContext.create(name, "r")
     decoder.thread_type = "AUTO"

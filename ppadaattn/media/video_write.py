@@ -143,8 +143,8 @@ def join_parts(parts, end, output, clip, until=None):
             stream = target.add_stream_from_template(first.streams.video[0], opaque=True)
             stream.codec_context.framerate = clip.rate  # Matroska and AVI store it
             stream.time_base = clip.time_base
-            if first.streams.video[0].metadata.get("alpha_mode"):
-                stream.metadata["alpha_mode"] = "1"
+            if "alpha_mode" in first.streams.video[0].metadata:
+                stream.metadata["alpha_mode"] = "1"  # else readers pass transparency over
             packets = [_video_packets(parts, end, clip.time_base, stream)]
             if clip.has_sound:
                 packets += _tracks(clip, target, until, output, opened)
