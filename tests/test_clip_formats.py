@@ -315,6 +315,14 @@ def test_what_ffmpeg_opens_is_a_clip_whatever_its_suffix(name, container, codec)
     assert paint(name, "out.mp4").frames == 3
 
 
+def test_sound_whose_last_frame_has_no_time():
+    make("in.asf", 25, codec="wmv2", sound="wmav2")
+    with pytest.warns(InputNote, match="out.mp4 cannot hold sound encoded as wmav2: it is encoded again as aac"):
+        paint("in.asf", "out.mp4")
+    with av.open("out.mp4") as container:
+        assert sum(frame.samples for frame in container.decode(audio=0)) == pytest.approx(44100, rel=0.1)
+
+
 def test_pictures_stay_pictures_whatever_their_suffix():
     for suffix in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"):
         Image.fromarray(scene(0)).save("in.mp4", format=suffix)
