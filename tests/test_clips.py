@@ -59,7 +59,7 @@ def make(
         context.time_base = Fraction(1, 1000 if times else rate)
         if sound:
             track = container.add_stream(sound, rate=44100)
-            track.layout = "stereo"
+            track.layout, track.bit_rate = "stereo", 128_000
         for number in range(count):
             frame = av.VideoFrame.from_ndarray(scene(number, size), format="rgb24").reformat(
                 format="yuv420p",

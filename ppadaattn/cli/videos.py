@@ -17,8 +17,9 @@ from ppadaattn.files import check_writable, short_name
 from ppadaattn.infer.clips import paint_clip, parts_folder
 from ppadaattn.infer.options import ClipOptions, option
 from ppadaattn.media.animation import is_moving, moving_suffix
-from ppadaattn.media.images import FORMATS, find_images
+from ppadaattn.media.images import FORMATS, find_images, is_picture
 from ppadaattn.media.video_formats import VIDEO_FORMATS, VIDEOS, is_video, video_format, writes_clips
+from ppadaattn.media.video_read import is_clip
 from ppadaattn.progress import progress_bar
 
 
@@ -47,7 +48,7 @@ def are_clips(contents, output, frames=False):
     """Whether contents are clips: videos, or folders of frames where `frames` or the name of the output says so.
 
     Pictures that move are clips, unless the output holds one picture, or some of the contents do not move.
-    Raises InputError where only some are clips.
+    Raises InputError where only some are clips, or where a video is to be made of a file that is neither.
     """
     if not frames and _holds_one_picture(output) and all(map(_may_move, contents)):
         return False
@@ -57,6 +58,10 @@ def are_clips(contents, output, frames=False):
         clips = [False] * len(clips)
     if any(clips) and not all(clips):
         raise InputError("pictures and videos are painted apart: give --content one kind")
+    if is_video(output) and not any(clips):
+        for content in contents:
+            if os.path.isfile(content) and not is_picture(content):
+                raise InputError(f"{content} is neither a picture nor a video that can be read")
     if frames and not all(clips):
         raise InputError(f"--frames is for videos and folders of frames, and {contents[clips.index(False)]} is none")
     return all(clips)
@@ -76,7 +81,8 @@ def _is_clip(content, folders_too):
     if os.path.isdir(content) and folders_too:
         return True
     if not os.path.isdir(content) and not (glob.has_magic(content) and not os.path.exists(content)):
-        return is_video(content) or is_moving(content)
+        named = is_video(content) and (Path(content).suffix.lower() == ".gif" or not is_picture(content))
+        return named or is_moving(content) or is_clip(content)
     try:
         if not all(map(is_video, find_images([content]))):  # a GIF beside pictures is one of them
             return False

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, note
 from ppadaattn.files import atomic_write, check_writable, sole_writer
 from ppadaattn.infer.frames import FramePainter, Memory
 from ppadaattn.infer.options import ClipOptions, takes_options
@@ -110,8 +110,14 @@ def _paint(painter, clip, output, options, journal, resume, progress):
         if resume and output.is_file():
             raise InputError(f"{output} is finished, or was not made here: there is nothing to resume")
         journal.begin()
-    sink = _VideoSink(journal, clip, output, options.crf) if writes_clips(output) else _FolderSink(output)
-    work = _Work(painter, sink, journal, options, progress, clip.frame_count)
+    kind = video_format(output) if writes_clips(output) else None  # frames are PNG, which holds transparency
+    keep_alpha = clip.has_alpha and not options.preview and (kind is None or kind.alpha is not None)
+    if clip.has_alpha and not keep_alpha:
+        note(f"{clip.path} has transparent parts, which {output} cannot hold: they are laid on white")
+    if kind and keep_alpha:
+        kind = kind.with_alpha()
+    sink = _VideoSink(journal, clip, output, kind, options.crf) if kind else _FolderSink(output)
+    work = _Work(painter, sink, journal, options, progress, clip.frame_count, keep_alpha)
     with stop_when_asked() as asked, contextlib.closing(_Ahead(clip.frames(journal.last_pts))) as source:
         while not asked and source.wait_next():
             work.paint_part(source, asked)
@@ -214,9 +220,10 @@ class _Ahead:
 class _Work:
     """Paints part by part; a thread writes each batch while the next one is painted."""
 
-    def __init__(self, painter, sink, journal, options, progress, expected):
+    def __init__(self, painter, sink, journal, options, progress, expected, keep_alpha):
         self.painter, self.sink, self.journal = painter, sink, journal
         self.options, self.progress, self.expected = options, progress, expected
+        self.keep_alpha = keep_alpha
         self.times = {"network": 0.0, "encode": 0.0}
 
     def paint_part(self, source, asked):
@@ -251,6 +258,8 @@ class _Work:
         """Write a batch, or, where there is none, finish the part."""
         begun = time.perf_counter()
         for frame, picture in zip(batch, pictures):
+            if self.keep_alpha and frame.alpha is not None:
+                picture = np.dstack([picture, frame.alpha])
             writer.write(picture, frame.pts, frame.name)
         if not batch:
             writer.finish()
@@ -317,9 +326,8 @@ class _Journal:
 class _VideoSink:
     """Writes frames into the parts of a video, and joins these to the video."""
 
-    def __init__(self, journal, clip, output, crf):
-        self.journal, self.clip, self.output, self.crf = journal, clip, output, crf
-        self.kind = video_format(output)
+    def __init__(self, journal, clip, output, kind, crf):
+        self.journal, self.clip, self.output, self.kind, self.crf = journal, clip, output, kind, crf
 
     def _file(self, first_frame):
         return self.journal.folder / f"{first_frame:08d}.nut"

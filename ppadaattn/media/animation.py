@@ -59,7 +59,8 @@ class MovingPicture:
     Its frames are read once more at the beginning, for their times, and bounded by `check_animation`.
     """
 
-    aspect, colors, has_sound, has_tracks, metadata, location = Fraction(1), Colors(), False, False, {}, {}
+    aspect, colors, metadata, location = Fraction(1), Colors(), {}, {}
+    has_sound = has_tracks = has_alpha = False
 
     def __init__(self, path, size, start, end, fps, constant_rate=False):
         self.path, self.size, self.problem, transparent = path, size, None, False
@@ -97,7 +98,7 @@ class MovingPicture:
             image = np.ascontiguousarray(reduce_to(flatten(picture), self.size))
             while shown and shown[0][0] == index:
                 _, pts, duration = shown.pop(0)
-                yield Frame(image, pts, duration, "")
+                yield Frame(image, pts, duration)
 
     def _own(self):
         """(number of the frame, pts, duration) of each frame from `start` to `end`, in milliseconds."""

@@ -13,6 +13,7 @@ from typing import Container, Iterable, List, NamedTuple, Optional, Tuple
 
 from ppadaattn.errors import InputError, note, without_warnings
 from ppadaattn.files import atomic_write
+from ppadaattn.media import PathLike
 from ppadaattn.media.decoding import check_cost, quiet_libtiff
 from ppadaattn.media.tags import Tags, read_tags, srgb_profile, to_srgb
 
@@ -120,10 +121,10 @@ def is_listed(path: Path, suffixes: Optional[Container[str]] = None) -> bool:
         return False
     if suffixes is not None:
         return path.suffix.lower() in suffixes
-    return path.suffix.lower() in PICTURES or _begins_as_picture(path)
+    return path.suffix.lower() in PICTURES or is_picture(path)
 
 
-def _begins_as_picture(path):
+def is_picture(path: PathLike) -> bool:
     """Whether a file begins as one of the formats that are read. Pillow's check of headers alone takes text for PPM."""
     try:
         if _brand(path):

@@ -283,10 +283,14 @@ def _copied(source, track, begin, stop):
 def _encoded(source, track, stream, begin, stop):
     context = stream.codec_context
     resampler = pyav().AudioResampler(context.format, context.layout, context.sample_rate, context.frame_size or None)
+    end = begin
     for packet in _packets(source, track):
         with contextlib.suppress(pyav().error.FFmpegError):  # a damaged packet is a gap
             for frame in packet.decode():
-                time = frame.pts * frame.time_base if frame.pts is not None else begin
+                if frame.pts is None:  # decoders of WMA give the last frame no time
+                    frame.pts = round(end / frame.time_base)
+                time = frame.pts * frame.time_base
+                end = time + Fraction(frame.samples, frame.sample_rate)
                 if time >= begin and (stop is None or time < stop):
                     for part in resampler.resample(frame):
                         yield from stream.encode(part)

@@ -1,11 +1,12 @@
 """The formats of video files, and PyAV, whose wheels carry FFmpeg."""
 
+import contextlib
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Callable, ContextManager, NamedTuple, Optional
 
 from ppadaattn.errors import InputError, import_optional
 from ppadaattn.media import PathLike
@@ -14,12 +15,20 @@ import numpy as np
 
 
 class Frame(NamedTuple):
-    """A frame of a clip: uint8 RGB H x W x 3; when and how long it is shown, in the clip's `time_base`, from 0 on."""
+    """A frame of a clip.
+
+    Attributes:
+        image: uint8 RGB H x W x 3, transparent parts laid on white.
+        pts, duration: when and how long it is shown, in the clip's `time_base`, from 0 on.
+        name: of its file, without the suffix; empty for a frame of a video.
+        alpha: uint8 H x W, 255 is opaque; None where the file has no transparency.
+    """
 
     image: np.ndarray
     pts: int
     duration: int
-    name: str  # of its file, without the suffix; empty for a frame of a video
+    name: str = ""
+    alpha: Optional[np.ndarray] = None
 
 
 class Colors(NamedTuple):
@@ -45,6 +54,8 @@ class VideoFormat:
         sound: whether the container can hold sound.
         regular: whether its frames need a constant rate.
         colors: Colors that are written, where the format cannot name those of the source.
+        alpha: layout of pixels with transparency, where the format can hold it.
+        parts: container of the parts. NUT keeps any time base exactly, but loses VP9's transparency.
     """
 
     container: str
@@ -57,11 +68,23 @@ class VideoFormat:
     sound: bool = True
     regular: bool = False
     colors: Optional[Colors] = None
+    alpha: Optional[str] = None
+    parts: str = "nut"
+
+    def with_alpha(self) -> "VideoFormat":
+        """The same format with transparency, where `alpha` says that it has one."""
+        return replace(self, pixel_format=self.alpha, parts=self.container)
 
 
 # VP9 has another scale of quality than H.264 (libvpx suggests 15 to 35, 31 for 1080p): 24 keeps brush strokes as 18
 # there. "b" of 0 makes that quality constant; "cpu-used" of 4 (0 to 5) trades little quality for much speed.
-VP9 = {"codec": "libvpx-vp9", "crf": 24, "even": False, "options": (("b", "0"), ("row-mt", "1"), ("cpu-used", "4"))}
+VP9 = {
+    "alpha": "yuva420p",
+    "codec": "libvpx-vp9",
+    "crf": 24,
+    "even": False,
+    "options": (("b", "0"), ("row-mt", "1"), ("cpu-used", "4")),
+}
 # In AVI, H.264 would begin two frames late, since readers guess a delay. MPEG-4 has no CRF: quantizers 2 to 4 (of 1 to
 # 31) look like the source, and 40 Mbit/s is a limit that they do not reach.
 MPEG4 = {"codec": "mpeg4", "crf": None, "regular": True, "options": (("qmin", "2"), ("qmax", "4"), ("b", "40M"))}
@@ -86,9 +109,37 @@ MOVING_FORMATS = {
     ".apng": VideoFormat("apng", **MOVING),
 }
 # Suffixes of videos: those that can be written, and those that are only read.
-VIDEOS = (*VIDEO_FORMATS, ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp", ".ogv")
+VIDEOS = (
+    *VIDEO_FORMATS,
+    *(".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv"),
+    *(".mxf", ".divx", ".dv", ".rmvb", ".wtv", ".nut", ".y4m", ".qt"),
+)
 # Of FFmpeg's disposition of a stream: it is a picture of the film, such as a poster, and not the film.
 COVER = 1 << 10
+# FFmpeg's names of the formats that are read, whatever the suffix: containers of video, and single streams of it. The
+# others are sound, pictures, text, and formats that make FFmpeg open other files or addresses: playlists (HLS, DASH),
+# lists of files (concat, image2, IMF), descriptions of streams (SDP).
+CONTAINERS = (
+    *("3gp", "mov", "matroska", "webm", "avi", "mpeg", "mpegts", "asf", "flv", "live_flv", "kux", "ogg", "nut", "mxf"),
+    *("gxf", "rm", "dv", "wtv", "dhav", "ty", "nsv", "nuv", "ivf", "yuv4mpegpipe", "swf", "gif", "apng"),
+    *("mpegvideo", "m4v", "h261", "h263", "h264", "hevc", "vvc", "av1", "obu", "vc1", "vc1test", "cavsvideo", "dirac"),
+    *(
+        "bink",
+        "smk",
+        "roq",
+        "flic",
+        "film_cpk",
+        "ea",
+        "4xm",
+        "idcin",
+        "ipmovie",
+        "wc3movie",
+        "vmd",
+        "mve",
+        "amv",
+        "viv",
+    ),
+)
 # ITU-T H.273 codes of YCbCr (as FFmpeg's) -> swscale's names.
 COLORSPACES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
 # Codes of the range: Y from 16 to 235, or from 0 to 255, as RGB has it.
@@ -116,9 +167,13 @@ def to_fraction(number) -> Fraction:
 
 
 def open_container(path, *arguments, **options):
-    """Open a file with PyAV; also one whose name FFmpeg would take for an address ("12:30.mp4")."""
+    """Open a file with PyAV; also one whose name FFmpeg would take for an address ("12:30.mp4").
+
+    Of files to read only CONTAINERS are opened, and nothing but the file itself.
+    """
     if not arguments:
-        options = {"metadata_errors": "replace", **options}
+        closed = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
+        options = {"metadata_errors": "replace", "options": closed, **options}
     return pyav().open(os.path.abspath(str(path)), *arguments, **options)
 
 
@@ -127,12 +182,62 @@ def is_cover(stream) -> bool:
     return bool(int(stream.disposition) & COVER)
 
 
+def film_of(container):
+    """The stream of an open container that is its film; None where there is none. A cover picture is none."""
+    films = [s for s in container.streams.video if s.codec_context is not None and not is_cover(s)]
+    return films[0] if films else None
+
+
 def pyav():
     """The module av (PyAV); InputError where it is not installed, or too old to give the rotation flag of a video."""
     av = import_optional("av", "av", "videos")
     if not hasattr(av.VideoFrame, "rotation"):
         raise InputError(f"videos need PyAV 14.2 or newer, which needs Python 3.9; this is PyAV {av.__version__}")
     return av
+
+
+class Filter:
+    """One of FFmpeg's filters, for the frames of a video; it is made anew where their size or layout changes.
+
+    Args:
+        name: FFmpeg's name of the filter.
+        options: makes a context that gives the filter's options, {name: str}, while the filter is made.
+    """
+
+    def __init__(self, name: str, options: Callable[[], ContextManager[dict]]):
+        self.name, self.options = name, options
+        self._graph, self._source, self._sink, self._made_for = None, None, None, None
+
+    def push(self, frame) -> list:
+        """The PyAV frames that the filter has ready after another one."""
+        what, ready = {"width": frame.width, "height": frame.height, "format": frame.format.name}, []
+        if what != self._made_for:
+            ready, self._made_for = self.flush(), what
+            graph = self._graph = pyav().filter.Graph()  # its contexts do not keep it alive
+            self._source = graph.add_buffer(**what, time_base=frame.time_base or Fraction(1, 1000))
+            with self.options() as options:
+                chosen = graph.add(self.name, **options)
+            self._sink = graph.add("buffersink")
+            self._source.link_to(chosen)
+            chosen.link_to(self._sink)
+            graph.configure()
+        self._source.push(frame)
+        return ready + self._pull()
+
+    def flush(self) -> list:
+        """The frames that the filter still holds back. Nothing can be pushed to it before it is made anew."""
+        if self._made_for is None:
+            return []
+        self._made_for = None
+        self._source.push(None)
+        return self._pull()
+
+    def _pull(self):
+        ready, errors = [], pyav().error
+        with contextlib.suppress(errors.BlockingIOError, errors.EOFError):
+            while True:
+                ready.append(self._sink.pull())
+        return ready
 
 
 def video_format(path: PathLike) -> VideoFormat:

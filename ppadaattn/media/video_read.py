@@ -1,5 +1,6 @@
 """Read clips: video files through PyAV, and folders of numbered frames. `open_clip` opens either."""
 
+import collections
 import contextlib
 import math
 import re
@@ -7,16 +8,27 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Optional, Union
 
-from ppadaattn.errors import InputError
+from ppadaattn.errors import InputError, note
 from ppadaattn.media import PathLike
 from ppadaattn.media.animation import MovingPicture, is_moving
-from ppadaattn.media.images import FORMATS, check_size, flatten, is_listed, read_image, read_reduced, reduce_to
+from ppadaattn.media.images import (
+    FORMATS,
+    check_size,
+    flatten,
+    is_listed,
+    is_picture,
+    read_image,
+    read_reduced,
+    reduce_to,
+)
 from ppadaattn.media.tags import clip_tags
+from ppadaattn.media.video_colors import Converter, look_of
 from ppadaattn.media.video_formats import (
     FULL_RANGE,
     Colors,
+    Filter,
     Frame,
-    is_cover,
+    film_of,
     is_video,
     mpeg4_rate,
     open_container,
@@ -25,6 +37,7 @@ from ppadaattn.media.video_formats import (
 )
 
 import numpy as np
+from PIL import Image
 
 # Frames per second of a folder of frames, and of a video that names no rate: the rate of European television.
 FOLDER_RATE = 25
@@ -39,6 +52,8 @@ MOST_UNITS, MOST_NUMERATOR, MICROSECONDS = 1_000_000_000, 100_000, Fraction(1, 1
 # Times that a frame may be repeated to keep a constant rate: an hour of a slide at 25 frames a second is 90,000. More
 # come from damaged times, or would paint the same frame for days.
 MOST_REPEATS = 100_000
+# FFmpeg's own decoders of these do not read the transparency that WebM keeps beside the pictures; libvpx's do.
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 def check_times(start: Optional[float], end: Optional[float], fps: Optional[float]) -> None:
@@ -84,7 +99,8 @@ def open_clip(
 
 
 class VideoFile:
-    """A video file; its frames are turned as its rotation flag says.
+    """A video file. Its frames are turned as its rotation flag says, deinterlaced where they are interlaced, scaled to
+    the size of the first one, and HDR and wide gamuts are converted to BT.709; a note tells of the last three.
 
     Attributes:
         width, height: of the frames that `frames` gives.
@@ -93,7 +109,8 @@ class VideoFile:
         rate: frames per second, on average.
         frame_count: estimate of the number of frames; 0 where it is not known.
         aspect: width to height of a pixel, as a Fraction.
-        colors: Colors of the source.
+        colors: Colors of the frames.
+        has_alpha: whether frames may be transparent.
         problem: after reading: how the file is damaged or cut short, in a sentence; None if it is not.
         has_sound: whether the file holds sound.
         has_tracks: whether the file may hold more than pictures.
@@ -105,7 +122,7 @@ class VideoFile:
 
     def __init__(self, path, size, start, end, fps, constant_rate=False):
         self.path, self.size, self.start, self.end, self.fps = path, size, start, end, fps
-        self.problem, self._damaged = None, 0
+        self.problem, self._damaged, self._said = None, 0, set()
         with self._open() as (container, stream):
             self.rate = to_fraction(fps) if fps else Fraction(stream.average_rate or stream.guessed_rate or FOLDER_RATE)
             if constant_rate:
@@ -119,31 +136,42 @@ class VideoFile:
                 first = next(self._decode(container, stream))
             except StopIteration:
                 raise InputError(f"{path} has no frame that can be decoded") from None
-            image = self._picture(first)
-            self.own_size = self._turned(first).shape[:2]
-            check_size((image.shape[1], image.shape[0]), f"{path}{' reduced' if size else ''}")
-            self.height, self.width = image.shape[:2]
-            turned = first.rotation % 180 == 90
-            aspect = Fraction(stream.sample_aspect_ratio or 1)
-            self.aspect = (1 / aspect if turned else aspect) if aspect > 0 else Fraction(1)
             codec = stream.codec_context
             known = (codec.colorspace, codec.color_range, codec.color_primaries, codec.color_trc)
-            self.colors = Colors() if first.format.is_rgb else Colors(*map(int, known))
+            self.look = look_of(first, *map(int, known[2:]))
+            self.colors = Colors() if self.look or first.format.is_rgb else Colors(*map(int, known))
+            turned = self._turned(first)
+            self.own_size = turned.shape[:2]
+            # A GIF's decoder always gives transparency, which few of them use.
+            self.has_alpha = turned.shape[2] == 4 and (codec.name != "gif" or turned[..., 3].min() < 255)
+            image = reduce_to(turned[..., :3], size)
+            check_size((image.shape[1], image.shape[0]), f"{path}{' reduced' if size else ''}")
+            self.height, self.width = image.shape[:2]
+            sideways = first.rotation % 180 == 90
+            aspect = Fraction(stream.sample_aspect_ratio or 1)
+            self.aspect = (1 / aspect if sideways else aspect) if aspect > 0 else Fraction(1)
         if start is not None and self.seconds and start >= self.seconds:
             raise InputError(f"{path} is {float(self.seconds):.2f} s long, and is to start at {start} s")
         shown = max(0, min(end or self.seconds, self.seconds) - (start or 0))
         self.frame_count = round(shown * self.rate)
+        if self.look:
+            self._note_once(f"{path} is {self.look.name}: it is converted to BT.709, the colours of ordinary screens")
+
+    def _note_once(self, message):
+        if message not in self._said:
+            self._said.add(message)
+            note(message)
 
     @contextlib.contextmanager
     def _open(self):
         av = pyav()
         try:
             with open_container(self.path) as container:
-                streams = [s for s in container.streams.video if s.codec_context is not None and not is_cover(s)]
-                if not streams:
+                film = film_of(container)
+                if film is None:
                     raise InputError(f"{self.path} holds no video; expected a video file")
-                streams[0].thread_type = "AUTO"
-                yield container, streams[0]
+                film.thread_type = "AUTO"
+                yield container, film
         except FileNotFoundError:
             raise InputError(f"there is no file {self.path}") from None
         except (av.error.FFmpegError, OSError) as error:
@@ -152,7 +180,7 @@ class VideoFile:
 
     def _decode(self, container, stream):
         """Frames with a time, each later than the one before; damaged packets are counted and left out."""
-        errors, last = pyav().error, None
+        errors, last, decoder = pyav().error, None, _decoder(stream)
         packets = container.demux(stream)
         while True:
             try:
@@ -163,7 +191,7 @@ class VideoFile:
             if packet is None:
                 return
             try:
-                frames = packet.decode()
+                frames = decoder.decode(packet)
             except errors.FFmpegError:
                 self._damaged += 1
                 continue
@@ -182,17 +210,49 @@ class VideoFile:
         rate = stream.average_rate or stream.guessed_rate or FOLDER_RATE
         return max(1, round(1 / (rate * stream.time_base)))
 
-    def _picture(self, frame):
-        return np.ascontiguousarray(reduce_to(self._turned(frame), self.size))
+    def _shown(self, container, stream):
+        """As `_decode`, each frame deinterlaced from the first interlaced one on; those that are not are left alone.
 
-    @staticmethod
-    def _turned(frame):
+        bwdif is FFmpeg's motion-adaptive filter; it looks at the frame before and the one after.
+        """
+        bwdif, waiting = None, collections.deque()
+        for frame in self._decode(container, stream):
+            if bwdif is None and not frame.interlaced_frame:
+                yield frame
+                continue
+            if bwdif is None:
+                self._note_once(f"{self.path} is interlaced: its frames are deinterlaced (bwdif)")
+                bwdif = Filter("bwdif", lambda: contextlib.nullcontext({"mode": "send_frame", "deint": "interlaced"}))
+            waiting.append(frame)
+            for done in bwdif.push(frame):
+                yield _as_source(done, waiting.popleft())
+        for done in bwdif.flush() if bwdif else ():
+            yield _as_source(done, waiting.popleft())
+
+    def _turned(self, frame, convert=None):
+        """A frame as it is shown, in its own size: uint8 RGB or RGBA; a Converter may give its colours."""
         options = {"src_color_range": int(frame.color_range), "dst_color_range": FULL_RANGE}
         if frame.format.has_palette or len(frame.format.components) in (2, 4):  # maybe transparent
-            image = flatten(frame.to_ndarray(format="rgba", **options))
+            image = frame.to_ndarray(format="rgba", **options)
+            if convert:
+                image[..., :3] = convert(frame)
         else:
-            image = frame.to_ndarray(format="rgb24", **options)
+            image = convert(frame) if convert else frame.to_ndarray(format="rgb24", **options)
         return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+
+    def _picture(self, frame, convert):
+        """(uint8 RGB H x W x 3, uint8 alpha H x W or None) of a frame, in the size of the clip."""
+        turned = self._turned(frame, convert)
+        if turned.shape[:2] != self.own_size:
+            height, width = self.own_size
+            self._note_once(f"{self.path} changes its size: its frames are scaled to the first, {width} x {height}")
+        image = self._fitted(flatten(turned))
+        return image, self._fitted(turned[..., 3]) if self.has_alpha and turned.shape[2] == 4 else None
+
+    def _fitted(self, plane):
+        if plane.shape[:2] == (self.height, self.width):
+            return np.ascontiguousarray(plane)
+        return np.asarray(Image.fromarray(plane).resize((self.width, self.height), Image.LANCZOS))
 
     def frames(self, after=None):
         """The frames in turn, or only those after the `pts` of an earlier one. Sets `problem` at the end."""
@@ -221,18 +281,13 @@ class VideoFile:
     def _read(self, container, stream, begin, after):
         self.problem, self._damaged, count = None, 0, 0
         stop = None if self.end is None else self.zero + to_fraction(self.end)
-        timed = self._sampled if self.fps else self._rebased
+        timed, convert = self._sampled if self.fps else self._rebased, self.look and Converter(self.look)
         for pts, duration, source in timed(container, stream, begin, stop):
             if pts < 0 or (after is not None and pts <= after):
                 continue
-            image = self._picture(source)
-            if image.shape[:2] != (self.height, self.width):
-                raise InputError(
-                    f"{self.path} changes its size from {self.width} x {self.height} pixels on the way; the frames of "
-                    "a clip are of one size"
-                )
+            image, alpha = self._picture(source, convert)
             count += 1
-            yield Frame(image, pts, duration, "")
+            yield Frame(image, pts, duration, alpha=alpha)
         if after is None and not count:
             raise InputError(f"{self.path} has no frame from {self.start or 0} s on that can be decoded")
 
@@ -248,7 +303,7 @@ class VideoFile:
     def _all(self, container, stream, begin, stop):
         """(pts from `begin` on, duration, frame) of each frame before `stop`, from the one shown at `begin` on."""
         usual, zero, time, shown = self._usual(stream), round(begin / stream.time_base), self.zero, None
-        for frame in self._decode(container, stream):
+        for frame in self._shown(container, stream):
             pts, time = frame.pts - zero, frame.pts * stream.time_base
             if shown is not None and pts > 0:
                 yield 0, min(pts, round(((stop or time) - begin) / stream.time_base)), shown
@@ -264,7 +319,7 @@ class VideoFile:
         """As `_all`, at the regular times of `fps`: the frame nearest to each, or the one before once more."""
         limit = math.inf if stop is None else math.ceil((stop - begin) / self.time_base)
         held, place, off, end = None, 0, 0, self.zero  # the frame that is shown from `place` on
-        for frame in self._decode(container, stream):
+        for frame in self._shown(container, stream):
             time = frame.pts * stream.time_base
             its_place = math.floor((time - begin) / self.time_base + Fraction(1, 2))
             its_off = abs(begin + its_place * self.time_base - time)
@@ -328,21 +383,53 @@ class FrameFolder:
             raise InputError(f"the folder {path} holds several frames named {twice}; a clip has one file a frame")
         first, self.own_size = read_reduced(self.files[0], size)
         self.height, self.width = first.shape[:2]
-
-    def _read(self, file):
-        return flatten(read_image(file, self.size))
+        self.has_alpha = first.shape[2] == 4
 
     def frames(self, after=None):
         """The frames in turn, or only those after the `pts` of an earlier one."""
         for pts, file in enumerate(self.files):
             if after is None or pts > after:
-                image = self._read(file)
+                image = read_image(file, self.size)
                 if image.shape[:2] != (self.height, self.width):
                     raise InputError(
                         f"{file} is {image.shape[1]} x {image.shape[0]} pixels, the first frame of its folder "
                         f"{self.width} x {self.height}: the frames of a clip are of one size"
                     )
-                yield Frame(image, pts, 1, file.stem)
+                alpha = image[..., 3] if image.shape[2] == 4 else None
+                yield Frame(flatten(image), pts, 1, file.stem, alpha)
+
+
+def is_clip(path: PathLike) -> bool:
+    """Whether a file is a video by what it holds; pictures are not, whatever FFmpeg makes of them."""
+    if not Path(path).is_file() or is_picture(path):
+        return False
+    try:
+        av = pyav()
+    except InputError:
+        return False
+    try:
+        with open_container(path) as container:
+            return film_of(container) is not None
+    except (av.error.FFmpegError, OSError):
+        return False
+
+
+def _decoder(stream):
+    """The decoder of a stream: its own, or another one that reads its transparency."""
+    name = ALPHA_DECODERS.get(stream.codec_context.name)
+    tags = {key.lower(): value for key, value in stream.metadata.items()}
+    if tags.get("alpha_mode") != "1" or name not in pyav().codecs_available:
+        return stream.codec_context
+    decoder = pyav().CodecContext.create(name, "r")
+    decoder.thread_type = "AUTO"
+    return decoder
+
+
+def _as_source(frame, source):
+    """A frame that a filter made, with the times and colours of the one it was made of."""
+    frame.pts, frame.time_base, frame.duration = source.pts, source.time_base, source.duration
+    frame.colorspace, frame.color_range = source.colorspace, source.color_range
+    return frame
 
 
 def _usable(time_base):

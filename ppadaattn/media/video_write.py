@@ -31,7 +31,7 @@ import numpy as np
 
 @contextlib.contextmanager
 def part_writer(path, kind, clip, crf=None):
-    """Open a PartWriter into a file, whole or not there, in the format NUT, which keeps any time base exactly.
+    """Open a PartWriter into a file, whole or not there.
 
     The block raises InputError where the encoder refuses the frames.
 
@@ -45,7 +45,7 @@ def part_writer(path, kind, clip, crf=None):
     if kind.crf is not None:
         options["crf"] = str(kind.crf if crf is None else crf)
     try:
-        with atomic_write(path) as temporary, open_container(temporary, "w", format="nut") as container:
+        with atomic_write(path) as temporary, open_container(temporary, "w", format=kind.parts) as container:
             writer = PartWriter(container, kind, clip, options)
             yield writer
             writer.finish()
@@ -65,13 +65,17 @@ class PartWriter:
         self.colors = kind.colors or clip.colors
 
     def write(self, image, pts, name=""):
-        """Encode a frame, uint8 RGB H x W x 3, shown at `pts` in the clip's time base; `name` is for other writers."""
+        """Encode a frame, shown at `pts` in the clip's time base; `name` is for other writers.
+
+        It is uint8 RGB H x W x 3, or RGBA H x W x 4 in a format with transparency.
+        """
         height, width = image.shape[:2]
         if self.kind.even:  # repeats the last row or column, and leaves the others as they are
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
         if self._stream is None:
             self._stream = self._add_stream(image.shape[1], image.shape[0])
-        frame = pyav().VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        layout = "rgba" if image.shape[2] == 4 else "rgb24"
+        frame = pyav().VideoFrame.from_ndarray(np.ascontiguousarray(image), format=layout)
         if self.kind.pixel_format.startswith("yuv"):
             frame = frame.reformat(
                 format=self.kind.pixel_format,
@@ -160,6 +164,8 @@ def _video_track(parts, end, clip, target, opened):
     stream = target.add_stream_from_template(first.streams.video[0], opaque=True)
     stream.codec_context.framerate = clip.rate  # Matroska and AVI store it
     stream.time_base = clip.time_base
+    if "alpha_mode" in first.streams.video[0].metadata:
+        stream.metadata["alpha_mode"] = "1"  # else readers pass transparency over
     return _video_packets(parts, end, clip.time_base, stream)
 
 
