@@ -16,7 +16,7 @@ from typing import Optional
 
 from ppadaattn.errors import InputError, import_optional, nearest
 from ppadaattn.files import atomic_folder, cache_folder, lock
-from ppadaattn.infer import export_onnx, export_paddle
+from ppadaattn.infer import export_onnx, export_paddle, export_tiles
 from ppadaattn.infer.programs import signature, state_arrays, style_of_arrays
 from ppadaattn.media.images import MIN_SIDE
 from ppadaattn.version import __version__
@@ -67,6 +67,7 @@ class ProgramEngine:
     """
 
     runtime: str  # its name and version: a part of the program's name in the cache
+    paints_tiles = False  # whether it has the programs of `export_tiles`
 
     def __init__(self, network):
         self.network = network
@@ -85,15 +86,28 @@ class ProgramEngine:
         """Whether the engine paints contents B x H x W x 3 in a Style; the options are those of `paint_array`."""
         if strength != 1 or content_statistics is not None or features is not None:
             return False
-        kind = self.network.architecture["attention"]
-        plain = all(state.kind == kind and state.batch == 1 for state in style.states.values())
-        return plain and min(contents.shape[1:3]) > MIN_SIDE  # reflection needs two pixels, in relu5_1 too
+        return (
+            self.takes_state(style) and min(contents.shape[1:3]) > MIN_SIDE
+        )  # reflection needs two pixels, in relu5_1 too
 
     def stylize(self, contents, style):
         """Contents in a Style, as `AdaAttNNetwork.stylize`: float32 numpy [B, 3, H, W], clipped to [0, 1]."""
         state = state_arrays(self.network, style)
         painted = [self._run("content", {"content": content[None], **state}) for content in contents]
         return np.concatenate([outputs["stylized"] for outputs in painted])
+
+    def takes_state(self, style):
+        """Whether programs take a Style: one of the network's own attention, not a mixture or regions."""
+        kind = self.network.architecture["attention"]
+        return all(state.kind == kind and state.batch == 1 for state in style.states.values())
+
+    def open_tiles(self, program):
+        """Open one of `export_tiles.PROGRAMS`: a function {name of an input: array} -> {name of an output: array}.
+
+        It keeps the memory that it has worked with, up to gigabytes, until it is let go.
+        """
+        run, names = self._open_cached(program), export_tiles.outputs_of(self.network, program)
+        return lambda inputs: dict(zip(names, run(inputs)))
 
     def _run(self, program, inputs):
         return dict(zip(signature(self.network, program)[1], self._program(program)(inputs)))
@@ -177,13 +191,15 @@ class OnnxEngine(ProgramEngine):
     """Paints with ONNX Runtime, whose sessions are safe from any thread."""
 
     runtime = "onnxruntime"
+    paints_tiles = True
 
     def __init__(self, network):
         super().__init__(network)
         self._onnxruntime = import_optional("onnxruntime", "'ppadaattn[onnx]'", "the engine onnxruntime")
 
     def save(self, program, folder):
-        export_onnx.save_program(self.network, program, folder)
+        graphs = export_tiles if program in export_tiles.PROGRAMS else export_onnx
+        graphs.save_program(self.network, program, folder)
 
     def open(self, program, folder):
         options = self._onnxruntime.SessionOptions()

@@ -51,7 +51,7 @@ def save_program(network, program, folder):
 def make_program(network, program):
     """The onnx.ModelProto of a program of a network; errors as for `save_program`."""
     inputs, outputs = signature(network, program)
-    graph = _Network(network, {name: name for name in inputs})
+    graph = Network(network, {name: name for name in inputs})
     if program != "content":
         graph.prepare_style("style")
     tensors = graph.state if program == "style" else {"stylized": graph.paint("content")}
@@ -124,7 +124,7 @@ class _Graph:
         return model
 
 
-class _Network(_Graph):
+class Network(_Graph):
     """The layers of an AdaAttNNetwork, in the order and with the names of `network`, `vgg` and `attention`."""
 
     def __init__(self, network, state):
@@ -141,7 +141,7 @@ class _Network(_Graph):
 
     def paint(self, content):
         features = self.encode(content)
-        embedded = {level: self.embed(features, level) for level in self.network.levels}
+        embedded = {level: self.attend(self.stacked_key(features, level), level) for level in self.network.levels}
         return self.clip(self.crop(self.decode(embedded), content))
 
     # Layers
@@ -279,14 +279,14 @@ class _Network(_Graph):
         moments = self.node("Reshape", stacked, self.integers(1, -1, 2 * self.values(level)))
         return self.transposed(self.node("Slice", moments, self.integers(0), points, self.integers(1)))
 
-    def embed(self, features, level):
-        key = self.stacked_key(features, level)
+    def attend(self, key, level):
+        """F_cs (eqs. 5 to 8) of the normalized stacked features of a content."""
         query = self.convolution(f"adaattn{level}.f", key, relu=False)
-        shape = self.node("Shape", features[level])
-        mean, std = (self.node("Reshape", x, shape) for x in self.statistics(self.flat(query), level))
         # Norm(F_c) is the last part of the key, which is normalized channel by channel.
         start, stop = -self.values(level), np.iinfo(np.int64).max
         content = self.node("Slice", key, self.integers(start), self.integers(stop), self.integers(1))
+        shape = self.node("Shape", content)
+        mean, std = (self.node("Reshape", x, shape) for x in self.statistics(self.flat(query), level))
         return self.node("Add", self.node("Mul", std, content), mean)
 
     # Decoder

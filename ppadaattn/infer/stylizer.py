@@ -6,6 +6,7 @@ from typing import Callable, Optional, Sequence, Union
 
 from ppadaattn.device import select_device, without_gradients
 from ppadaattn.errors import InputError
+from ppadaattn.infer import strips
 from ppadaattn.infer.clips import Result, paint_clip
 from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine
 from ppadaattn.infer.options import ClipOptions, PaintOptions, takes_options
@@ -112,8 +113,8 @@ class Stylizer:
             style = self.prepare_style(style, style_weights=style_weights, **sizes)
         if mask is not None:
             style = style.in_regions(mask_for(mask, content.shape[:2], own_size))
-        painted = self.paint_array(content[None], style, strength=options.strength)
-        return _to_pictures(painted, content[None], options.preserve_color)[0]
+        given = {"strength": options.strength, "preserve_color": options.preserve_color}
+        return self.paint(content[None], style, **given)[0]
 
     @without_gradients
     def prepare_style(
@@ -177,9 +178,9 @@ class Stylizer:
         Returns:
             list of B uint8 RGB arrays H x W x 3.
         """
-        return _to_pictures(self.paint_array(contents, style, **options), contents, preserve_color)
+        painted = self._paint(contents, style, np.uint8, **options)
+        return list(map(keep_colors, painted, contents)) if preserve_color else list(painted)
 
-    @without_gradients
     def paint_array(self, contents, style, *, strength=PaintOptions.strength, features=None, content_statistics=None):
         """As `paint`, before values are rounded to bytes: float32 array B x 3 x H x W in [0, 1].
 
@@ -187,14 +188,29 @@ class Stylizer:
             strength: as in PaintOptions.
             features: those of the contents, where they are known (`encode`); the contents are not used then.
             content_statistics: as in `AdaAttNNetwork.stylize_features`.
+
+        Raises:
+            InputError: a picture that needs more memory than is free.
         """
+        options = {"strength": strength, "features": features, "content_statistics": content_statistics}
+        return self._paint(contents, style, np.float32, **options)
+
+    @without_gradients
+    def _paint(self, contents, style, kind, *, strength=1.0, features=None, content_statistics=None):
+        """Contents as pictures, B x H x W x 3, for the kind uint8; as `paint_array` for float32."""
         self._check_own(style)
         check_strength(strength)
+        side = strips.tile_side(self.network, *contents.shape[1:3]) if features is None else 0
+        if side:
+            how = {"side": side, "strength": strength, "kind": kind}
+            return np.stack([strips.paint(self.network, self.engine, one, style, **how) for one in contents])
         options = {"strength": strength, "content_statistics": content_statistics}
         if self.engine is not None and self.engine.takes(contents, style, features=features, **options):
-            return self.engine.stylize(to_floats(contents), style)
-        features = features or self.encode(contents)
-        return self.network.stylize_features(features, style, **options).clip(0, 1).numpy()
+            painted = self.engine.stylize(to_floats(contents), style)
+        else:
+            features = features or self.encode(contents)
+            painted = self.network.stylize_features(features, style, **options).clip(0, 1).numpy()
+        return to_bytes(painted) if kind is np.uint8 else painted
 
     @without_gradients
     def encode(self, contents):
@@ -296,12 +312,6 @@ def _picture(source, role, long_side, enlarge=False):
         raise InputError(f"`{role}` must be {kinds}; got {got}")
     check_size(source.shape[1::-1], f"the {role} array")
     return source, source.shape[:2]
-
-
-def _to_pictures(painted, contents, preserve_color):
-    """List of uint8 RGB H x W x 3 of what `paint_array` gives, with the colours of uint8 contents where asked for."""
-    pictures = to_bytes(painted)
-    return list(map(keep_colors, pictures, contents)) if preserve_color else list(pictures)
 
 
 def _to_tensor(images):
