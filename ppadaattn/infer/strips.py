@@ -2,9 +2,9 @@
 
 Two things tie the parts of a picture together, and each has its remedy:
 
-- Norm (eqs. 4 and 8) takes the mean and deviation of whole feature maps. So there are two passes. The first encodes each
-  tile, keeps its stacked features F^{1:x} at each level, and adds up their means and squares in float64. Then they are
-  normalized in place. The second lets each tile of them attend to the style, and decodes it.
+- Norm (eqs. 4 and 8) takes the mean and deviation of whole feature maps. So there are two passes. The first encodes
+  each tile, keeps its stacked features F^{1:x} at each level, and adds up their means and squares in float64. Then they
+  are normalized in place. The second lets each tile of them attend to the style, and decodes it.
 - Convolutions see their neighbours. So a tile carries a border as wide as the network sees, which is cut off again.
   Tiles begin at multiples of the deepest level's stride, so that pooling and upsampling meet the same pixels as in the
   whole. Reflection at the picture's own border is the tile's own reflection there.
@@ -242,7 +242,13 @@ class Stacks:
         self._moments = dict.fromkeys(network.levels, (0, 0.0, 0.0))  # points, mean, sum of squares around the mean
 
     def add(self, tile: Tile, found: Dict[int, Tuple[np.ndarray, np.ndarray, np.ndarray]]):
-        """Take the inner part of a tile: {level: (features [1, D, h, w], mean and sum of squares around it, [1, D, 1, 1])}."""
+        """Take the inner part of a tile.
+
+        Args:
+            tile: where it lies.
+            found: {level: (its stacked features [1, D, h, w], their mean, the sum of squares around that mean)}, the
+                last two of D numbers.
+        """
         for level, (features, mean, squares) in found.items():
             self.maps[level][(slice(None), *tile.part("painted", level))] = features[0]
             mean, squares = (x.reshape(-1).astype(np.float64) for x in (mean, squares))
