@@ -8,9 +8,15 @@ Each row runs in a new process; ratios compare rows of one run.
 import argparse
 import contextlib
 import functools
+import json
 import os
 import platform
+import resource
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import ppadaattn
 from ppadaattn.errors import InputError
@@ -41,6 +47,8 @@ STYLE_SIZE = 512
 
 # Networks with random weights, which take the same time: name -> attention.
 FULL_WIDTH = {"full width, softmax": "softmax", "full width, cosine": "cosine"}
+
+SMALL = {"softmax": "adaattn_lite_image", "cosine": "adaattn_lite_video"}
 
 # Larger N_c x N_s are not run: the quadratic forms keep several such matrices, softmax computes as many exponentials.
 QUADRATIC_NUMBERS = 2**28
@@ -115,6 +123,65 @@ def measure_engine(model, engine, width, height):
     first = time.perf_counter() - start
     kept = median_time(lambda: stylizer(content, style), warm=True)
     return kept, median_time(lambda: stylizer(content, picture), warm=True), first, peak(), stylized
+
+
+def measure_authors(python, attention, size):
+    """As `measure_engine`, of the authors' network in the PyTorch of a Python: (kept, anew, peak bytes)."""
+    threads = os.environ.get("MKL_NUM_THREADS") or str(os.cpu_count())
+    words = [python, str(Path(__file__).with_name("authors_network.py")), attention, str(size), threads]
+    found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    return found["kept"], found["anew"], found["peak"]
+
+
+def measure_like_the_authors(attention, size):
+    """(seconds with the style kept, both new, peak bytes) of a network of the authors' conventions and full width.
+
+    The weights are random, but small: attention with large scores takes as long, but its small weights would be
+    denormal numbers in float32, which are slow.
+    """
+    paddle.seed(0)
+    levels = [3] if attention == "cosine" else [3, 4, 5]
+    network = AdaAttNNetwork(attention=attention, levels=levels, conventions="release")
+    network.eval()
+    for level in levels:
+        getattr(network, f"adaattn{level}").f.weight.scale_(0.01)
+    return measure_pair(Stylizer(network, make_engine("auto", network)), size)
+
+
+def measure_small(model, size):
+    """(seconds with the style kept, both new, peak bytes) of a bundled model."""
+    return measure_pair(ppadaattn.load(model, device="cpu"), size)
+
+
+def measure_pair(stylizer, size):
+    rng = np.random.RandomState(0)
+    content, picture = (rng.randint(0, 256, (size, size, 3)).astype("uint8") for _ in range(2))
+    style = stylizer.prepare_style(picture)
+    anew = median_time(lambda: stylizer(content, picture), most=3)
+    return median_time(lambda: stylizer(content, style), most=3), anew, peak()
+
+
+def measure_command(model, width, height):
+    """(seconds, peak bytes) of the whole command on one picture in one style of STYLE_SIZE."""
+    rng = np.random.RandomState(0)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, side in (("content.jpg", (width, height)), ("style.jpg", (STYLE_SIZE, STYLE_SIZE))):
+            noise = rng.randint(0, 256, (side[1] // 16 + 1, side[0] // 16 + 1, 3)).astype("uint8")
+            Image.fromarray(noise).resize(side, Image.BICUBIC).save(Path(folder, name))
+        files = [f"--{role}={Path(folder, role)}.jpg" for role in ("content", "style")]
+        words = [*files, f"--output={Path(folder, 'painted.png')}", "--size=0", "--device=cpu", f"--model={model}"]
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "ppadaattn", "paint", *words], check=True, capture_output=True)
+        return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
+def measure_tiles(model, width, height):
+    """Seconds of one content, painted whole or in tiles as `strips` decides, in a prepared style."""
+    stylizer = ppadaattn.load(model, device="cpu")
+    rng = np.random.RandomState(0)
+    content, picture = (rng.randint(0, 256, (*size, 3)).astype("uint8") for size in ((height, width), [STYLE_SIZE] * 2))
+    style = stylizer.prepare_style(picture)
+    return median_time(lambda: stylizer(content, style), most=3)
 
 
 def measure_variant(engine, bands=True):
@@ -301,6 +368,38 @@ def print_variants():
         print(f"| {model} | {answer} | {decibels:.1f} dB |", flush=True)
 
 
+def print_large(models, sizes):
+    print(f"\n## Large pictures (the command `paint`, style of side {STYLE_SIZE})\n")
+    print("| model | content | whole command | peak memory | painting alone, microseconds a pixel | to 512 x 512 |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for model in models:
+        first = in_new_process(measure_tiles, model, 512, 512) / 512**2 * 1e6
+        print(f"| {model} | 512 x 512 | | | {first:.2f} | 1.00 |", flush=True)
+        for width, height in sizes:
+            command, most = in_new_process(measure_command, model, width, height)
+            pixel = in_new_process(measure_tiles, model, width, height) / (width * height) * 1e6
+            row = f"| {model} | {width} x {height} | {command:.1f} s | {most / 2**20:.0f} MiB |"
+            print(f"{row} {pixel:.2f} | {pixel / first:.2f} |", flush=True)
+
+
+def print_authors(python, sizes):
+    print("\n## Beside the authors' network in PyTorch (square pictures, random weights, the release's conventions)\n")
+    print("| network | side | both new | authors' time to it | style kept | authors' to it | peak memory | to theirs |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    for kind in FULL_WIDTH.values():
+        for size in sizes:
+            rows = {
+                "authors'": in_new_process(measure_authors, python, kind, size),
+                "full width": in_new_process(measure_like_the_authors, kind, size),
+                "small": in_new_process(measure_small, SMALL[kind], size),
+            }
+            theirs = rows["authors'"]
+            for name, (kept, anew, most) in rows.items():
+                times = f"{anew:.2f} s | {theirs[1] / anew:.2f} | {kept:.2f} s | {theirs[0] / kept:.2f}"
+                memory = f"{most / 2**20:.0f} MiB | {most / theirs[2]:.2f}"
+                print(f"| {name}, {kind} | {size} | {times} | {memory} |", flush=True)
+
+
 @contextlib.contextmanager
 def environment(**variables):
     """Set environment variables for processes that begin in this block."""
@@ -369,6 +468,22 @@ def main(argv=None):
         metavar="PAIRS",
         help="batches for the table of a step of training; none leaves it out (default: 1)",
     )
+    parser.add_argument(
+        "--large",
+        nargs="*",
+        type=_pair,
+        default=[],
+        metavar="WIDTH,HEIGHT",
+        help="sizes for the table of large pictures, such as 3840,2160 7680,4320 (default: none)",
+    )
+    parser.add_argument(
+        "--torch",
+        metavar="PYTHON",
+        help="a Python that has PyTorch: also time the authors' network in it, beside ours",
+    )
+    parser.add_argument(
+        "--torch-sizes", nargs="+", type=_side, default=[512], metavar="SIDE", help="default: %(default)s"
+    )
     parser.add_argument("--training-size", type=_side, default=256, metavar="SIDE", help="default: %(default)s")
     parser.add_argument("--no-bands", action="store_true", help="convolve whole maps instead of bands of rows")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="default: %(default)s")
@@ -383,6 +498,10 @@ def main(argv=None):
         print_engines([*args.models, *full_width], args.engines)
     if args.variants:
         print_variants()
+    if args.large:
+        print_large(args.models, args.large)
+    if args.torch:
+        print_authors(args.torch, args.torch_sizes)
     if args.training:
         print_training(args.training, ["ours", "naive"], args.training_size)
 
