@@ -34,7 +34,7 @@ def engine(request):
 
 @pytest.fixture
 def in_tiles(monkeypatch):
-    """in_tiles(): from now on every picture is painted in tiles of SIDE."""
+    """in_tiles(): from now on every picture is painted in tiles of about SIDE."""
 
     def change():
         for name, value in {"WHOLE_BYTES": 0, "TILE_BYTES": 0, "LEAST_SIDE": SIDE}.items():
@@ -61,7 +61,7 @@ def made(engine, **architecture):
 def assert_tiles_are_the_whole(stylizer, in_tiles, content, style, **options):
     whole = stylizer.paint_array(content[None], style, **options)
     in_tiles()
-    assert strips.tile_side(stylizer.network, *content.shape[:2]) == SIDE
+    assert strips.tile_pixels(stylizer.network, *content.shape[:2]) > 0
     np.testing.assert_allclose(stylizer.paint_array(content[None], style, **options), whole, rtol=0, atol=CLOSE)
     pictures = stylizer.paint(content[None], style, **options)
     assert pictures[0].dtype == np.uint8
@@ -129,13 +129,14 @@ def test_colours_are_preserved_and_pictures_of_a_batch_are_painted_in_turn(in_ti
 
 
 @paddle.no_grad()
-def test_statistics_are_those_of_the_whole_in_float64(engine):
+def test_statistics_are_those_of_the_whole_in_float64(engine, in_tiles):
+    in_tiles()
     stylizer = made(engine)
     network, content = stylizer.network, picture(149, 170)
     content = (content // 8 + 200).astype("uint8")  # a mean that is large beside the spread
     stacks = strips.Stacks(network, content.shape[:2])
     encode = strips.EagerEncoder(network) if engine == "eager" else strips.ProgramEncoder(stylizer.engine)
-    for tile in strips.tiles(content.shape[:2], SIDE, 16, strips.encoder_border(network)):
+    for tile in strips.tiles(content.shape[:2], 0, 16, strips.encoder_border(network)):
         rows, columns = tile.part("read", 1)
         pixels = content[rows, columns].transpose(2, 0, 1)[None].astype("float32") / 255
         stacks.add(tile, encode(pixels, tile))
@@ -149,10 +150,11 @@ def test_statistics_are_those_of_the_whole_in_float64(engine):
         np.testing.assert_allclose(stacks.maps[level], (stack - mean) / np.sqrt(variance + 1e-5), rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("size", [(16, 16), (64, 65), (100, 333), (129, 48)])
+@pytest.mark.parametrize("size", [(16, 16), (600, 650), (300, 1333), (2129, 1048)])
 def test_tiles_cover_a_picture_once(size):
-    count = np.zeros(size, int)
-    for tile in strips.tiles(size, 64, 16, 80):
+    count, pixels = np.zeros(size, int), 500_000
+    for tile in strips.tiles(size, pixels, 16, 80):
+        assert np.prod([span.outer.stop - span.outer.start for span in tile]) < 1.1 * pixels
         rows, columns = tile.part("painted", 1)
         count[rows, columns] += 1
         for span, length in zip(tile, size):
@@ -165,16 +167,17 @@ def test_tiles_cover_a_picture_once(size):
 def test_large_pictures_are_painted_in_tiles_and_too_large_ones_refused(monkeypatch):
     network = AdaAttNNetwork(width=1 / 4, attention="cosine")
     monkeypatch.setattr(strips, "free_memory", lambda: float("inf"))
-    assert strips.tile_side(network, 1024, 1024) == 0
-    most = strips.tile_side(network, 2160, 3840)
-    assert 512 <= most <= 2048
-    assert strips.tile_side(AdaAttNNetwork(width=1 / 4, transform="adain"), 4000, 4000) == 0  # always whole
+    assert strips.tile_pixels(network, 1024, 1024) == 0
+    most = strips.tile_pixels(network, 2160, 3840)
+    assert 2**20 <= most <= 2**21
+    assert strips.tile_pixels(AdaAttNNetwork(width=1 / 4, transform="adain"), 4000, 4000) == 0  # always whole
     monkeypatch.setattr(strips, "free_memory", lambda: 600 * 2**20)
-    assert strips.LEAST_SIDE <= strips.tile_side(network, 2160, 3840) < most
-    assert strips.LEAST_SIDE <= strips.tile_side(network, 1700, 1700) <= most
+    least = (strips.LEAST_SIDE + 2 * 80) ** 2
+    assert least <= strips.tile_pixels(network, 2160, 3840) < most
+    assert least <= strips.tile_pixels(network, 1700, 1700) <= most  # whole where there is more memory
     monkeypatch.setattr(strips, "free_memory", lambda: 300 * 2**20)
     with pytest.raises(InputError, match=r"a picture of 3840 x 2160 pixels needs \d+ MiB of memory, and 300 MiB are"):
-        strips.tile_side(network, 2160, 3840)
+        strips.tile_pixels(network, 2160, 3840)
 
 
 def test_free_memory_minds_the_limit_of_a_container(tmp_path, monkeypatch):

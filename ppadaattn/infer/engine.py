@@ -205,6 +205,13 @@ class OnnxEngine(ProgramEngine):
         options = self._onnxruntime.SessionOptions()
         options.intra_op_num_threads = _threads()
         options.log_severity_level = 3
+        # ONNX Runtime's arena keeps memory from run to run: small networks are a quarter faster with it, because new
+        # pages need clearing. At full width, where computing takes longest, it took half a gigabyte more and saved no
+        # time.
+        options.enable_cpu_mem_arena = self.network.architecture["width"] < 1
+        # Softmax gives many weights below the smallest normal float32, with which processors multiply slowly: the small
+        # image model takes 1.7 times as long with them at 512 x 512.
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         path = os.path.join(folder, f"{program}.onnx")
         session = self._onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         return lambda inputs: session.run(None, inputs)

@@ -12,6 +12,7 @@ Two things tie the parts of a picture together, and each has its remedy:
 Between the passes the stacked features take 49 bytes a pixel with the small models, four times that at full width.
 """
 
+import itertools
 from typing import Dict, List, NamedTuple, Tuple
 
 from ppadaattn.device import free_memory
@@ -29,9 +30,10 @@ import paddle
 # Bytes of the feature maps that are in memory at once, where a picture is painted whole: above them it is cut into
 # tiles. The small models paint 2048 x 2048 pixels whole, networks of full width 1024 x 1024.
 WHOLE_BYTES = 2**30
-# The same in one tile: larger tiles repeat less work in their borders, and are slower in other ways (the caches).
-TILE_BYTES = 2**28
-# Smaller tiles would be mostly border; what a tile of this side needs is the least that painting needs.
+# The same in one tile. Smaller tiles read more of their neighbours again: 3840 x 2160 is eight tiles, of which the
+# first pass reads a fifth more pixels than there are.
+TILE_BYTES = 3 * 2**27
+# Tiles painted from fewer pixels than this a side would be mostly border.
 LEAST_SIDE = 256
 # Maps of relu1_1's size that are in memory at once: a convolution's input, the same padded, its output, and a part of
 # these in the layout that the convolution works in.
@@ -74,30 +76,28 @@ class Tile(NamedTuple):
         return tuple(getattr(span, how)(*arguments) for span in self)
 
 
-def tile_side(network, height: int, width: int) -> int:
-    """The side of the tiles that a picture of a size is painted in, in pixels; 0: whole.
+def tile_pixels(network, height: int, width: int) -> int:
+    """How many pixels the tiles may read that a picture of a size is painted in; 0: it is painted whole.
 
     Raises:
         InputError: a picture that needs more memory than is free.
     """
     if network.architecture["transform"] != "adaattn":
         return 0
-    channels = network.encoder.channels
-    pixel_bytes = 4 * MAPS * channels[1]  # float32
-    free, pixels = free_memory(), height * width
-    if pixels * pixel_bytes <= min(WHOLE_BYTES, free):
+    pixel_bytes = 4 * MAPS * network.encoder.channels[1]  # float32
+    free = free_memory()
+    if height * width * pixel_bytes <= min(WHOLE_BYTES, free):
         return 0
-    stacks = 4 * sum(
-        np.prod(feature_size((height, width), level)) * stack_channels(network, level) for level in network.levels
-    )
-    side = int(min(TILE_BYTES, max(0, free - stacks) / 2) / pixel_bytes) ** 0.5
-    if side < LEAST_SIDE and free < 2 * LEAST_SIDE**2 * pixel_bytes + stacks:
-        need = stacks + 2 * LEAST_SIDE**2 * pixel_bytes
+    points = {level: np.prod(feature_size((height, width), level)) for level in network.levels}
+    stacks = 4 * sum(count * stack_channels(network, level) for level, count in points.items())
+    least = (LEAST_SIDE + 2 * encoder_border(network)) ** 2
+    need = stacks + least * pixel_bytes
+    if need > free:
         raise InputError(
             f"a picture of {width} x {height} pixels needs {need / 2**20:.0f} MiB of memory, and "
             f"{free / 2**20:.0f} MiB are free; reduce it (`size`)"
         )
-    return max(LEAST_SIDE, int(side))
+    return max(least, int(min(TILE_BYTES, free - stacks) / pixel_bytes))
 
 
 def stack_channels(network, level):
@@ -105,7 +105,7 @@ def stack_channels(network, level):
     return getattr(network, f"adaattn{level}").f.weight.shape[1]
 
 
-def paint(network, engine, content: np.ndarray, style: Style, side: int, *, strength: float = 1.0, kind=np.float32):
+def paint(network, engine, content: np.ndarray, style: Style, pixels: int, *, strength: float = 1.0, kind=np.float32):
     """Paint a content in tiles.
 
     Args:
@@ -113,7 +113,7 @@ def paint(network, engine, content: np.ndarray, style: Style, side: int, *, stre
         engine: what `make_engine` gave for it; its programs for tiles are used where it has some.
         content: uint8 RGB H x W x 3.
         style: a Style of batch 1; with regions for this content's size.
-        side: of a tile, in pixels, as `tile_side` gives it.
+        pixels: that a tile may read, as `tile_pixels` gives them.
         strength: as in `AdaAttNNetwork.stylize_features`.
         kind: of numbers: float32 or uint8.
 
@@ -122,7 +122,7 @@ def paint(network, engine, content: np.ndarray, style: Style, side: int, *, stre
     """
     size = content.shape[:2]
     picture = np.empty((*size, 3) if kind is np.uint8 else (3, *size), kind)
-    for (rows, columns), part in _painted_tiles(network, engine, content, style, side, strength):
+    for (rows, columns), part in _painted_tiles(network, engine, content, style, pixels, strength):
         if kind is np.uint8:
             picture[rows, columns] = to_bytes(part[None])[0]
         else:
@@ -130,13 +130,13 @@ def paint(network, engine, content: np.ndarray, style: Style, side: int, *, stre
     return picture
 
 
-def _painted_tiles(network, engine, content, style, side, strength):
+def _painted_tiles(network, engine, content, style, pixels, strength):
     """Yield ((rows, columns) as slices of the picture, float32 [3, rows, columns])."""
     size = content.shape[:2]
     stacks = Stacks(network, size)
     programs = engine if engine is not None and engine.paints_tiles else None
     encode = ProgramEncoder(programs) if programs else EagerEncoder(network)
-    for tile in tiles(size, side, _step(network), encoder_border(network)):
+    for tile in tiles(size, pixels, _step(network), encoder_border(network)):
         stacks.add(tile, encode(to_floats(content[tile.part("read", 1)][None]), tile))
     del encode  # a program keeps its memory as long as it is open
     stacks.normalize()
@@ -144,27 +144,33 @@ def _painted_tiles(network, engine, content, style, side, strength):
         style = Style.mix([style, stacks.own_style(style.fingerprint)], [strength, 1 - strength])
     taken = programs is not None and programs.takes_state(style)
     paint_tile = ProgramPainter(programs, style) if taken else EagerPainter(network, style, size)
-    for tile in tiles(size, side, _step(network), decoder_border(network)):
+    for tile in tiles(size, pixels, _step(network), decoder_border(network)):
         painted = paint_tile({level: stacks.part(tile, level) for level in network.levels}, tile)
         rows, columns = tile.part("within", 1)
         yield tile.part("painted", 1), painted[0][:, rows, columns]
 
 
-def tiles(size, side, step, border) -> List[Tile]:
+def tiles(size, pixels, step, border) -> List[Tile]:
     """The tiles of a picture of `size` (height, width), row by row, whose inner parts cover it once.
 
     Args:
         size: in pixels.
-        side: of the inner part of a tile, at most, in pixels, but at least two steps.
+        pixels: that a tile reads, at most, unless its inner part would be smaller than LEAST_SIDE.
         step: inner and outer parts begin at multiples of it.
         border: pixels around the inner part that are read, a multiple of `step`.
     """
-    rows, columns = (_spans(length, max(side, 2 * step), step, border) for length in size)
+
+    def read(counts):
+        return np.prod([min(length, length / count + 2 * border) for length, count in zip(size, counts)])
+
+    choices = list(itertools.product(*(range(1, max(1, length // LEAST_SIDE) + 1) for length in size)))
+    fitting = [counts for counts in choices if read(counts) <= pixels] or choices[-1:]
+    counts = min(fitting, key=lambda counts: np.prod(counts) * read(counts))  # which read the fewest pixels in all
+    rows, columns = (_spans(length, count, step, border) for length, count in zip(size, counts))
     return [Tile(row, column) for row in rows for column in columns]
 
 
-def _spans(length, side, step, border):
-    count = -(-length // side)
+def _spans(length, count, step, border):
     bounds = [round(index * length / count / step) * step for index in range(count)] + [length]
     return [
         Span(slice(max(0, start - border), min(length, stop + border)), slice(start, stop), length)

@@ -200,9 +200,9 @@ class Stylizer:
         """Contents as pictures, B x H x W x 3, for the kind uint8; as `paint_array` for float32."""
         self._check_own(style)
         check_strength(strength)
-        side = strips.tile_side(self.network, *contents.shape[1:3]) if features is None else 0
-        if side:
-            how = {"side": side, "strength": strength, "kind": kind}
+        pixels = strips.tile_pixels(self.network, *contents.shape[1:3]) if features is None else 0
+        if pixels:
+            how = {"pixels": pixels, "strength": strength, "kind": kind}
             return np.stack([strips.paint(self.network, self.engine, one, style, **how) for one in contents])
         options = {"strength": strength, "content_statistics": content_statistics}
         if self.engine is not None and self.engine.takes(contents, style, features=features, **options):
