@@ -18,7 +18,7 @@ from ppadaattn.errors import InputError, import_optional, nearest
 from ppadaattn.files import atomic_folder, cache_folder, lock
 from ppadaattn.infer import export_onnx, export_paddle
 from ppadaattn.infer.programs import signature, state_arrays, style_of_arrays
-from ppadaattn.media.images import MIN_SIDE
+from ppadaattn.media.images import MIN_SIDE, to_bytes, to_floats
 from ppadaattn.version import __version__
 from ppadaattn.weights.checkpoint import fingerprint
 
@@ -78,8 +78,9 @@ class ProgramEngine:
         return mask is None and min(height, width) > MIN_SIDE
 
     def prepare_style(self, picture):
-        """The Style of a picture, float32 numpy [1, 3, H, W] in [0, 1], as `AdaAttNNetwork.prepare_style`."""
-        return style_of_arrays(self.network, self._run("style", {"style": picture}), picture.shape[2:])
+        """The Style of a picture, uint8 H x W x 3, as `AdaAttNNetwork.prepare_style`."""
+        arrays = self._run("style", {"style": to_floats(picture[None])})
+        return style_of_arrays(self.network, arrays, picture.shape[:2])
 
     def takes(self, contents, style, strength=1.0, content_statistics=None, features=None):
         """Whether the engine paints contents B x H x W x 3 in a Style; the options are those of `paint_array`."""
@@ -89,45 +90,49 @@ class ProgramEngine:
         plain = all(state.kind == kind and state.batch == 1 for state in style.states.values())
         return plain and min(contents.shape[1:3]) > MIN_SIDE  # reflection needs two pixels, in relu5_1 too
 
-    def stylize(self, contents, style):
-        """Contents in a Style, as `AdaAttNNetwork.stylize`: float32 numpy [B, 3, H, W], clipped to [0, 1]."""
+    def paint(self, contents, style):
+        """Contents, uint8 B x H x W x 3, in a Style: list of B uint8 arrays H x W x 3."""
+        return list(to_bytes(self.paint_array(contents, style)))
+
+    def paint_array(self, contents, style):
+        """As `paint`, before values are rounded to bytes: float32 [B, 3, H, W], clipped to [0, 1]."""
         state = state_arrays(self.network, style)
-        painted = [self._run("content", {"content": content[None], **state}) for content in contents]
+        painted = [self._run("content", {"content": content[None], **state}) for content in to_floats(contents)]
         return np.concatenate([outputs["stylized"] for outputs in painted])
 
-    def _run(self, program, inputs):
-        return dict(zip(signature(self.network, program)[1], self._program(program)(inputs)))
+    def _run(self, program, inputs, form="floats"):
+        return dict(zip(signature(self.network, program, form)[1], self._program(program, form)(inputs)))
 
-    def _program(self, program):
+    def _program(self, program, form="floats"):
         with self._opening:
-            if program not in self._opened:
-                self._opened[program] = self._open_cached(program)
-            return self._opened[program]
+            if (program, form) not in self._opened:
+                self._opened[program, form] = self._open_cached(program, form)
+            return self._opened[program, form]
 
-    def _open_cached(self, program):
-        name = f"{program}-{self.runtime}-{__version__}-{self._weights}"
+    def _open_cached(self, program, form):
+        name = f"{program}-{form}-{self.runtime}-{__version__}-{self._weights}"
         cached = cache_folder() / "programs" / name
         try:
             if not _is_whole(cached):
                 with lock(cache_folder() / "locks" / name):
-                    self._save_whole(program, cached)
+                    self._save_whole(program, form, cached)
         except InputError:  # the cache cannot be written: making the program again costs a second or two
             with tempfile.TemporaryDirectory() as temporary:
-                self.save(program, temporary)
+                self.save(program, form, temporary)
                 return self.open(program, temporary)
         return self.open(program, cached)
 
-    def _save_whole(self, program, cached):
+    def _save_whole(self, program, form, cached):
         """Write a program into the cache, unless another process did so meanwhile."""
         if _is_whole(cached):
             return
         shutil.rmtree(cached, ignore_errors=True)
         with atomic_folder(cached) as temporary:
-            self.save(program, temporary)
+            self.save(program, form, temporary)
             (temporary / DIGEST).write_text(_digest(temporary))
 
-    def save(self, program, folder):
-        """Write a program, one of `programs.PROGRAMS`, into a folder."""
+    def save(self, program, form, folder):
+        """Write a program, one of `programs.PROGRAMS`, with pictures in a form of `programs.FORMS`, into a folder."""
         raise NotImplementedError
 
     def open(self, program, folder):
@@ -150,7 +155,7 @@ class InferenceEngine(ProgramEngine):
         for program in ("style", "content"):
             self._program(program)
 
-    def save(self, program, folder):
+    def save(self, program, form, folder):
         export_paddle.save_program(self.network, program, folder)
 
     def open(self, program, folder):
@@ -182,8 +187,15 @@ class OnnxEngine(ProgramEngine):
         super().__init__(network)
         self._onnxruntime = import_optional("onnxruntime", "'ppadaattn[onnx]'", "the engine onnxruntime")
 
-    def save(self, program, folder):
-        export_onnx.save_program(self.network, program, folder)
+    def prepare_style(self, picture):
+        return style_of_arrays(self.network, self._run("style", {"style": picture}, "bytes"), picture.shape[:2])
+
+    def paint(self, contents, style):
+        state = state_arrays(self.network, style)
+        return [self._run("content", {"content": content, **state}, "bytes")["stylized"] for content in contents]
+
+    def save(self, program, form, folder):
+        export_onnx.save_program(self.network, program, folder, form)
 
     def open(self, program, folder):
         options = self._onnxruntime.SessionOptions()

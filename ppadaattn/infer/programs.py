@@ -4,9 +4,14 @@
     style      a style picture                ->  its style state, which can be kept in a file
     content    a content and a style state    ->  the stylized picture
 
-Pictures are RGB, float32 [1, 3, H, W] in [0, 1], with sides from 17 pixels; stylized pictures are clipped. The tensors
-of a style state are those of `StyleState.state_dict`, named with the level at the end. Programs use all style points:
-the release's sampling of points is left to `style_of_arrays`, which draws from the points that a style program gives.
+Pictures are RGB with sides from 17 pixels, in one of two forms:
+
+    bytes     uint8 [H, W, 3], as files hold them: conversion, clipping and rounding are part of the program
+    floats    float32 [1, 3, H, W] in [0, 1], as the network takes them; stylized pictures are clipped
+
+The tensors of a style state, float32, are those of `StyleState.state_dict`, named with the level at the end. Programs
+use all style points: the release's sampling of points is left to `style_of_arrays`, which draws from the points that a
+style program gives.
 """
 
 from typing import Dict, Tuple
@@ -19,11 +24,14 @@ from ppadaattn.model.vgg import feature_size
 import numpy as np
 
 PROGRAMS = ("network", "style", "content")
+# Forms of pictures, {name: shape of a picture whose height and width are these}.
+FORMS = {"bytes": lambda *size: [*size, 3], "floats": lambda *size: [1, 3, *size]}
+PICTURES = ("content", "style", "stylized")
 STATES = {"softmax": ("key", "value", "centre"), "cosine": ("products", "sums", "centre")}
 
 
-def signature(network, program: str) -> Tuple[Dict[str, list], Dict[str, list]]:
-    """Inputs and outputs of a program of a network.
+def signature(network, program: str, form: str = "floats") -> Tuple[Dict[str, list], Dict[str, list]]:
+    """Inputs and outputs of a program of a network, with pictures in a form of FORMS.
 
     Returns:
         ({name: shape} of the inputs, {name: shape} of the outputs), in order; sizes that vary are words.
@@ -33,7 +41,8 @@ def signature(network, program: str) -> Tuple[Dict[str, list], Dict[str, list]]:
     """
     if network.architecture["transform"] != "adaattn":
         raise InputError(f"only networks of AdaAttN are exported; this one is {network.architecture['transform']}")
-    content, style, state = [1, 3, "height", "width"], [1, 3, "style_height", "style_width"], state_shapes(network)
+    content, style = FORMS[form]("height", "width"), FORMS[form]("style_height", "style_width")
+    state = state_shapes(network)
     return {
         "network": ({"content": content, "style": style}, {"stylized": content}),
         "style": ({"style": style}, state),

@@ -112,8 +112,8 @@ class Stylizer:
             style = self.prepare_style(style, style_weights=style_weights, **sizes)
         if mask is not None:
             style = style.in_regions(mask_for(mask, content.shape[:2], own_size))
-        painted = self.paint_array(content[None], style, strength=options.strength)
-        return _to_pictures(painted, content[None], options.preserve_color)[0]
+        how = {"strength": options.strength, "preserve_color": options.preserve_color}
+        return self.paint(content[None], style, **how)[0]
 
     @without_gradients
     def prepare_style(
@@ -159,7 +159,7 @@ class Stylizer:
         picture, own_size = _picture(style, "style", style_size, enlarge)
         mask = None if mask is None else mask_for(mask, picture.shape[:2], own_size)
         if self.engine is not None and self.engine.takes_style(*picture.shape[:2], mask):
-            prepared = self.engine.prepare_style(to_floats(picture[None]))
+            prepared = self.engine.prepare_style(picture)
         else:
             prepared = self.network.prepare_style(_to_tensor(picture[None]), mask=mask)
         regions = {colour: Style(part.states, self.fingerprint) for colour, part in prepared.regions.items()}
@@ -177,7 +177,11 @@ class Stylizer:
         Returns:
             list of B uint8 RGB arrays H x W x 3.
         """
-        return _to_pictures(self.paint_array(contents, style, **options), contents, preserve_color)
+        if self._engine_takes(contents, style, **options):
+            pictures = self.engine.paint(contents, style)
+        else:
+            pictures = list(to_bytes(self.paint_array(contents, style, **options)))
+        return list(map(keep_colors, pictures, contents)) if preserve_color else pictures
 
     @without_gradients
     def paint_array(self, contents, style, *, strength=PaintOptions.strength, features=None, content_statistics=None):
@@ -188,13 +192,17 @@ class Stylizer:
             features: those of the contents, where they are known (`encode`); the contents are not used then.
             content_statistics: as in `AdaAttNNetwork.stylize_features`.
         """
-        self._check_own(style)
-        check_strength(strength)
         options = {"strength": strength, "content_statistics": content_statistics}
-        if self.engine is not None and self.engine.takes(contents, style, features=features, **options):
-            return self.engine.stylize(to_floats(contents), style)
+        if self._engine_takes(contents, style, features=features, **options):
+            return self.engine.paint_array(contents, style)
         features = features or self.encode(contents)
         return self.network.stylize_features(features, style, **options).clip(0, 1).numpy()
+
+    def _engine_takes(self, contents, style, strength=PaintOptions.strength, **options):
+        """Whether the engine paints contents in a Style; InputError as `paint`."""
+        self._check_own(style)
+        check_strength(strength)
+        return self.engine is not None and self.engine.takes(contents, style, strength, **options)
 
     @without_gradients
     def encode(self, contents):
@@ -296,12 +304,6 @@ def _picture(source, role, long_side, enlarge=False):
         raise InputError(f"`{role}` must be {kinds}; got {got}")
     check_size(source.shape[1::-1], f"the {role} array")
     return source, source.shape[:2]
-
-
-def _to_pictures(painted, contents, preserve_color):
-    """List of uint8 RGB H x W x 3 of what `paint_array` gives, with the colours of uint8 contents where asked for."""
-    pictures = to_bytes(painted)
-    return list(map(keep_colors, pictures, contents)) if preserve_color else list(pictures)
 
 
 def _to_tensor(images):
