@@ -17,6 +17,7 @@ GLOG_minloglevel      2                            Paddle's remarks to its devel
 """
 
 import contextlib
+import math
 import os
 import platform
 import sys
@@ -107,7 +108,43 @@ def _processor():
     return cpuinfo.read_text(errors="ignore") if cpuinfo.exists() else platform.processor()
 
 
+def threads():
+    """How many threads may compute at once: as MKL_NUM_THREADS or OMP_NUM_THREADS say, else one for each core."""
+    for name in ("MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        first = os.environ.get(name, "").partition(",")[0].strip()  # OpenMP takes a list, one number for each level
+        if first.isdecimal() and int(first):
+            return int(first)
+    return _available_cores()
+
+
 def _available_cores():
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The cores that this process may use: not more than its affinity and its control group allow."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, math.ceil(_group_limit())))
+
+
+def _group_limit(root="/sys/fs/cgroup", own="/proc/self/cgroup"):
+    """The cores' worth of time that Linux gives to the control group of this process, as containers have; else inf."""
+    limit = math.inf
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(own).read_text(encoding="ascii").splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            folder = Path(root, "cpu") if controllers else Path(root)
+            # A container may see its own group as the root.
+            for place in {folder / group.lstrip("/"), *(folder / group.lstrip("/")).parents, folder}:
+                if folder in (place, *place.parents):
+                    limit = min(limit, _quota(place))
+    return limit
+
+
+def _quota(group):
+    """The limit of one control group, of version 2 or 1, in cores."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
+        return math.inf if quota == "max" else int(quota) / int(period)
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = (int((group / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        return quota / period if quota > 0 else math.inf
+    return math.inf

@@ -96,7 +96,7 @@ def test_the_tools_are_the_same_commands():
 
 
 def test_from_a_tool_to_the_network_are_seven_calls(tmp_path, monkeypatch, rng):
-    """run, the command's work, pictures.paint, Stylizer.__call__, paint, paint_array, the network; wrappers not counted."""
+    """run, the command's work, pictures.paint, Stylizer's __call__, paint and paint_array, the network; no wrappers."""
     calls = []
 
     def stylize(network, features, style, **options):

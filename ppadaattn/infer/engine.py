@@ -6,6 +6,7 @@ without regions, and paint in a single style at full strength; eager does the re
 engine; make it before they start.
 """
 
+import copy
 import hashlib
 import importlib.util
 import os
@@ -19,6 +20,7 @@ from ppadaattn.files import atomic_folder, cache_folder, lock
 from ppadaattn.infer import export_onnx, export_paddle
 from ppadaattn.infer.programs import signature, state_arrays, style_of_arrays
 from ppadaattn.media.images import MIN_SIDE, to_bytes, to_floats
+from ppadaattn.runtime import threads
 from ppadaattn.version import __version__
 from ppadaattn.weights.checkpoint import fingerprint
 
@@ -67,11 +69,20 @@ class ProgramEngine:
     """
 
     runtime: str  # its name and version: a part of the program's name in the cache
+    workers = 1  # how many pictures to paint at once with `narrow`
 
     def __init__(self, network):
-        self.network = network
+        self.network, self.threads = network, threads()  # the threads of one picture
         self._opened, self._opening = {}, threading.Lock()
         self._weights = fingerprint(network)[:32]
+
+    def narrow(self):
+        """An engine of the same network that paints each picture on the thread that asks for it, so that `workers`
+        threads paint as many pictures at once, with one copy of the weights.
+        """
+        narrow = copy.copy(self)
+        narrow.threads, narrow._opened, narrow._opening = 1, {}, threading.Lock()
+        return narrow
 
     def takes_style(self, height, width, mask=None):
         """Whether the engine prepares a style of that size, in pixels."""
@@ -162,7 +173,7 @@ class InferenceEngine(ProgramEngine):
         parameters, operators = (os.path.join(folder, program + suffix) for suffix in export_paddle.SUFFIXES)
         config = inference.Config(operators, parameters)
         config.disable_glog_info()
-        config.set_cpu_math_library_num_threads(_threads() or os.cpu_count())
+        config.set_cpu_math_library_num_threads(self.threads)
         config.enable_mkldnn()
         # Convolutions alone: Paddle 3.3 fails at resizing with oneDNN, and is not faster with the rest.
         config.delete_pass("onednn_placement_pass")
@@ -186,6 +197,7 @@ class OnnxEngine(ProgramEngine):
     def __init__(self, network):
         super().__init__(network)
         self._onnxruntime = import_optional("onnxruntime", "'ppadaattn[onnx]'", "the engine onnxruntime")
+        self.workers = self.threads
 
     def prepare_style(self, picture):
         return style_of_arrays(self.network, self._run("style", {"style": picture}, "bytes"), picture.shape[:2])
@@ -199,7 +211,7 @@ class OnnxEngine(ProgramEngine):
 
     def open(self, program, folder):
         options = self._onnxruntime.SessionOptions()
-        options.intra_op_num_threads = _threads()
+        options.intra_op_num_threads = self.threads
         options.log_severity_level = 3
         path = os.path.join(folder, f"{program}.onnx")
         session = self._onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -221,11 +233,6 @@ def _digest(folder):
         if path.name != DIGEST:
             sha.update(path.name.encode() + path.read_bytes())
     return sha.hexdigest()
-
-
-def _threads():
-    """Threads of a program: as many as Paddle's matrix products use; 0 means one a core."""
-    return int(os.environ.get("MKL_NUM_THREADS", 0))
 
 
 PROGRAM_ENGINES = {"inference": InferenceEngine, "onnxruntime": OnnxEngine}

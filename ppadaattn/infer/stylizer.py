@@ -1,5 +1,6 @@
 """The inference object: pictures in, picture out."""
 
+import copy
 import os
 from dataclasses import replace
 from typing import Callable, Optional, Sequence, Union
@@ -197,6 +198,19 @@ class Stylizer:
             return self.engine.paint_array(contents, style)
         features = features or self.encode(contents)
         return self.network.stylize_features(features, style, **options).clip(0, 1).numpy()
+
+    def side_by_side(self, strength=PaintOptions.strength):
+        """How to paint many pictures of equal rank: on one thread each, on all cores at once.
+
+        Returns:
+            (a Stylizer of the same model, how many threads may paint with it at once); (this one, 1) where one picture
+            takes all cores anyway: without ONNX Runtime, at a `strength` below 1, with one core.
+        """
+        if self.engine is None or self.engine.workers == 1 or strength != 1:
+            return self, 1
+        beside = copy.copy(self)
+        beside._fingerprint, beside.engine = self.fingerprint, self.engine.narrow()
+        return beside, self.engine.workers
 
     def _engine_takes(self, contents, style, strength=PaintOptions.strength, **options):
         """Whether the engine paints contents in a Style; InputError as `paint`."""
