@@ -17,6 +17,7 @@ GLOG_minloglevel      2                            Paddle's remarks to its devel
 """
 
 import contextlib
+import importlib.util
 import math
 import os
 import platform
@@ -52,10 +53,14 @@ def prepare_environment():
 def import_paddle():
     """Import Paddle without the warnings of its own import, which do not help a user.
 
-    Every room whose modules need Paddle calls this in its `__init__`, so that their own `import paddle` is quiet.
+    Whatever is the first to import Paddle comes through here, so that no other `import paddle` needs care: rooms that
+    need it everywhere call this in their `__init__`, the networks through `device`, others where they need it.
 
     Raises ImportError, with one sentence that names the two extras, where Paddle is not installed.
     """
+    loaded = sys.modules.get("paddle")
+    if loaded is not None and not getattr(loaded.__spec__, "_initializing", False):
+        return loaded
     with warnings.catch_warnings(), _some_current_folder():
         warnings.simplefilter("ignore")
         try:
@@ -64,7 +69,42 @@ def import_paddle():
             if error.name != "paddle":
                 raise
             raise ImportError(MISSING_PADDLE) from None
+    if _signals_are_ours:
+        paddle.disable_signal_handler()
     return paddle
+
+
+_signals_are_ours = False
+
+
+def keep_signals():
+    """Leave signals to this process: without Paddle's own handlers, which print a traceback, now or once it loads."""
+    global _signals_are_ours
+    _signals_are_ours = True
+    if sys.modules.get("paddle") is not None:
+        import_paddle().disable_signal_handler()
+
+
+def has_only_cpu():
+    """Whether Paddle is known to compute on the CPU alone, or is not installed. Does not load it."""
+    if sys.modules.get("paddle") is not None:
+        return not import_paddle().is_compiled_with_cuda()
+    if importlib.util.find_spec("paddle") is None:
+        return True
+
+    from importlib import metadata  # here, because it takes 30 ms
+
+    def installed(package):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.distribution(package) is not None
+        return False
+
+    return installed("paddlepaddle") and not installed("paddlepaddle-gpu")
+
+
+def current_device():
+    """Paddle's current device, 'cpu' while it is not loaded."""
+    return import_paddle().device.get_device() if sys.modules.get("paddle") else "cpu"
 
 
 @contextlib.contextmanager
@@ -120,7 +160,7 @@ def threads():
 def _available_cores():
     """The cores that this process may use: not more than its affinity and its control group allow."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, math.ceil(_group_limit())))
+    return max(1, math.ceil(min(cores, _group_limit())))
 
 
 def _group_limit(root="/sys/fs/cgroup", own="/proc/self/cgroup"):

@@ -114,7 +114,7 @@ def _paint(painter, clip, output, options, journal, resume, progress):
     with stop_when_asked() as asked, contextlib.closing(_Ahead(clip.frames(journal.last_pts))) as source:
         while not asked and source.wait_next():
             work.paint_part(source, asked)
-        whole = not source.wait_next()
+        whole = not work.left_out and not source.wait_next()
     sink.finish(whole)
     if whole:
         journal.remove()
@@ -216,6 +216,7 @@ class _Work:
     def __init__(self, painter, sink, journal, options, progress, expected):
         self.painter, self.sink, self.journal = painter, sink, journal
         self.options, self.progress, self.expected = options, progress, expected
+        self.left_out = 0  # frames that were taken from the source, and not written
         self.times, self._adding = {"network": 0.0, "encode": 0.0}, threading.Lock()
 
     def paint_part(self, source, asked):
@@ -231,9 +232,12 @@ class _Work:
                     encoding.result()
                 encoding = encoder.submit(self._encode, writer, batch, pictures)
                 count += len(batch)
+                self.left_out -= len(batch)
                 if self.progress:
                     done = journal.frames + count
                     self.progress(done, max(done, self.expected))
+                if asked:  # frames that are under way are left out, so that the end comes at once
+                    break
             if encoding is not None:
                 encoding.result()
                 encoder.submit(self._encode, writer, (), ()).result()
@@ -246,6 +250,7 @@ class _Work:
         while left and not asked and source.wait_next():
             batch = source.take(min(self.options.batch_size, left))
             left -= len(batch)
+            self.left_out += len(batch)
             yield batch
 
     def _paint_alone(self, batch):

@@ -17,16 +17,14 @@ from typing import Optional
 
 from ppadaattn.errors import InputError, import_optional, nearest
 from ppadaattn.files import atomic_folder, cache_folder, lock
-from ppadaattn.infer import export_onnx, export_paddle
-from ppadaattn.infer.programs import signature, state_arrays, style_of_arrays
+from ppadaattn.infer import export_onnx
+from ppadaattn.infer.programs import ProgramStyle, signature, state_arrays, style_of_arrays
 from ppadaattn.media.images import MIN_SIDE, to_bytes, to_floats
-from ppadaattn.runtime import threads
+from ppadaattn.runtime import current_device, import_paddle, threads
 from ppadaattn.version import __version__
-from ppadaattn.weights.checkpoint import fingerprint
+from ppadaattn.weights.checkpoint import StoredNetwork, fingerprint
 
 import numpy as np
-import paddle
-from paddle import inference
 
 # Name of the file with the digest of a program's files, beside them in the cache.
 DIGEST = "sha256"
@@ -38,25 +36,30 @@ def make_engine(name: str, network) -> "Optional[ProgramEngine]":
     Args:
         name: 'eager', 'inference', 'onnxruntime', or 'auto': ONNX Runtime on a CPU where it and `onnx` are installed,
             eager elsewhere.
-        network: an AdaAttNNetwork.
+        network: an AdaAttNNetwork, or a StoredNetwork.
 
     Raises:
         InputError: an unknown name, an engine on a GPU or where it is not installed, a network it cannot run.
     """
     if name not in ENGINES:
         raise InputError(f"there is no engine {name!r}{nearest(name, ENGINES)}; engines: {', '.join(ENGINES)}")
-    on_cpu = paddle.device.get_device() == "cpu"
+    device = current_device()
+    on_cpu = device == "cpu"
     exported = network.architecture["transform"] == "adaattn"
     if name == "auto":
-        installed = all(importlib.util.find_spec(module) for module in ("onnx", "onnxruntime"))
-        name = "onnxruntime" if on_cpu and installed and exported else "eager"
+        name = "onnxruntime" if on_cpu and onnx_is_installed() and exported else "eager"
     if name == "eager":
         return None
     if not on_cpu:
-        raise InputError(f"the engine {name} runs on the CPU; the device is {paddle.device.get_device()}")
+        raise InputError(f"the engine {name} runs on the CPU; the device is {device}")
     if not exported:
         raise InputError(f"the engine {name} runs AdaAttN; this model is {network.architecture['transform']}")
     return PROGRAM_ENGINES[name](network)
+
+
+def onnx_is_installed():
+    """Whether programs can be made for ONNX Runtime, and run."""
+    return all(importlib.util.find_spec(module) for module in ("onnx", "onnxruntime"))
 
 
 class ProgramEngine:
@@ -65,7 +68,7 @@ class ProgramEngine:
     A program is made once for given weights and kept in the cache folder.
 
     Args:
-        network: an AdaAttNNetwork, as it is now; after training on, make a new engine.
+        network: an AdaAttNNetwork or a StoredNetwork, as it is now; after training on, make a new engine.
     """
 
     runtime: str  # its name and version: a part of the program's name in the cache
@@ -98,8 +101,10 @@ class ProgramEngine:
         if strength != 1 or content_statistics is not None or features is not None:
             return False
         kind = self.network.architecture["attention"]
-        plain = all(state.kind == kind and state.batch == 1 for state in style.states.values())
-        return plain and min(contents.shape[1:3]) > MIN_SIDE  # reflection needs two pixels, in relu5_1 too
+        own = isinstance(style, ProgramStyle) or all(state.kind == kind for state in style.states.values())
+        if not own or not style.is_single:
+            return False
+        return min(contents.shape[1:3]) > MIN_SIDE  # reflection needs two pixels, in relu5_1 too
 
     def paint(self, contents, style):
         """Contents, uint8 B x H x W x 3, in a Style: list of B uint8 arrays H x W x 3."""
@@ -157,19 +162,24 @@ class ProgramEngine:
 class InferenceEngine(ProgramEngine):
     """Paints with Paddle's inference runtime and oneDNN."""
 
-    runtime = f"paddle-{paddle.__version__}"
-
     def __init__(self, network):
-        super().__init__(network)
+        self.runtime = f"paddle-{import_paddle().__version__}"
+        super().__init__(network.network() if isinstance(network, StoredNetwork) else network)
         # Made now rather than when needed: tracing changes the mode of the whole process, and Paddle 3 aborts where
         # another thread runs a network meanwhile.
         for program in ("style", "content"):
             self._program(program)
 
     def save(self, program, form, folder):
+        from ppadaattn.infer import export_paddle  # here, because it loads Paddle
+
         export_paddle.save_program(self.network, program, folder)
 
     def open(self, program, folder):
+        from ppadaattn.infer import export_paddle
+
+        from paddle import inference
+
         parameters, operators = (os.path.join(folder, program + suffix) for suffix in export_paddle.SUFFIXES)
         config = inference.Config(operators, parameters)
         config.disable_glog_info()

@@ -22,6 +22,7 @@ from pathlib import Path
 from ppadaattn.errors import import_optional
 from ppadaattn.files import atomic_write
 from ppadaattn.infer.programs import PICTURES, signature
+from ppadaattn.model.architecture import CONVENTIONS, encoder_convolutions
 from ppadaattn.version import __version__
 from ppadaattn.weights.checkpoint import network_weights
 
@@ -65,7 +66,7 @@ def make_program(network, program, form="bytes", about=None):
     """The onnx.ModelProto of a program of a network; errors as for `save_program`.
 
     Args:
-        network: an AdaAttNNetwork.
+        network: an AdaAttNNetwork, or a StoredNetwork.
         program: one of `programs.PROGRAMS`.
         form: of the pictures, one of `programs.FORMS`.
         about: {key: text} for the file's metadata, which also say the version, the program and the architecture.
@@ -162,18 +163,21 @@ class _Network(_Graph):
         """`state`: {name: tensor} of a style state; `prepare_style` replaces it."""
         super().__init__()
         self.form = form
-        self.network, self.weights, self.state = network, network_weights(network), state
-        self.attention, self.conventions = network.architecture["attention"], network.conventions
+        self.weights, self.state = network_weights(network), state
+        architecture = network.architecture
+        self.levels, self.attention = architecture["levels"], architecture["attention"]
+        self.conventions = CONVENTIONS[architecture["conventions"]]
+        self.shallow_features = architecture["shallow_features"]
 
     def prepare_style(self, picture):
         features = self.encode(picture)
         self.state = {}
-        for level in self.network.levels:
+        for level in self.levels:
             self.state.update(self.style_state(features, level))
 
     def paint(self, content):
         features = self.encode(content)
-        embedded = {level: self.embed(features, level) for level in self.network.levels}
+        embedded = {level: self.embed(features, level) for level in self.levels}
         return self.write_picture(self.clip(self.crop(self.decode(embedded), content)))
 
     # Pictures, converted exactly as `media.images.to_floats` and `to_bytes` do
@@ -205,7 +209,7 @@ class _Network(_Graph):
 
     def encode(self, x):
         features = {}
-        for block, index in self.network.encoder.convolutions():
+        for block, index in encoder_convolutions(max(self.levels)):
             if block > 1 and index == 1:
                 # An odd side is padded at its end, which is the same as ceil_mode; more runtimes know it.
                 x = self.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], auto_pad="SAME_UPPER")
@@ -224,7 +228,7 @@ class _Network(_Graph):
 
     def stacked_key(self, features, level):
         resize = self.bilinear if self.conventions.resize == "bilinear" else self.nearest
-        shallow = range(1, level) if self.network.shallow_features else ()
+        shallow = range(1, level) if self.shallow_features else ()
         parts = [resize(features[x], features[level]) for x in shallow]
         stack = self.node("Concat", *parts, features[level], axis=1) if parts else features[level]
         return self.normalize(stack)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from ppadaattn.errors import InputError
 from ppadaattn.infer.options import ClipOptions
 from ppadaattn.media.flow import opencv, reliable_flow, warp
+from ppadaattn.runtime import import_paddle
 
 import numpy as np
-import paddle
 from PIL import Image
 
 # A new scene begins, and nothing is passed on, at a frame that differs by more than this from the one before: the mean
@@ -81,7 +81,7 @@ class FramePainter:
         if options.flow_blend:
             opencv()
         self.style, self.options, self.stylizer, self.workers = style, options, stylizer, 1
-        if not options.smooth_statistics and all(state.kind for state in style.states.values()):
+        if not options.smooth_statistics and style.is_single:
             self.stylizer, self.workers = stylizer.side_by_side(options.strength)
 
     def paint_alone(self, frames):
@@ -115,7 +115,7 @@ class FramePainter:
             given = {"strength": options.strength, "preserve_color": options.preserve_color}
             features = self.stylizer.encode(np.stack(frames))
             smoothed = self._smooth(self.stylizer.network.content_statistics(features), same_scene, memory)
-            tensors = {level: tuple(map(paddle.to_tensor, pair)) for level, pair in smoothed.items()}
+            tensors = {level: tuple(map(import_paddle().to_tensor, pair)) for level, pair in smoothed.items()}
             given.update(features=features, content_statistics=tensors)
             of_last = {level: tuple(array[-1:] for array in pair) for level, pair in smoothed.items()}
             pictures = self.stylizer.paint(np.stack(frames), self.style, **given)

@@ -5,19 +5,18 @@ import os
 from dataclasses import replace
 from typing import Callable, Optional, Sequence, Union
 
-from ppadaattn.device import select_device, without_gradients
 from ppadaattn.errors import InputError
 from ppadaattn.infer.clips import Result, paint_clip
-from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine
+from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine, onnx_is_installed
 from ppadaattn.infer.options import ClipOptions, PaintOptions, takes_options
 from ppadaattn.media.images import check_size, flatten, keep_colors, read_reduced, scale_to, to_bytes, to_floats
 from ppadaattn.media.masks import mask_for
 from ppadaattn.model.style import Style, check_strength
-from ppadaattn.weights.checkpoint import STYLE_SUFFIX, fingerprint, load_network, load_style, save_style
+from ppadaattn.runtime import has_only_cpu, import_paddle
+from ppadaattn.weights.checkpoint import STYLE_SUFFIX, StoredNetwork, fingerprint, load_network, load_style, save_style
 from ppadaattn.weights.zoo import DEFAULT_MODEL, weights_file
 
 import numpy as np
-import paddle
 from PIL import Image
 
 STYLE_SIZE = PaintOptions.style_size
@@ -44,9 +43,14 @@ def load(model: Path = DEFAULT_MODEL, *, device: Optional[str] = None, engine: s
         InputError: an unknown model, device or engine, a weights file that is missing, damaged or does not fit, an
             engine that is not installed.
     """
-    path = weights_file(model)
-    select_device(device)
-    network = load_network(path)
+    path, network = weights_file(model), None
+    if device in (None, "cpu") and engine in ("auto", "onnxruntime") and has_only_cpu() and onnx_is_installed():
+        network = StoredNetwork.read(path)  # programs paint it without Paddle, which takes seconds to load
+    if network is None:
+        from ppadaattn.device import select_device  # here, because it loads Paddle
+
+        select_device(device)
+        network = load_network(path)
     return Stylizer(network, make_engine(engine, network), str(model))
 
 
@@ -69,13 +73,20 @@ class Stylizer:
     """
 
     def __init__(self, network, engine=None, model=None):
-        self.network, self.engine, self.model = network, engine, model
+        self._network, self.engine, self.model = network, engine, model
         self._fingerprint = None
+
+    @property
+    def network(self):
+        """The AdaAttNNetwork; one of a file is built when it is first needed, since programs do without."""
+        return self._network.network() if isinstance(self._network, StoredNetwork) else self._network
 
     def __repr__(self):
         engine = next((name for name, kind in PROGRAM_ENGINES.items() if isinstance(self.engine, kind)), "eager")
-        place = str(next(iter(self.network.parameters())).place)  # Place(gpu:0)
-        return f"Stylizer(model={self.model!r}, engine={engine!r}, device={place[6:-1]!r})"
+        device = "cpu"
+        if not isinstance(self._network, StoredNetwork):
+            device = str(next(iter(self.network.parameters())).place)[6:-1]  # of Place(gpu:0)
+        return f"Stylizer(model={self.model!r}, engine={engine!r}, device={device!r})"
 
     @takes_options(PaintOptions)
     def __call__(
@@ -116,7 +127,6 @@ class Stylizer:
         how = {"strength": options.strength, "preserve_color": options.preserve_color}
         return self.paint(content[None], style, **how)[0]
 
-    @without_gradients
     def prepare_style(
         self,
         style: AnyStyle,
@@ -161,7 +171,9 @@ class Stylizer:
         mask = None if mask is None else mask_for(mask, picture.shape[:2], own_size)
         if self.engine is not None and self.engine.takes_style(*picture.shape[:2], mask):
             prepared = self.engine.prepare_style(picture)
-        else:
+            prepared.fingerprint = self.fingerprint
+            return prepared
+        with _without_gradients():
             prepared = self.network.prepare_style(_to_tensor(picture[None]), mask=mask)
         regions = {colour: Style(part.states, self.fingerprint) for colour, part in prepared.regions.items()}
         return Style(prepared.states, self.fingerprint, regions)
@@ -184,7 +196,6 @@ class Stylizer:
             pictures = list(to_bytes(self.paint_array(contents, style, **options)))
         return list(map(keep_colors, pictures, contents)) if preserve_color else pictures
 
-    @without_gradients
     def paint_array(self, contents, style, *, strength=PaintOptions.strength, features=None, content_statistics=None):
         """As `paint`, before values are rounded to bytes: float32 array B x 3 x H x W in [0, 1].
 
@@ -196,8 +207,9 @@ class Stylizer:
         options = {"strength": strength, "content_statistics": content_statistics}
         if self._engine_takes(contents, style, features=features, **options):
             return self.engine.paint_array(contents, style)
-        features = features or self.encode(contents)
-        return self.network.stylize_features(features, style, **options).clip(0, 1).numpy()
+        with _without_gradients():
+            features = features or self.encode(contents)
+            return self.network.stylize_features(features, style, **options).clip(0, 1).numpy()
 
     def side_by_side(self, strength=PaintOptions.strength):
         """How to paint many pictures of equal rank: on one thread each, on all cores at once.
@@ -218,10 +230,10 @@ class Stylizer:
         check_strength(strength)
         return self.engine is not None and self.engine.takes(contents, style, strength, **options)
 
-    @without_gradients
     def encode(self, contents):
         """The encoder's features of uint8 RGB pictures B x H x W x 3: {'relu1_1': [B, C, H, W], ...}."""
-        return self.network.encoder(_to_tensor(contents))
+        with _without_gradients():
+            return self.network.encoder(_to_tensor(contents))
 
     @takes_options(ClipOptions)
     def stylize_video(
@@ -266,7 +278,7 @@ class Stylizer:
         Computed once: after training on, make a new Stylizer.
         """
         if self._fingerprint is None:
-            self._fingerprint = fingerprint(self.network)
+            self._fingerprint = fingerprint(self._network)
         return self._fingerprint
 
     def save_style(self, path, style):
@@ -321,4 +333,8 @@ def _picture(source, role, long_side, enlarge=False):
 
 
 def _to_tensor(images):
-    return paddle.to_tensor(to_floats(images))
+    return import_paddle().to_tensor(to_floats(images))
+
+
+def _without_gradients():
+    return import_paddle().no_grad()
