@@ -1,9 +1,9 @@
 """Large pictures in tiles, against the same pictures painted whole."""
 
 import ppadaattn
-from ppadaattn import device
+from ppadaattn import runtime
 from ppadaattn.errors import InputError
-from ppadaattn.infer import strips
+from ppadaattn.infer import strips, strips_eager
 from ppadaattn.infer.engine import make_engine
 from ppadaattn.infer.stylizer import Stylizer
 from ppadaattn.model.attention import MixedState, RegionState
@@ -61,7 +61,7 @@ def made(engine, **architecture):
 def assert_tiles_are_the_whole(stylizer, in_tiles, content, style, **options):
     whole = stylizer.paint_array(content[None], style, **options)
     in_tiles()
-    assert strips.tile_pixels(stylizer.network, *content.shape[:2]) > 0
+    assert strips.tile_pixels(stylizer.network.architecture, *content.shape[:2]) > 0
     np.testing.assert_allclose(stylizer.paint_array(content[None], style, **options), whole, rtol=0, atol=CLOSE)
     pictures = stylizer.paint(content[None], style, **options)
     assert pictures[0].dtype == np.uint8
@@ -114,7 +114,7 @@ def test_a_content_as_its_own_style_draws_the_points_of_the_whole(in_tiles, monk
     stylizer, content = made("eager", conventions="release"), picture(120, 136)
     stylizer.network.adaattn3.num_style_points = 100
     style = stylizer.prepare_style(picture(40, 60, seed=1))
-    monkeypatch.setattr(strips, "BAND_POINTS", 40)
+    monkeypatch.setattr(strips_eager, "BAND_POINTS", 40)
     assert_tiles_are_the_whole(stylizer, in_tiles, content, style, strength=0.3)
 
 
@@ -134,9 +134,9 @@ def test_statistics_are_those_of_the_whole_in_float64(engine, in_tiles):
     stylizer = made(engine)
     network, content = stylizer.network, picture(149, 170)
     content = (content // 8 + 200).astype("uint8")  # a mean that is large beside the spread
-    stacks = strips.Stacks(network, content.shape[:2])
-    encode = strips.EagerEncoder(network) if engine == "eager" else strips.ProgramEncoder(stylizer.engine)
-    for tile in strips.tiles(content.shape[:2], 0, 16, strips.encoder_border(network)):
+    stacks = strips.Stacks(network.architecture, content.shape[:2])
+    encode = strips_eager.EagerEncoder(network) if engine == "eager" else strips.ProgramEncoder(stylizer.engine)
+    for tile in strips.tiles(content.shape[:2], 0, 16, strips.encoder_border(network.architecture)):
         rows, columns = tile.part("read", 1)
         pixels = content[rows, columns].transpose(2, 0, 1)[None].astype("float32") / 255
         stacks.add(tile, encode(pixels, tile))
@@ -165,31 +165,31 @@ def test_tiles_cover_a_picture_once(size):
 
 
 def test_large_pictures_are_painted_in_tiles_and_too_large_ones_refused(monkeypatch):
-    network = AdaAttNNetwork(width=1 / 4, attention="cosine")
+    architecture = AdaAttNNetwork(width=1 / 4, attention="cosine").architecture
     monkeypatch.setattr(strips, "free_memory", lambda: float("inf"))
-    assert strips.tile_pixels(network, 1024, 1024) == 0
-    most = strips.tile_pixels(network, 2160, 3840)
-    assert 2**20 <= most <= 2**21
-    assert strips.tile_pixels(AdaAttNNetwork(width=1 / 4, transform="adain"), 4000, 4000) == 0  # always whole
+    assert strips.tile_pixels(architecture, 1024, 1024) == 0
+    most = strips.tile_pixels(architecture, 2160, 3840)
+    assert 2**20 <= most < 2**21
+    assert strips.tile_pixels({**architecture, "transform": "adain"}, 4000, 4000) == 0  # always whole
     monkeypatch.setattr(strips, "free_memory", lambda: 600 * 2**20)
     least = (strips.LEAST_SIDE + 2 * 80) ** 2
-    assert least <= strips.tile_pixels(network, 2160, 3840) < most
-    assert least <= strips.tile_pixels(network, 1700, 1700) <= most  # whole where there is more memory
+    assert least <= strips.tile_pixels(architecture, 2160, 3840) < most
+    assert least <= strips.tile_pixels(architecture, 1700, 1700) <= most  # whole where there is more memory
     monkeypatch.setattr(strips, "free_memory", lambda: 300 * 2**20)
     with pytest.raises(InputError, match=r"a picture of 3840 x 2160 pixels needs \d+ MiB of memory, and 300 MiB are"):
-        strips.tile_pixels(network, 2160, 3840)
+        strips.tile_pixels(architecture, 2160, 3840)
 
 
 def test_free_memory_minds_the_limit_of_a_container(tmp_path, monkeypatch):
-    monkeypatch.setattr(device, "CGROUPS", {})
-    assert device.free_memory() > 0
-    monkeypatch.setattr(device, "CGROUPS", {str(tmp_path): ("max", "now", "cached")})
+    monkeypatch.setattr(runtime, "CGROUPS", {})
+    assert runtime.free_memory() > 0
+    monkeypatch.setattr(runtime, "CGROUPS", {str(tmp_path): ("max", "now", "cached")})
     (tmp_path / "memory.stat").write_text("anon 1\ncached 30000\n")
     (tmp_path / "now").write_text("90000\n")
     (tmp_path / "max").write_text("100000\n")
-    assert device.free_memory() == 40000
+    assert runtime.free_memory() == 40000
     (tmp_path / "max").write_text("max\n")
-    assert device.free_memory() > 100000
+    assert runtime.free_memory() > 100000
 
 
 def test_states_for_some_points():

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,9 +24,11 @@ from ppadaattn.errors import InputError
 from ppadaattn.evaluation.timing import in_new_process, median_time, peak, reset_peak
 from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine
 from ppadaattn.infer.stylizer import Stylizer
+from ppadaattn.media.images import read_image, write_image
 from ppadaattn.model import attention, vgg
 from ppadaattn.model.attention import attention_statistics
 from ppadaattn.model.network import AdaAttNNetwork
+from ppadaattn.side_by_side import in_order
 from ppadaattn.train import losses
 from ppadaattn.train.config import ImageSimilarity, Losses
 from ppadaattn.train.objectives import Stylization
@@ -278,6 +281,76 @@ def naive_similarity(contents, stylized, *, levels, **_):
     return total
 
 
+def run_command(*words):
+    """Seconds of `ppadaattn WORDS...` in a process of its own."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "ppadaattn", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def write_frames(folder, count, width, height):
+    """Write smooth random pictures as JPEG; returns their paths."""
+    rng = np.random.RandomState(0)
+    paths = [Path(folder, f"{number:03d}.jpg") for number in range(count)]
+    for path in paths:
+        noise = Image.fromarray(rng.randint(0, 256, (height // 32, width // 32, 3)).astype("uint8"))
+        noise.resize((width, height), Image.BICUBIC).save(path, quality=92)
+    return paths
+
+
+def measure_one_by_one(model, paths, style, output):
+    """Seconds to read, paint and write pictures one after the other, the style kept."""
+    stylizer = ppadaattn.load(model, device="cpu")
+    prepared = stylizer.prepare_style(style)
+    stylizer(paths[0], prepared)
+    start = time.perf_counter()
+    for path in paths:
+        write_image(Path(output, f"{path.stem}.png"), stylizer(path, prepared))
+    return time.perf_counter() - start
+
+
+def measure_network_alone(model, path, style):
+    """Seconds a picture of the network alone, side by side, the style kept."""
+    stylizer = ppadaattn.load(model, device="cpu")
+    prepared, content = stylizer.prepare_style(style), read_image(path)[None]
+    beside, workers = stylizer.side_by_side()
+    for count in (2 * workers, 40):  # the first ones warm up
+        start = time.perf_counter()
+        for _ in in_order(lambda _: beside.paint(content, prepared), range(count), workers):
+            pass
+    return (time.perf_counter() - start) / count
+
+
+def print_commands(models, count=100):
+    """Start, a clip and a folder: whole commands, programs in the cache. The start of a command is not in its rate."""
+    print(f"\n## Commands ({count} pictures, a clip of {count} frames 512 x 256, style kept)\n")
+    print("| command | time | ratio |")
+    print("|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        (photo, style), big = write_frames(folder, 2, 512, 512), Path(folder, "pictures")
+        output, frames = Path(folder, "out"), Path(folder, "frames")
+        big.mkdir(), frames.mkdir(), output.mkdir()
+        paths, small = write_frames(big, count, 512, 512), write_frames(frames, count, 512, 256)
+        print(f"| paint --help | {statistics.median(run_command('paint', '--help') for _ in range(5)):.2f} s | |")
+        for model in models:
+            words = ("--style", style, "--model", model)
+            one = ("paint", "--content", photo, "--output", output / "one.png", *words)
+            start = statistics.median([run_command(*one) for _ in range(4)][1:])
+            print(f"| {model}: first picture 512 x 512 | {start:.2f} s | |", flush=True)
+            apart = in_new_process(measure_one_by_one, model, paths, style, output)
+            together = run_command("paint", "--content", big, "--output", output, *words) - start
+            print(f"| {model}: folder, one by one in a process | {apart:.2f} s | 1 |")
+            print(f"| {model}: folder, side by side | {together:.2f} s | {apart / together:.2f} times as fast |")
+            alone = in_new_process(measure_network_alone, model, small[0], style) * count
+            clip = (
+                run_command("paint", "--frames", "--content", frames, "--output", output / "clip.mp4", *words) - start
+            )
+            print(f"| {model}: clip, the network alone | {alone:.2f} s, {count / alone:.1f} frames a second | 1 |")
+            print(
+                f"| {model}: clip | {clip:.2f} s, {count / clip:.1f} frames a second | {alone / clip:.2f} |", flush=True
+            )
+
+
 def print_attention(sizes):
     print(f"## Attention statistics (level 3 at full width: D = {KEY_CHANNELS}, C = {VALUE_CHANNELS})\n")
     print("| content, style | N_c x N_s | method | time | to quadratic | extra memory | to quadratic |")
@@ -484,6 +557,7 @@ def main(argv=None):
     parser.add_argument(
         "--torch-sizes", nargs="+", type=_side, default=[512], metavar="SIDE", help="default: %(default)s"
     )
+    parser.add_argument("--commands", action="store_true", help="also whole commands: start, a folder, a clip")
     parser.add_argument("--training-size", type=_side, default=256, metavar="SIDE", help="default: %(default)s")
     parser.add_argument("--no-bands", action="store_true", help="convolve whole maps instead of bands of rows")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="default: %(default)s")
@@ -496,6 +570,8 @@ def main(argv=None):
     if args.engines:
         full_width = [name for name, attention in FULL_WIDTH.items() if attention in args.full_width]
         print_engines([*args.models, *full_width], args.engines)
+    if args.commands:
+        print_commands(args.models)
     if args.variants:
         print_variants()
     if args.large:

@@ -16,17 +16,18 @@ PROGRAMS = ("encode", "paint")
 PARTS = ("stack", "mean", "squares")  # what `encode` gives of each level
 
 
-def outputs_of(network, program):
+def outputs_of(architecture, program):
     """Names of a program's outputs, in order."""
     if program == "paint":
         return ["stylized"]
-    return [f"{part}{level}" for level in network.levels for part in PARTS]
+    return [f"{part}{level}" for level in architecture["levels"] for part in PARTS]
 
 
 def save_program(network, program, folder):
     """As `export_onnx.save_program`, for one of PROGRAMS."""
-    path, graph = Path(folder, f"{program}.onnx"), TileNetwork(network, {name: name for name in state_shapes(network)})
-    model = (graph.encoding if program == "encode" else graph.painting)()
+    path, states = Path(folder, f"{program}.onnx"), state_shapes(network)
+    graph = TileNetwork(network, "floats", {name: name for name in states})
+    model = graph.encoding() if program == "encode" else graph.painting(states)
     with atomic_write(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
     return [path]
@@ -44,11 +45,11 @@ class TileNetwork(Network):
         """
         inputs, found = {"content": [1, 3, "height", "width"]}, {}
         features = self.encode("content")
-        for level in self.network.levels:
+        for level in self.levels:
             inputs[f"part{level}"] = [4]
             start, stop = self.node("Split", self.whole(f"part{level}"), self.integers(2, 2), outputs=2, axis=0)
             own, parts = self.node("Slice", features[level], start, stop, self.integers(2, 3)), []
-            for shallow in range(1, level) if self.network.shallow_features else ():
+            for shallow in range(1, level) if self.shallow_features else ():
                 name = f"{level}_{shallow}"
                 if self.conventions.resize == "bilinear":
                     inputs[f"roi{name}"] = [8]
@@ -68,14 +69,14 @@ class TileNetwork(Network):
         shapes = {name: [1, f"channels_{name}", f"rows_{name}", f"columns_{name}"] for name in found}
         return self.model("encode", inputs, {name: (found[name], shape) for name, shape in shapes.items()})
 
-    def painting(self):
-        """The onnx.ModelProto of `paint`: inputs `key{x}`, [1, D, h, w], for each level x, and the style state."""
+    def painting(self, states):
+        """The onnx.ModelProto of `paint`: inputs `key{x}`, [1, D, h, w], for each level x, and `states`."""
         inputs, embedded = {}, {}
-        for level in self.network.levels:
+        for level in self.levels:
             channels = self.weights[f"adaattn{level}.f.weight"].shape[1]
             inputs[f"key_of_content{level}"] = [1, channels, f"rows{level}", f"columns{level}"]
             embedded[level] = self.attend(f"key_of_content{level}", level)
-        inputs.update(state_shapes(self.network))
+        inputs.update(states)
         painted = self.clip(self.decode(embedded))
         return self.model("paint", inputs, {"stylized": (painted, [1, 3, "height", "width"])})
 

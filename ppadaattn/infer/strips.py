@@ -15,31 +15,35 @@ Between the passes the stacked features take 49 bytes a pixel with the small mod
 import itertools
 from typing import Dict, List, NamedTuple, Tuple
 
-from ppadaattn.device import free_memory
 from ppadaattn.errors import InputError
 from ppadaattn.infer import export_tiles
 from ppadaattn.infer.programs import state_arrays
 from ppadaattn.media.images import to_bytes, to_floats
-from ppadaattn.model.features import sample_points
+from ppadaattn.model.architecture import (
+    CONVENTIONS,
+    attention_channels,
+    encoder_convolutions,
+    feature_size,
+    scaled_channels,
+    weight_shapes,
+)
 from ppadaattn.model.style import Style
-from ppadaattn.model.vgg import ReflectionConv2D, feature_size
+from ppadaattn.runtime import free_memory
+from ppadaattn.weights.checkpoint import StoredNetwork
 
 import numpy as np
-import paddle
 
 # Bytes of the feature maps that are in memory at once, where a picture is painted whole: above them it is cut into
 # tiles. The small models paint 2048 x 2048 pixels whole, networks of full width 1024 x 1024.
 WHOLE_BYTES = 2**30
-# The same in one tile. Smaller tiles read more of their neighbours again: 3840 x 2160 is eight tiles, of which the
-# first pass reads a fifth more pixels than there are.
-TILE_BYTES = 3 * 2**27
+# The same in one tile. Smaller tiles read more of their neighbours again, larger ones were not faster: with 384 MiB
+# 3840 x 2160 pixels took as long, and 1.7 GiB instead of 1.3 GiB for the whole process.
+TILE_BYTES = 2**28
 # Tiles painted from fewer pixels than this a side would be mostly border.
 LEAST_SIDE = 256
 # Maps of relu1_1's size that are in memory at once: a convolution's input, the same padded, its output, and a part of
 # these in the layout that the convolution works in.
 MAPS = 4
-# Points of a band of the content that is prepared as a style at once.
-BAND_POINTS = 2**16
 # Pixels that a convolution of each stage of the decoder sees on each side.
 STRIDES = {"merge": 8, "stage4": 8, "stage3": 4, "stage2": 2, "stage1": 1}
 
@@ -76,21 +80,21 @@ class Tile(NamedTuple):
         return tuple(getattr(span, how)(*arguments) for span in self)
 
 
-def tile_pixels(network, height: int, width: int) -> int:
+def tile_pixels(architecture: dict, height: int, width: int) -> int:
     """How many pixels the tiles may read that a picture of a size is painted in; 0: it is painted whole.
 
     Raises:
         InputError: a picture that needs more memory than is free.
     """
-    if network.architecture["transform"] != "adaattn":
+    if architecture["transform"] != "adaattn":
         return 0
-    pixel_bytes = 4 * MAPS * network.encoder.channels[1]  # float32
+    pixel_bytes = 4 * MAPS * scaled_channels(architecture["width"])[1]  # float32
     free = free_memory()
     if height * width * pixel_bytes <= min(WHOLE_BYTES, free):
         return 0
-    points = {level: np.prod(feature_size((height, width), level)) for level in network.levels}
-    stacks = 4 * sum(count * stack_channels(network, level) for level, count in points.items())
-    least = (LEAST_SIDE + 2 * encoder_border(network)) ** 2
+    channels = attention_channels(architecture)
+    stacks = 4 * sum(np.prod(feature_size((height, width), level)) * key for level, (key, _) in channels.items())
+    least = (LEAST_SIDE + 2 * encoder_border(architecture)) ** 2
     need = stacks + least * pixel_bytes
     if need > free:
         raise InputError(
@@ -100,16 +104,11 @@ def tile_pixels(network, height: int, width: int) -> int:
     return max(least, int(min(TILE_BYTES, free - stacks) / pixel_bytes))
 
 
-def stack_channels(network, level):
-    """Channels of the stacked features F^{1:x}."""
-    return getattr(network, f"adaattn{level}").f.weight.shape[1]
-
-
 def paint(network, engine, content: np.ndarray, style: Style, pixels: int, *, strength: float = 1.0, kind=np.float32):
     """Paint a content in tiles.
 
     Args:
-        network: an AdaAttNNetwork with AdaAttN as its transform.
+        network: an AdaAttNNetwork with AdaAttN as its transform, or a StoredNetwork.
         engine: what `make_engine` gave for it; its programs for tiles are used where it has some.
         content: uint8 RGB H x W x 3.
         style: a Style of batch 1; with regions for this content's size.
@@ -132,22 +131,35 @@ def paint(network, engine, content: np.ndarray, style: Style, pixels: int, *, st
 
 def _painted_tiles(network, engine, content, style, pixels, strength):
     """Yield ((rows, columns) as slices of the picture, float32 [3, rows, columns])."""
-    size = content.shape[:2]
-    stacks = Stacks(network, size)
+    size, architecture = content.shape[:2], network.architecture
     programs = engine if engine is not None and engine.paints_tiles else None
-    encode = ProgramEncoder(programs) if programs else EagerEncoder(network)
-    for tile in tiles(size, pixels, _step(network), encoder_border(network)):
+    stacks, step = Stacks(architecture, size), _step(architecture)
+    encode = ProgramEncoder(programs) if programs else _eager().EagerEncoder(_built(network))
+    for tile in tiles(size, pixels, step, encoder_border(architecture)):
         stacks.add(tile, encode(to_floats(content[tile.part("read", 1)][None]), tile))
     del encode  # a program keeps its memory as long as it is open
     stacks.normalize()
     if strength < 1:
-        style = Style.mix([style, stacks.own_style(style.fingerprint)], [strength, 1 - strength])
-    taken = programs is not None and programs.takes_state(style)
-    paint_tile = ProgramPainter(programs, style) if taken else EagerPainter(network, style, size)
-    for tile in tiles(size, pixels, _step(network), decoder_border(network)):
-        painted = paint_tile({level: stacks.part(tile, level) for level in network.levels}, tile)
+        own = _eager().own_style(_built(network), stacks, style.fingerprint)
+        style = Style.mix([style, own], [strength, 1 - strength])
+    if programs and programs.takes_state(style):
+        paint_tile = ProgramPainter(programs, style)
+    else:
+        paint_tile = _eager().EagerPainter(_built(network), style, size)
+    for tile in tiles(size, pixels, step, decoder_border(architecture)):
+        painted = paint_tile({level: stacks.part(tile, level) for level in stacks.maps}, tile)
         rows, columns = tile.part("within", 1)
         yield tile.part("painted", 1), painted[0][:, rows, columns]
+
+
+def _eager():
+    from ppadaattn.infer import strips_eager  # here, because it loads Paddle
+
+    return strips_eager
+
+
+def _built(network):
+    return network.network() if isinstance(network, StoredNetwork) else network
 
 
 def tiles(size, pixels, step, border) -> List[Tile]:
@@ -183,29 +195,29 @@ def _scaled(part, level):
     return slice(part.start // stride, -(-part.stop // stride))
 
 
-def _step(network):
-    return 2 ** (max(network.levels) - 1)
+def _step(architecture):
+    return 2 ** (max(architecture["levels"]) - 1)
 
 
-def encoder_border(network) -> int:
+def encoder_border(architecture) -> int:
     """Pixels around a tile that its stacked features depend on, in whole steps.
 
     Bilinear resizing reads features beside the tile too: at sizes that are no multiples of the step rows of deep levels
     are up to a step further from the picture's top than their number says. Shallow features see so much less that they
     are right there all the same.
     """
-    reach = sum(2 ** (block - 1) for block, _ in network.encoder.convolutions())
-    return _whole_steps(network, reach)
+    reach = sum(2 ** (block - 1) for block, _ in encoder_convolutions(max(architecture["levels"])))
+    return _whole_steps(architecture, reach)
 
 
-def decoder_border(network) -> int:
+def decoder_border(architecture) -> int:
     """Pixels around a tile whose embedded features its painted pixels depend on, in whole steps."""
-    layers = [name for name, layer in network.decoder.named_sublayers() if isinstance(layer, ReflectionConv2D)]
-    return _whole_steps(network, sum(STRIDES[name.partition(".")[0]] for name in layers))
+    layers = {name.rpartition(".")[0] for name in weight_shapes(architecture) if name.startswith("decoder.")}
+    return _whole_steps(architecture, sum(STRIDES[name.split(".")[1]] for name in layers))
 
 
-def _whole_steps(network, reach):
-    step = _step(network)
+def _whole_steps(architecture, reach):
+    step = _step(architecture)
     return -(-reach // step) * step
 
 
@@ -241,11 +253,12 @@ class Stacks:
         mean, std: {level: float32 [C1 + ... + Cx, 1, 1]}, those of Norm; after `normalize`.
     """
 
-    def __init__(self, network, size):
-        self.network, self.mean, self.std = network, {}, {}
-        shapes = {x: (stack_channels(network, x), *feature_size(size, x)) for x in network.levels}
+    def __init__(self, architecture, size):
+        self.mean, self.std = {}, {}
+        channels = attention_channels(architecture)
+        shapes = {level: (key, *feature_size(size, level)) for level, (key, _) in channels.items()}
         self.maps = {level: np.empty(shape, np.float32) for level, shape in shapes.items()}
-        self._moments = dict.fromkeys(network.levels, (0, 0.0, 0.0))  # points, mean, sum of squares around the mean
+        self._moments = dict.fromkeys(channels, (0, 0.0, 0.0))  # points, mean, sum of squares around the mean
 
     def add(self, tile: Tile, found: Dict[int, Tuple[np.ndarray, np.ndarray, np.ndarray]]):
         """Take the inner part of a tile.
@@ -278,108 +291,42 @@ class Stacks:
         """What is read of a tile, [1, D, h, w]."""
         return np.ascontiguousarray(self.maps[level][(slice(None), *tile.part("read", level))])[None]
 
-    def own_style(self, fingerprint):
-        """The content as its own Style, prepared in bands of rows, whose states are added."""
-        states = {}
-        for level in self.network.levels:
-            layer, stack = getattr(self.network, f"adaattn{level}"), self.maps[level]
-            chosen = sample_points(stack[0].size, layer.num_style_points)
-            if chosen is None:
-                rows = max(1, BAND_POINTS // stack.shape[2])
-                bands = [stack[:, start : start + rows] for start in range(0, stack.shape[1], rows)]
-            else:
-                bands = [stack.reshape(len(stack), 1, -1)[:, :, chosen.numpy()]]
-            prepared = [self._state(layer, level, band) for band in bands]
-            states[level] = sum(prepared[1:], prepared[0])
-        return Style(states, fingerprint)
 
-    def _state(self, layer, level, key):
-        value = layer.h.weight.shape[1]
-        own = key[-value:] * self.std[level][-value:] + self.mean[level][-value:]  # F^x, the last of the stack
-        return layer.prepare_style(*(paddle.to_tensor(np.ascontiguousarray(x)[None]) for x in (own, key)))
+class ProgramEncoder:
+    """Encodes tiles with an engine's program."""
 
-
-class EagerEncoder:
-    """Encodes tiles with Paddle, layer by layer."""
-
-    def __init__(self, network):
-        self.network = network
+    def __init__(self, engine):
+        self.architecture, self.run = engine.network.architecture, engine.open_tiles("encode")
+        self.resize = CONVENTIONS[self.architecture["conventions"]].resize
 
     def __call__(self, picture, tile):
         """What `Stacks.add` takes, of a float32 picture [1, 3, h, w]."""
-        features, found = self.network.encoder(paddle.to_tensor(picture)), {}
-        for level in self.network.levels:
-            rows, columns = tile.part("within", level)
-            shallow = range(1, level) if self.network.shallow_features else ()
-            parts = [self._resized(features[f"relu{x}_1"], tile, level, x) for x in shallow]
-            stack = paddle.concat([*parts, features[f"relu{level}_1"][:, :, rows, columns]], 1)
-            mean = stack.mean([2, 3], keepdim=True)
-            found[level] = [x.numpy() for x in (stack, mean, (stack - mean).square().sum([2, 3]))]
-        return found
-
-    def _resized(self, x, tile, level, shallow):
-        for axis, span in zip((2, 3), tile):
-            if self.network.conventions.resize == "nearest":
-                x = x.index_select(paddle.to_tensor(nearest_rows(span, level, shallow)), axis)
-                continue
-            places = sample_rows(span, level, shallow).clip(0, x.shape[axis] - 1)
-            before = np.floor(places).astype(np.int64)
-            after = (before + 1).clip(max=x.shape[axis] - 1)
-            share = paddle.to_tensor((places - before).astype(np.float32).reshape([-1, 1] if axis == 2 else [-1]))
-            first, second = (x.index_select(paddle.to_tensor(rows), axis) for rows in (before, after))
-            x = first + (second - first) * share
-        return x
-
-
-class EagerPainter:
-    """Paints tiles with Paddle, layer by layer, in any Style."""
-
-    def __init__(self, network, style, size):
-        self.network, self.style, self.size = network, style, size
-
-    def __call__(self, keys, tile):
-        embedded = {}
-        for level, key in keys.items():
-            layer, key = getattr(self.network, f"adaattn{level}"), paddle.to_tensor(key)
-            rows, columns = tile.part("read", level)
-            height, width = feature_size(self.size, level)
-            points = np.arange(height * width).reshape(height, width)[rows, columns].reshape(-1)
-            state = self.style.states[level].at(points)
-            content = key[:, -layer.h.weight.shape[1] :]  # Norm(F_c), the last of the stack
-            embedded[level] = layer(content, key, state, (0.0, 1.0))
-        return self.network.decoder(embedded).clip(0, 1).numpy()
-
-
-class ProgramEncoder:
-    """As EagerEncoder, with an engine's program."""
-
-    def __init__(self, engine):
-        self.network, self.run = engine.network, engine.open_tiles("encode")
-
-    def __call__(self, picture, tile):
         inputs = {"content": picture}
-        for level in self.network.levels:
+        for level in self.architecture["levels"]:
             within = tile.part("within", level)
             inputs[f"part{level}"] = _floats([part.start for part in within] + [part.stop for part in within])
-            for shallow in range(1, level) if self.network.shallow_features else ():
+            for shallow in range(1, level) if self.architecture["shallow_features"] else ():
                 name = f"{level}_{shallow}"
-                if self.network.conventions.resize == "bilinear":
+                if self.resize == "bilinear":
                     ends = np.array([_ends(span, level, shallow) for span in tile]).T  # [start or end, axis]
                     inputs[f"roi{name}"] = _floats([0, 0, *ends[0], 1, 1, *ends[1]])
                 else:
                     for span, axis in zip(tile, ("rows", "columns")):
                         inputs[f"{axis}{name}"] = _floats(nearest_rows(span, level, shallow))
         outputs = self.run(inputs)
-        return {level: [outputs[f"{part}{level}"] for part in export_tiles.PARTS] for level in self.network.levels}
+        return {
+            level: [outputs[f"{part}{level}"] for part in export_tiles.PARTS] for level in self.architecture["levels"]
+        }
 
 
 class ProgramPainter:
-    """As EagerPainter, with an engine's program, in a Style that it takes."""
+    """Paints tiles with an engine's program, in a Style that it takes."""
 
     def __init__(self, engine, style):
         self.run, self.state = engine.open_tiles("paint"), state_arrays(engine.network, style)
 
     def __call__(self, keys, tile):
+        """float32 [1, 3, h, w] of {level: normalized stacked features [1, D, h, w]} of what the tile reads."""
         return self.run({**{f"key_of_content{level}": key for level, key in keys.items()}, **self.state})["stylized"]
 
 

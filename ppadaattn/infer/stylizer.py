@@ -1,23 +1,23 @@
 """The inference object: pictures in, picture out."""
 
+import copy
 import os
 from dataclasses import replace
 from typing import Callable, Optional, Sequence, Union
 
-from ppadaattn.device import select_device, without_gradients
 from ppadaattn.errors import InputError
 from ppadaattn.infer import strips
 from ppadaattn.infer.clips import Result, paint_clip
-from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine
+from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine, onnx_is_installed
 from ppadaattn.infer.options import ClipOptions, PaintOptions, takes_options
 from ppadaattn.media.images import check_size, flatten, keep_colors, read_reduced, scale_to, to_bytes, to_floats
 from ppadaattn.media.masks import mask_for
 from ppadaattn.model.style import Style, check_strength
-from ppadaattn.weights.checkpoint import STYLE_SUFFIX, fingerprint, load_network, load_style, save_style
+from ppadaattn.runtime import has_only_cpu, import_paddle
+from ppadaattn.weights.checkpoint import STYLE_SUFFIX, StoredNetwork, fingerprint, load_network, load_style, save_style
 from ppadaattn.weights.zoo import DEFAULT_MODEL, weights_file
 
 import numpy as np
-import paddle
 from PIL import Image
 
 STYLE_SIZE = PaintOptions.style_size
@@ -44,9 +44,14 @@ def load(model: Path = DEFAULT_MODEL, *, device: Optional[str] = None, engine: s
         InputError: an unknown model, device or engine, a weights file that is missing, damaged or does not fit, an
             engine that is not installed.
     """
-    path = weights_file(model)
-    select_device(device)
-    network = load_network(path)
+    path, network = weights_file(model), None
+    if device in (None, "cpu") and engine in ("auto", "onnxruntime") and has_only_cpu() and onnx_is_installed():
+        network = StoredNetwork.read(path)  # programs paint it without Paddle, which takes seconds to load
+    if network is None:
+        from ppadaattn.device import select_device  # here, because it loads Paddle
+
+        select_device(device)
+        network = load_network(path)
     return Stylizer(network, make_engine(engine, network), str(model))
 
 
@@ -69,13 +74,20 @@ class Stylizer:
     """
 
     def __init__(self, network, engine=None, model=None):
-        self.network, self.engine, self.model = network, engine, model
+        self._network, self.engine, self.model = network, engine, model
         self._fingerprint = None
+
+    @property
+    def network(self):
+        """The AdaAttNNetwork; one of a file is built when it is first needed, since programs do without."""
+        return self._network.network() if isinstance(self._network, StoredNetwork) else self._network
 
     def __repr__(self):
         engine = next((name for name, kind in PROGRAM_ENGINES.items() if isinstance(self.engine, kind)), "eager")
-        place = str(next(iter(self.network.parameters())).place)  # Place(gpu:0)
-        return f"Stylizer(model={self.model!r}, engine={engine!r}, device={place[6:-1]!r})"
+        device = "cpu"
+        if not isinstance(self._network, StoredNetwork):
+            device = str(next(iter(self.network.parameters())).place)[6:-1]  # of Place(gpu:0)
+        return f"Stylizer(model={self.model!r}, engine={engine!r}, device={device!r})"
 
     @takes_options(PaintOptions)
     def __call__(
@@ -113,10 +125,9 @@ class Stylizer:
             style = self.prepare_style(style, style_weights=style_weights, **sizes)
         if mask is not None:
             style = style.in_regions(mask_for(mask, content.shape[:2], own_size))
-        given = {"strength": options.strength, "preserve_color": options.preserve_color}
-        return self.paint(content[None], style, **given)[0]
+        how = {"strength": options.strength, "preserve_color": options.preserve_color}
+        return self.paint(content[None], style, **how)[0]
 
-    @without_gradients
     def prepare_style(
         self,
         style: AnyStyle,
@@ -160,8 +171,10 @@ class Stylizer:
         picture, own_size = _picture(style, "style", style_size, enlarge)
         mask = None if mask is None else mask_for(mask, picture.shape[:2], own_size)
         if self.engine is not None and self.engine.takes_style(*picture.shape[:2], mask):
-            prepared = self.engine.prepare_style(to_floats(picture[None]))
-        else:
+            prepared = self.engine.prepare_style(picture)
+            prepared.fingerprint = self.fingerprint
+            return prepared
+        with _without_gradients():
             prepared = self.network.prepare_style(_to_tensor(picture[None]), mask=mask)
         regions = {colour: Style(part.states, self.fingerprint) for colour, part in prepared.regions.items()}
         return Style(prepared.states, self.fingerprint, regions)
@@ -178,8 +191,12 @@ class Stylizer:
         Returns:
             list of B uint8 RGB arrays H x W x 3.
         """
-        painted = self._paint(contents, style, np.uint8, **options)
-        return list(map(keep_colors, painted, contents)) if preserve_color else list(painted)
+        pictures = self._paint_tiles(contents, style, np.uint8, **options)
+        if pictures is None and self._engine_takes(contents, style, **options):
+            pictures = self.engine.paint(contents, style)
+        elif pictures is None:
+            pictures = list(to_bytes(self.paint_array(contents, style, **options)))
+        return list(map(keep_colors, pictures, contents)) if preserve_color else pictures
 
     def paint_array(self, contents, style, *, strength=PaintOptions.strength, features=None, content_statistics=None):
         """As `paint`, before values are rounded to bytes: float32 array B x 3 x H x W in [0, 1].
@@ -193,29 +210,51 @@ class Stylizer:
             InputError: a picture that needs more memory than is free.
         """
         options = {"strength": strength, "features": features, "content_statistics": content_statistics}
-        return self._paint(contents, style, np.float32, **options)
+        painted = self._paint_tiles(contents, style, np.float32, **options)
+        if painted is not None:
+            return np.stack(painted)
+        if self._engine_takes(contents, style, **options):
+            return self.engine.paint_array(contents, style)
+        del options["features"]
+        with _without_gradients():
+            features = features or self.encode(contents)
+            return self.network.stylize_features(features, style, **options).clip(0, 1).numpy()
 
-    @without_gradients
-    def _paint(self, contents, style, kind, *, strength=1.0, features=None, content_statistics=None):
-        """Contents as pictures, B x H x W x 3, for the kind uint8; as `paint_array` for float32."""
+    def side_by_side(self, strength=PaintOptions.strength):
+        """How to paint many pictures of equal rank: on one thread each, on all cores at once.
+
+        Returns:
+            (a Stylizer of the same model, how many threads may paint with it at once); (this one, 1) where one picture
+            takes all cores anyway: without ONNX Runtime, at a `strength` below 1, with one core.
+        """
+        if self.engine is None or self.engine.workers == 1 or strength != 1:
+            return self, 1
+        beside = copy.copy(self)
+        beside._fingerprint, beside.engine = self.fingerprint, self.engine.narrow()
+        return beside, self.engine.workers
+
+    def _paint_tiles(self, contents, style, kind, *, strength=PaintOptions.strength, features=None, **_):
+        """Paint contents that are too large to be painted whole; None for others, and where `features` are given.
+
+        Returns:
+            list of uint8 arrays H x W x 3, or of float32 arrays 3 x H x W for the kind float32.
+        """
         self._check_own(style)
         check_strength(strength)
-        pixels = strips.tile_pixels(self.network, *contents.shape[1:3]) if features is None else 0
-        if pixels:
-            how = {"pixels": pixels, "strength": strength, "kind": kind}
-            return np.stack([strips.paint(self.network, self.engine, one, style, **how) for one in contents])
-        options = {"strength": strength, "content_statistics": content_statistics}
-        if self.engine is not None and self.engine.takes(contents, style, features=features, **options):
-            painted = self.engine.stylize(to_floats(contents), style)
-        else:
-            features = features or self.encode(contents)
-            painted = self.network.stylize_features(features, style, **options).clip(0, 1).numpy()
-        return to_bytes(painted) if kind is np.uint8 else painted
+        pixels = strips.tile_pixels(self._network.architecture, *contents.shape[1:3]) if features is None else 0
+        if not pixels:
+            return None
+        how = {"pixels": pixels, "strength": strength, "kind": kind}
+        return [strips.paint(self._network, self.engine, content, style, **how) for content in contents]
 
-    @without_gradients
+    def _engine_takes(self, contents, style, strength=PaintOptions.strength, **options):
+        """Whether the engine paints contents in a Style; InputError as `paint`."""
+        return self.engine is not None and self.engine.takes(contents, style, strength, **options)
+
     def encode(self, contents):
         """The encoder's features of uint8 RGB pictures B x H x W x 3: {'relu1_1': [B, C, H, W], ...}."""
-        return self.network.encoder(_to_tensor(contents))
+        with _without_gradients():
+            return self.network.encoder(_to_tensor(contents))
 
     @takes_options(ClipOptions)
     def stylize_video(
@@ -260,7 +299,7 @@ class Stylizer:
         Computed once: after training on, make a new Stylizer.
         """
         if self._fingerprint is None:
-            self._fingerprint = fingerprint(self.network)
+            self._fingerprint = fingerprint(self._network)
         return self._fingerprint
 
     def save_style(self, path, style):
@@ -315,4 +354,8 @@ def _picture(source, role, long_side, enlarge=False):
 
 
 def _to_tensor(images):
-    return paddle.to_tensor(to_floats(images))
+    return import_paddle().to_tensor(to_floats(images))
+
+
+def _without_gradients():
+    return import_paddle().no_grad()

@@ -11,6 +11,7 @@ value; N_c and N_s are the numbers of points of content and style.
 
 from typing import Dict, Optional, Sequence, Tuple
 
+from ppadaattn.model.architecture import KINDS
 from ppadaattn.model.features import sample_points, unit_points
 
 import numpy as np
@@ -18,7 +19,6 @@ import paddle
 import paddle.nn.functional as F
 from paddle.autograd import PyLayer
 
-KINDS = ("softmax", "cosine")
 # Numbers in the largest temporary of one tile of queries (or of style points): 16 MiB in float32, which stays near
 # the processor's caches; larger tiles were not faster.
 TILE_NUMBERS = 2**22

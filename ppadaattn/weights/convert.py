@@ -6,7 +6,8 @@ import zipfile
 from pathlib import Path
 
 from ppadaattn.errors import InputError, one_line
-from ppadaattn.model.vgg import BLOCKS, MAX_WIDTH, Encoder
+from ppadaattn.model.architecture import BLOCKS, MAX_WIDTH
+from ppadaattn.model.vgg import Encoder
 from ppadaattn.weights.checkpoint import build_network, encoder_numbers, network_weights, read_plain, set_weights
 from ppadaattn.weights.pickles import array_of
 from ppadaattn.weights.pytorch import read_tensors

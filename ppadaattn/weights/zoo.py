@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, Optional, Tuple
 
+from ppadaattn import runtime
 from ppadaattn.errors import InputError, nearest, note
 from ppadaattn.files import atomic_write, cache_folder, lock
 from ppadaattn.resources import packaged
-from ppadaattn.weights.convert import vgg19
 from ppadaattn.weights.download import download, size_text
-
-import paddle
 
 FOLDERS = (packaged("pretrained"),)
 
@@ -62,6 +60,9 @@ class Row:
 
 def _check_vgg19(path):
     """Raise InputError unless the file converts, to finite numbers."""
+    from ppadaattn.weights.convert import vgg19  # here, because it loads Paddle
+
+    paddle = runtime.import_paddle()
     generator = paddle.get_rng_state()
     try:
         weights = vgg19(path).state_dict()
