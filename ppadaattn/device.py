@@ -1,11 +1,9 @@
 """The device that Paddle computes on; a process has one current device."""
 
-import contextlib
 import functools
 import math
 import re
 import sys
-from pathlib import Path
 from typing import Dict, Optional
 
 from ppadaattn import runtime
@@ -14,12 +12,6 @@ from ppadaattn.errors import InputError
 import numpy as np
 
 paddle = runtime.import_paddle()
-
-# {folder of a container's memory, versions 2 and 1 of cgroups: (limit, use, what of the use can be dropped)}
-CGROUPS = {
-    "/sys/fs/cgroup": ("memory.max", "memory.current", "inactive_file"),
-    "/sys/fs/cgroup/memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-}
 
 
 def select_device(device: Optional[str] = None) -> str:
@@ -58,25 +50,6 @@ def peak_memory() -> float:
 
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return kilobytes if sys.platform == "darwin" else kilobytes * 1024
-
-
-def free_memory() -> float:
-    """Bytes of memory that this process can still take: of the machine, its cgroup and its limit; inf where unknown."""
-    found = [math.inf]
-    with contextlib.suppress(OSError, StopIteration), open("/proc/meminfo") as file:
-        found.append(next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable")))
-    for folder, (limit, use, cached) in CGROUPS.items():
-        with contextlib.suppress(OSError, ValueError):  # "max": no limit
-            statistics = dict(line.split() for line in Path(folder, "memory.stat").read_text().splitlines())
-            most, now = (int(Path(folder, name).read_text()) for name in (limit, use))
-            found.append(most - now + int(statistics.get(cached, 0)))
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource  # not on Windows
-
-        most = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if most != resource.RLIM_INFINITY:
-            found.append(most - int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize())
-    return max(0, min(found))
 
 
 def _use(device):

@@ -17,6 +17,7 @@ GLOG_minloglevel      2                            Paddle's remarks to its devel
 """
 
 import contextlib
+import math
 import os
 import platform
 import sys
@@ -30,6 +31,12 @@ MISSING_PADDLE = (
     "pip install 'ppadaattn[cpu]' for any machine, or 'ppadaattn[gpu]' for one with an NVIDIA card "
     "(from a clone: pip install -e '.[cpu]' or '.[gpu]')"
 )
+
+# {folder of a container's memory, versions 2 and 1 of cgroups: (limit, use, what of the use can be dropped)}
+CGROUPS = {
+    "/sys/fs/cgroup": ("memory.max", "memory.current", "inactive_file"),
+    "/sys/fs/cgroup/memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 
 
 def prepare_environment():
@@ -111,3 +118,22 @@ def _available_cores():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def free_memory() -> float:
+    """Bytes of memory that this process can still take: of the machine, its cgroup and its limit; inf where unknown."""
+    found = [math.inf]
+    with contextlib.suppress(OSError, StopIteration), open("/proc/meminfo") as file:
+        found.append(next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable")))
+    for folder, (limit, use, cached) in CGROUPS.items():
+        with contextlib.suppress(OSError, ValueError):  # "max": no limit
+            statistics = dict(line.split() for line in Path(folder, "memory.stat").read_text().splitlines())
+            most, now = (int(Path(folder, name).read_text()) for name in (limit, use))
+            found.append(most - now + int(statistics.get(cached, 0)))
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # not on Windows
+
+        most = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if most != resource.RLIM_INFINITY:
+            found.append(most - int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize())
+    return max(0, min(found))

@@ -1,7 +1,7 @@
 """Large pictures in tiles, against the same pictures painted whole."""
 
 import ppadaattn
-from ppadaattn import device
+from ppadaattn import runtime
 from ppadaattn.errors import InputError
 from ppadaattn.infer import strips
 from ppadaattn.infer.engine import make_engine
@@ -181,15 +181,15 @@ def test_large_pictures_are_painted_in_tiles_and_too_large_ones_refused(monkeypa
 
 
 def test_free_memory_minds_the_limit_of_a_container(tmp_path, monkeypatch):
-    monkeypatch.setattr(device, "CGROUPS", {})
-    assert device.free_memory() > 0
-    monkeypatch.setattr(device, "CGROUPS", {str(tmp_path): ("max", "now", "cached")})
+    monkeypatch.setattr(runtime, "CGROUPS", {})
+    assert runtime.free_memory() > 0
+    monkeypatch.setattr(runtime, "CGROUPS", {str(tmp_path): ("max", "now", "cached")})
     (tmp_path / "memory.stat").write_text("anon 1\ncached 30000\n")
     (tmp_path / "now").write_text("90000\n")
     (tmp_path / "max").write_text("100000\n")
-    assert device.free_memory() == 40000
+    assert runtime.free_memory() == 40000
     (tmp_path / "max").write_text("max\n")
-    assert device.free_memory() > 100000
+    assert runtime.free_memory() > 100000
 
 
 def test_states_for_some_points():

@@ -15,7 +15,6 @@ Between the passes the stacked features take 49 bytes a pixel with the small mod
 import itertools
 from typing import Dict, List, NamedTuple, Tuple
 
-from ppadaattn.device import free_memory
 from ppadaattn.errors import InputError
 from ppadaattn.infer import export_tiles
 from ppadaattn.infer.programs import state_arrays
@@ -23,6 +22,7 @@ from ppadaattn.media.images import to_bytes, to_floats
 from ppadaattn.model.features import sample_points
 from ppadaattn.model.style import Style
 from ppadaattn.model.vgg import ReflectionConv2D, feature_size
+from ppadaattn.runtime import free_memory
 
 import numpy as np
 import paddle
