@@ -77,7 +77,8 @@ class InputNote(UserWarning):
 
 def note(message: str) -> None:
     """Warn with an InputNote; the message is one sentence."""
-    warnings.warn(message, InputNote, stacklevel=3)
+    with _FILTERS:  # not while another thread suppresses warnings
+        warnings.warn(message, InputNote, stacklevel=3)
 
 
 def import_optional(module: str, package: str, purpose: str) -> types.ModuleType:

@@ -17,6 +17,8 @@ GLOG_minloglevel      2                            Paddle's remarks to its devel
 """
 
 import contextlib
+import importlib.util
+import math
 import os
 import platform
 import sys
@@ -30,6 +32,12 @@ MISSING_PADDLE = (
     "pip install 'ppadaattn[cpu]' for any machine, or 'ppadaattn[gpu]' for one with an NVIDIA card "
     "(from a clone: pip install -e '.[cpu]' or '.[gpu]')"
 )
+
+# {folder of a container's memory, versions 2 and 1 of cgroups: (limit, use, what of the use can be dropped)}
+CGROUPS = {
+    "/sys/fs/cgroup": ("memory.max", "memory.current", "inactive_file"),
+    "/sys/fs/cgroup/memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 
 
 def prepare_environment():
@@ -51,10 +59,14 @@ def prepare_environment():
 def import_paddle():
     """Import Paddle without the warnings of its own import, which do not help a user.
 
-    Every room whose modules need Paddle calls this in its `__init__`, so that their own `import paddle` is quiet.
+    Whatever is the first to import Paddle comes through here, so that no other `import paddle` needs care: rooms that
+    need it everywhere call this in their `__init__`, the networks through `device`, others where they need it.
 
     Raises ImportError, with one sentence that names the two extras, where Paddle is not installed.
     """
+    loaded = sys.modules.get("paddle")
+    if loaded is not None and not getattr(loaded.__spec__, "_initializing", False):
+        return loaded
     with warnings.catch_warnings(), _some_current_folder():
         warnings.simplefilter("ignore")
         try:
@@ -63,7 +75,42 @@ def import_paddle():
             if error.name != "paddle":
                 raise
             raise ImportError(MISSING_PADDLE) from None
+    if _signals_are_ours:
+        paddle.disable_signal_handler()
     return paddle
+
+
+_signals_are_ours = False
+
+
+def keep_signals():
+    """Leave signals to this process: without Paddle's own handlers, which print a traceback, now or once it loads."""
+    global _signals_are_ours
+    _signals_are_ours = True
+    if sys.modules.get("paddle") is not None:
+        import_paddle().disable_signal_handler()
+
+
+def has_only_cpu():
+    """Whether Paddle is known to compute on the CPU alone, or is not installed. Does not load it."""
+    if sys.modules.get("paddle") is not None:
+        return not import_paddle().is_compiled_with_cuda()
+    if importlib.util.find_spec("paddle") is None:
+        return True
+
+    from importlib import metadata  # here, because it takes 30 ms
+
+    def installed(package):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.distribution(package) is not None
+        return False
+
+    return installed("paddlepaddle") and not installed("paddlepaddle-gpu")
+
+
+def current_device():
+    """Paddle's current device, 'cpu' while it is not loaded."""
+    return import_paddle().device.get_device() if sys.modules.get("paddle") else "cpu"
 
 
 @contextlib.contextmanager
@@ -107,7 +154,62 @@ def _processor():
     return cpuinfo.read_text(errors="ignore") if cpuinfo.exists() else platform.processor()
 
 
+def threads():
+    """How many threads may compute at once: as MKL_NUM_THREADS or OMP_NUM_THREADS say, else one for each core."""
+    for name in ("MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        first = os.environ.get(name, "").partition(",")[0].strip()  # OpenMP takes a list, one number for each level
+        if first.isdecimal() and int(first):
+            return int(first)
+    return _available_cores()
+
+
 def _available_cores():
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The cores that this process may use: not more than its affinity and its control group allow."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, _group_limit())))
+
+
+def _group_limit(root="/sys/fs/cgroup", own="/proc/self/cgroup"):
+    """The cores' worth of time that Linux gives to the control group of this process, as containers have; else inf."""
+    limit = math.inf
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(own).read_text(encoding="ascii").splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            folder = Path(root, "cpu") if controllers else Path(root)
+            # A container may see its own group as the root.
+            for place in {folder / group.lstrip("/"), *(folder / group.lstrip("/")).parents, folder}:
+                if folder in (place, *place.parents):
+                    limit = min(limit, _quota(place))
+    return limit
+
+
+def _quota(group):
+    """The limit of one control group, of version 2 or 1, in cores."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
+        return math.inf if quota == "max" else int(quota) / int(period)
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = (int((group / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        return quota / period if quota > 0 else math.inf
+    return math.inf
+
+
+def free_memory() -> float:
+    """Bytes of memory that this process can still take: of the machine, its cgroup and its limit; inf where unknown."""
+    found = [math.inf]
+    with contextlib.suppress(OSError, StopIteration), open("/proc/meminfo") as file:
+        found.append(next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable")))
+    for folder, (limit, use, cached) in CGROUPS.items():
+        with contextlib.suppress(OSError, ValueError):  # "max": no limit
+            statistics = dict(line.split() for line in Path(folder, "memory.stat").read_text().splitlines())
+            most, now = (int(Path(folder, name).read_text()) for name in (limit, use))
+            found.append(most - now + int(statistics.get(cached, 0)))
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # not on Windows
+
+        most = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if most != resource.RLIM_INFINITY:
+            found.append(most - int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize())
+    return max(0, min(found))

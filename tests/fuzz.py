@@ -228,6 +228,9 @@ class Mask(Picture):
 class _Network:
     """In place of a Stylizer: paints by inverting."""
 
+    def side_by_side(self, strength):
+        return self, 1
+
     def paint(self, frames, style, **options):
         return list(255 - frames)
 

@@ -113,6 +113,9 @@ class Painter:
     def encode(self, contents):
         return contents
 
+    def side_by_side(self, strength):
+        return self, 3
+
     def paint(self, contents, style, **options):
         return list(255 - contents)
 

@@ -15,7 +15,19 @@ from conftest import ROOT
 # A module imports its own room and rooms of lower rank. Two rooms of one rank never import each other.
 RANKS = {
     **dict.fromkeys(
-        ("errors", "files", "resources", "signals", "device", "runtime", "version", "config", "progress"), 0
+        (
+            "errors",
+            "files",
+            "resources",
+            "signals",
+            "device",
+            "runtime",
+            "version",
+            "config",
+            "progress",
+            "side_by_side",
+        ),
+        0,
     ),
     "model": 1,
     **dict.fromkeys(("media", "weights"), 2),

@@ -8,18 +8,27 @@ Each row runs in a new process; ratios compare rows of one run.
 import argparse
 import contextlib
 import functools
+import json
 import os
 import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import ppadaattn
 from ppadaattn.errors import InputError
 from ppadaattn.evaluation.timing import in_new_process, median_time, peak, reset_peak
 from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine
 from ppadaattn.infer.stylizer import Stylizer
+from ppadaattn.media.images import read_image, write_image
 from ppadaattn.model import attention, vgg
 from ppadaattn.model.attention import attention_statistics
 from ppadaattn.model.network import AdaAttNNetwork
+from ppadaattn.side_by_side import in_order
 from ppadaattn.train import losses
 from ppadaattn.train.config import ImageSimilarity, Losses
 from ppadaattn.train.objectives import Stylization
@@ -41,6 +50,8 @@ STYLE_SIZE = 512
 
 # Networks with random weights, which take the same time: name -> attention.
 FULL_WIDTH = {"full width, softmax": "softmax", "full width, cosine": "cosine"}
+
+SMALL = {"softmax": "adaattn_lite_image", "cosine": "adaattn_lite_video"}
 
 # Larger N_c x N_s are not run: the quadratic forms keep several such matrices, softmax computes as many exponentials.
 QUADRATIC_NUMBERS = 2**28
@@ -115,6 +126,65 @@ def measure_engine(model, engine, width, height):
     first = time.perf_counter() - start
     kept = median_time(lambda: stylizer(content, style), warm=True)
     return kept, median_time(lambda: stylizer(content, picture), warm=True), first, peak(), stylized
+
+
+def measure_authors(python, attention, size):
+    """As `measure_engine`, of the authors' network in the PyTorch of a Python: (kept, anew, peak bytes)."""
+    threads = os.environ.get("MKL_NUM_THREADS") or str(os.cpu_count())
+    words = [python, str(Path(__file__).with_name("authors_network.py")), attention, str(size), threads]
+    found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    return found["kept"], found["anew"], found["peak"]
+
+
+def measure_like_the_authors(attention, size):
+    """(seconds with the style kept, both new, peak bytes) of a network of the authors' conventions and full width.
+
+    The weights are random, but small: attention with large scores takes as long, but its small weights would be
+    denormal numbers in float32, which are slow.
+    """
+    paddle.seed(0)
+    levels = [3] if attention == "cosine" else [3, 4, 5]
+    network = AdaAttNNetwork(attention=attention, levels=levels, conventions="release")
+    network.eval()
+    for level in levels:
+        getattr(network, f"adaattn{level}").f.weight.scale_(0.01)
+    return measure_pair(Stylizer(network, make_engine("auto", network)), size)
+
+
+def measure_small(model, size):
+    """(seconds with the style kept, both new, peak bytes) of a bundled model."""
+    return measure_pair(ppadaattn.load(model, device="cpu"), size)
+
+
+def measure_pair(stylizer, size):
+    rng = np.random.RandomState(0)
+    content, picture = (rng.randint(0, 256, (size, size, 3)).astype("uint8") for _ in range(2))
+    style = stylizer.prepare_style(picture)
+    anew = median_time(lambda: stylizer(content, picture), most=3)
+    return median_time(lambda: stylizer(content, style), most=3), anew, peak()
+
+
+def measure_command(model, width, height):
+    """(seconds, peak bytes) of the whole command on one picture in one style of STYLE_SIZE."""
+    rng = np.random.RandomState(0)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, side in (("content.jpg", (width, height)), ("style.jpg", (STYLE_SIZE, STYLE_SIZE))):
+            noise = rng.randint(0, 256, (side[1] // 16 + 1, side[0] // 16 + 1, 3)).astype("uint8")
+            Image.fromarray(noise).resize(side, Image.BICUBIC).save(Path(folder, name))
+        files = [f"--{role}={Path(folder, role)}.jpg" for role in ("content", "style")]
+        words = [*files, f"--output={Path(folder, 'painted.png')}", "--size=0", "--device=cpu", f"--model={model}"]
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "ppadaattn", "paint", *words], check=True, capture_output=True)
+        return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
+def measure_tiles(model, width, height):
+    """Seconds of one content, painted whole or in tiles as `strips` decides, in a prepared style."""
+    stylizer = ppadaattn.load(model, device="cpu")
+    rng = np.random.RandomState(0)
+    content, picture = (rng.randint(0, 256, (*size, 3)).astype("uint8") for size in ((height, width), [STYLE_SIZE] * 2))
+    style = stylizer.prepare_style(picture)
+    return median_time(lambda: stylizer(content, style), most=3)
 
 
 def measure_variant(engine, bands=True):
@@ -211,6 +281,76 @@ def naive_similarity(contents, stylized, *, levels, **_):
     return total
 
 
+def run_command(*words):
+    """Seconds of `ppadaattn WORDS...` in a process of its own."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "ppadaattn", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def write_frames(folder, count, width, height):
+    """Write smooth random pictures as JPEG; returns their paths."""
+    rng = np.random.RandomState(0)
+    paths = [Path(folder, f"{number:03d}.jpg") for number in range(count)]
+    for path in paths:
+        noise = Image.fromarray(rng.randint(0, 256, (height // 32, width // 32, 3)).astype("uint8"))
+        noise.resize((width, height), Image.BICUBIC).save(path, quality=92)
+    return paths
+
+
+def measure_one_by_one(model, paths, style, output):
+    """Seconds to read, paint and write pictures one after the other, the style kept."""
+    stylizer = ppadaattn.load(model, device="cpu")
+    prepared = stylizer.prepare_style(style)
+    stylizer(paths[0], prepared)
+    start = time.perf_counter()
+    for path in paths:
+        write_image(Path(output, f"{path.stem}.png"), stylizer(path, prepared))
+    return time.perf_counter() - start
+
+
+def measure_network_alone(model, path, style):
+    """Seconds a picture of the network alone, side by side, the style kept."""
+    stylizer = ppadaattn.load(model, device="cpu")
+    prepared, content = stylizer.prepare_style(style), read_image(path)[None]
+    beside, workers = stylizer.side_by_side()
+    for count in (2 * workers, 40):  # the first ones warm up
+        start = time.perf_counter()
+        for _ in in_order(lambda _: beside.paint(content, prepared), range(count), workers):
+            pass
+    return (time.perf_counter() - start) / count
+
+
+def print_commands(models, count=100):
+    """Start, a clip and a folder: whole commands, programs in the cache. The start of a command is not in its rate."""
+    print(f"\n## Commands ({count} pictures, a clip of {count} frames 512 x 256, style kept)\n")
+    print("| command | time | ratio |")
+    print("|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        (photo, style), big = write_frames(folder, 2, 512, 512), Path(folder, "pictures")
+        output, frames = Path(folder, "out"), Path(folder, "frames")
+        big.mkdir(), frames.mkdir(), output.mkdir()
+        paths, small = write_frames(big, count, 512, 512), write_frames(frames, count, 512, 256)
+        print(f"| paint --help | {statistics.median(run_command('paint', '--help') for _ in range(5)):.2f} s | |")
+        for model in models:
+            words = ("--style", style, "--model", model)
+            one = ("paint", "--content", photo, "--output", output / "one.png", *words)
+            start = statistics.median([run_command(*one) for _ in range(4)][1:])
+            print(f"| {model}: first picture 512 x 512 | {start:.2f} s | |", flush=True)
+            apart = in_new_process(measure_one_by_one, model, paths, style, output)
+            together = run_command("paint", "--content", big, "--output", output, *words) - start
+            print(f"| {model}: folder, one by one in a process | {apart:.2f} s | 1 |")
+            print(f"| {model}: folder, side by side | {together:.2f} s | {apart / together:.2f} times as fast |")
+            alone = in_new_process(measure_network_alone, model, small[0], style) * count
+            clip = (
+                run_command("paint", "--frames", "--content", frames, "--output", output / "clip.mp4", *words) - start
+            )
+            print(f"| {model}: clip, the network alone | {alone:.2f} s, {count / alone:.1f} frames a second | 1 |")
+            print(
+                f"| {model}: clip | {clip:.2f} s, {count / clip:.1f} frames a second | {alone / clip:.2f} |", flush=True
+            )
+
+
 def print_attention(sizes):
     print(f"## Attention statistics (level 3 at full width: D = {KEY_CHANNELS}, C = {VALUE_CHANNELS})\n")
     print("| content, style | N_c x N_s | method | time | to quadratic | extra memory | to quadratic |")
@@ -301,6 +441,38 @@ def print_variants():
         print(f"| {model} | {answer} | {decibels:.1f} dB |", flush=True)
 
 
+def print_large(models, sizes):
+    print(f"\n## Large pictures (the command `paint`, style of side {STYLE_SIZE})\n")
+    print("| model | content | whole command | peak memory | painting alone, microseconds a pixel | to 512 x 512 |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for model in models:
+        first = in_new_process(measure_tiles, model, 512, 512) / 512**2 * 1e6
+        print(f"| {model} | 512 x 512 | | | {first:.2f} | 1.00 |", flush=True)
+        for width, height in sizes:
+            command, most = in_new_process(measure_command, model, width, height)
+            pixel = in_new_process(measure_tiles, model, width, height) / (width * height) * 1e6
+            row = f"| {model} | {width} x {height} | {command:.1f} s | {most / 2**20:.0f} MiB |"
+            print(f"{row} {pixel:.2f} | {pixel / first:.2f} |", flush=True)
+
+
+def print_authors(python, sizes):
+    print("\n## Beside the authors' network in PyTorch (square pictures, random weights, the release's conventions)\n")
+    print("| network | side | both new | authors' time to it | style kept | authors' to it | peak memory | to theirs |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    for kind in FULL_WIDTH.values():
+        for size in sizes:
+            rows = {
+                "authors'": in_new_process(measure_authors, python, kind, size),
+                "full width": in_new_process(measure_like_the_authors, kind, size),
+                "small": in_new_process(measure_small, SMALL[kind], size),
+            }
+            theirs = rows["authors'"]
+            for name, (kept, anew, most) in rows.items():
+                times = f"{anew:.2f} s | {theirs[1] / anew:.2f} | {kept:.2f} s | {theirs[0] / kept:.2f}"
+                memory = f"{most / 2**20:.0f} MiB | {most / theirs[2]:.2f}"
+                print(f"| {name}, {kind} | {size} | {times} | {memory} |", flush=True)
+
+
 @contextlib.contextmanager
 def environment(**variables):
     """Set environment variables for processes that begin in this block."""
@@ -369,6 +541,23 @@ def main(argv=None):
         metavar="PAIRS",
         help="batches for the table of a step of training; none leaves it out (default: 1)",
     )
+    parser.add_argument(
+        "--large",
+        nargs="*",
+        type=_pair,
+        default=[],
+        metavar="WIDTH,HEIGHT",
+        help="sizes for the table of large pictures, such as 3840,2160 7680,4320 (default: none)",
+    )
+    parser.add_argument(
+        "--torch",
+        metavar="PYTHON",
+        help="a Python that has PyTorch: also time the authors' network in it, beside ours",
+    )
+    parser.add_argument(
+        "--torch-sizes", nargs="+", type=_side, default=[512], metavar="SIDE", help="default: %(default)s"
+    )
+    parser.add_argument("--commands", action="store_true", help="also whole commands: start, a folder, a clip")
     parser.add_argument("--training-size", type=_side, default=256, metavar="SIDE", help="default: %(default)s")
     parser.add_argument("--no-bands", action="store_true", help="convolve whole maps instead of bands of rows")
     parser.add_argument(
@@ -383,8 +572,14 @@ def main(argv=None):
     if args.engines:
         full_width = [name for name, attention in FULL_WIDTH.items() if attention in args.full_width]
         print_engines([*args.models, *full_width], args.engines)
+    if args.commands:
+        print_commands(args.models)
     if args.variants:
         print_variants()
+    if args.large:
+        print_large(args.models, args.large)
+    if args.torch:
+        print_authors(args.torch, args.torch_sizes)
     if args.training:
         print_training(args.training, ["ours", "naive"], args.training_size)
 

@@ -224,6 +224,11 @@ def errors_reported(args):
     except InputError as error:
         print(f"error: {as_options(error, args)}", file=sys.stderr)
         outcome.status = 2
+    except ImportError as error:
+        if error.name:  # another one than those with a sentence for users
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        outcome.status = 1
     except KeyboardInterrupt:
         print("interrupted; every file already written is whole", file=sys.stderr)
         outcome.status = 130
@@ -249,7 +254,7 @@ def interrupt_plainly():
 
 def _end_plainly_on_signals():
     """Interrupts and SIGTERM unwind the program, so that half-written files are removed, without Paddle's traceback."""
-    runtime.import_paddle().disable_signal_handler()
+    runtime.keep_signals()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

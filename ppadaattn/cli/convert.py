@@ -6,8 +6,8 @@ from pathlib import Path
 from ppadaattn.cli.common import Parser, run
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
+from ppadaattn.model.architecture import CONVENTIONS
 from ppadaattn.model.attention import KINDS
-from ppadaattn.model.network import CONVENTIONS
 from ppadaattn.weights.checkpoint import (
     SAFETENSORS_SUFFIX,
     STYLE_SUFFIX,

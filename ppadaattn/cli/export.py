@@ -9,7 +9,12 @@ from ppadaattn.infer.programs import PROGRAMS, signature
 from ppadaattn.infer.stylizer import load
 from ppadaattn.weights.zoo import DEFAULT_MODEL, MODELS
 
-FORMATS = {"onnx": export_onnx, "inference": export_paddle}  # the first is the default
+# {name: (writer, form of the pictures)}; the first is the default.
+FORMATS = {
+    "onnx": (export_onnx, "bytes"),
+    "onnx-floats": (export_onnx, "floats"),
+    "inference": (export_paddle, "floats"),
+}
 
 
 def main(argv=None):
@@ -38,7 +43,8 @@ def parser(prog="ppadaattn export"):
         "--format",
         choices=FORMATS,
         default=next(iter(FORMATS)),
-        help="onnx, or inference: that of Paddle's own inference runtime (default: %(default)s)",
+        help="onnx, whose pictures are uint8 [H, W, 3]; onnx-floats, whose pictures are float32 [1, 3, H, W] "
+        "in [0, 1]; inference: that of Paddle's own inference runtime, also with floats (default: %(default)s)",
     )
     made.add_argument("--output", required=True, metavar="FOLDER", help="for the files of the programs")
     return made
@@ -48,8 +54,14 @@ def _export(args):
     folder = Path(args.output)
     check_writable(folder, folder=True)
     network = load(args.model, device="cpu", engine="eager").network
+    writer, form = FORMATS[args.format]
+    about = {
+        "model": Path(args.model).stem,
+        **({"licence": MODELS[args.model].licence} if args.model in MODELS else {}),
+    }
+    options = {"form": form, "about": about} if writer is export_onnx else {}
     for program in PROGRAMS:
-        files = FORMATS[args.format].save_program(network, program, folder)
+        files = writer.save_program(network, program, folder, **options)
         inputs, outputs = map(", ".join, signature(network, program))
         print(f"{', '.join(map(str, files))}: {inputs} -> {outputs}")
     return 0

@@ -1,5 +1,6 @@
 """Paint pictures, each content in each style."""
 
+import contextlib
 import errno
 import functools
 import io
@@ -30,6 +31,7 @@ from ppadaattn.media.masks import mask_for
 from ppadaattn.media.tags import Tags
 from ppadaattn.media.video_formats import is_video
 from ppadaattn.progress import progress_bar
+from ppadaattn.side_by_side import in_order
 
 import numpy as np
 
@@ -89,6 +91,29 @@ class Content(NamedTuple):
     own_size: tuple
     tags: Tags
     mask: Optional[np.ndarray]
+
+
+class Outcome(NamedTuple):
+    """What became of one picture.
+
+    Attributes:
+        place: (row, column).
+        size: (height, width) of the picture; None where there is a problem.
+        own_size: that of the content before it was reduced; None where the picture was there already.
+        cell, aside: thumbnails of the picture and of its content, for a sheet.
+        problem: a sentence, or None.
+        trouble: the words before it.
+        code: errno of the system's error that caused it, or None.
+    """
+
+    place: tuple
+    size: Optional[tuple] = None
+    own_size: Optional[tuple] = None
+    cell: Optional[np.ndarray] = None
+    aside: Optional[np.ndarray] = None
+    problem: Optional[str] = None
+    trouble: str = "not painted"
+    code: Optional[int] = None
 
 
 def plan(contents, specs, output, options, *, mask=None, resume=False):
@@ -183,38 +208,51 @@ def paint(stylizer, plan, options):
         tags = tags if options.keep_location else tags.without_location()
         return Content(picture, own_size, tags, plan.mask and mask_for(plan.mask, picture.shape[:2], own_size))
 
+    def paint_one(job):
+        """(place, size, content, thumbnails of the picture and its content, None) of a job; or (place, its problem)."""
+        place, output = job
+        content, trouble, path = None, "skipped", plan.contents[place[0]]
+        try:
+            picture = _found(output) if plan.resume and output is not None else None
+            if picture is None or plan.sheet:
+                content = read(path)
+            if picture is None:
+                specs = plan.specs if options.interpolation_grid else [plan.specs[place[1]]]
+                styles = [prepare(spec, max(content.picture.shape[:2])) for spec in specs]
+                trouble = "not painted"
+                if options.interpolation_grid:
+                    picture = _interpolations(painter, content, specs, styles, options)
+                else:
+                    picture = painter(flatten(content.picture), styles[0], options, mask=content.mask)
+                    picture = _with_alpha(picture, content)
+                if output is STANDARD_OUTPUT:
+                    _print_picture(picture, content.tags)
+                elif output is not None:
+                    write_image(output, picture, content.tags)
+            cells = [thumbnail(x, SHEET_CELL) for x in (picture, content.picture)] if plan.sheet else [None, None]
+            return Outcome(place, picture.shape[:2], content and content.own_size, *cells)
+        except InputError as error:
+            return Outcome(place, problem=str(error), trouble=trouble, code=getattr(error.__cause__, "errno", None))
+        except MemoryError:
+            at = " at {1} x {0} pixels".format(*content.picture.shape) if content else ""
+            return Outcome(place, problem=f"{path}{at} needs more memory than there is; lower --size")
+
     alone = len(plan.outputs) == 1
-    with progress_bar(total=len(plan.outputs), unit="picture", disable=alone) as progress:
-        for (row, column), output in sorted(plan.outputs.items(), key=lambda item: item[0][::-1]):  # style by style
-            content, trouble, path = None, "skipped", plan.contents[row]
-            try:
-                picture = _found(output) if plan.resume and output is not None else None
-                if picture is None or plan.sheet:
-                    content = read(path)
-                if picture is None:
-                    specs = plan.specs if options.interpolation_grid else [plan.specs[column]]
-                    styles = [prepare(spec, max(content.picture.shape[:2])) for spec in specs]
-                    trouble = "not painted"
-                    if options.interpolation_grid:
-                        picture = _interpolations(stylizer, content, specs, styles, options)
-                    else:
-                        picture = stylizer(flatten(content.picture), styles[0], options, mask=content.mask)
-                        picture = _with_alpha(picture, content)
-                    if output is STANDARD_OUTPUT:
-                        _print_picture(picture, content.tags)
-                    elif output is not None:
-                        write_image(output, picture, content.tags)
-                size = picture.shape[:2]
-                painted[row, column] = thumbnail(picture, SHEET_CELL) if plan.sheet else None
-                if plan.sheet:
-                    asides[row] = thumbnail(content.picture, SHEET_CELL)
-            except InputError as error:
-                problems[str(error)] = trouble
-                if getattr(error.__cause__, "errno", None) == errno.ENOSPC:
+    painter, workers = _side_by_side(stylizer, plan, options)
+    jobs = sorted(plan.outputs.items(), key=lambda item: item[0][::-1])  # style by style
+    with progress_bar(total=len(jobs), unit="picture", disable=alone) as progress, contextlib.closing(
+        in_order(paint_one, jobs, workers)
+    ) as outcomes:
+        for outcome in outcomes:
+            if outcome.problem:
+                problems[outcome.problem] = outcome.trouble
+                if outcome.code == errno.ENOSPC:
                     break
-            except MemoryError:
-                place = " at {1} x {0} pixels".format(*content.picture.shape) if content else ""
-                problems[f"{path}{place} needs more memory than there is; lower --size"] = "not painted"
+            else:
+                size, own_size = outcome.size, outcome.own_size
+                painted[outcome.place] = outcome.cell
+                if plan.sheet:
+                    asides[outcome.place[0]] = outcome.aside
             progress.update()
     if not painted:
         raise InputError("; ".join(problems))
@@ -239,11 +277,22 @@ def paint(stylizer, plan, options):
     where = sheet_path or (output if alone else output.parent)
     stream = sys.stderr if where is STANDARD_OUTPUT else sys.stdout
     print(f"{where}: {what} in {time.perf_counter() - start:.1f} s", file=stream)
-    if alone and content is not None and 0 < options.size < max(content.own_size):
+    if alone and own_size and 0 < options.size < max(own_size):
         print(
             f"(reduced to a long side of {options.size} pixels; --size 0 paints a picture at its own size)", file=stream
         )
     return 1 if problems else 0
+
+
+def _side_by_side(stylizer, plan, options):
+    """(the Stylizer that paints, how many pictures at once): several where ONNX Runtime does the whole work.
+
+    Paddle, which paints mixtures and regions, uses all cores for each picture, and memory for each picture at once.
+    """
+    plain = all(len(spec.paths) == 1 and spec.masks == (None,) for spec in plan.specs) and not plan.mask
+    if not plain or options.interpolation_grid or len(plan.outputs) == 1 or STANDARD_INPUT in plan.contents:
+        return stylizer, 1
+    return stylizer.side_by_side(options.strength)
 
 
 def _print_picture(picture, tags=None):

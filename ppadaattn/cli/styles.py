@@ -2,6 +2,7 @@
 
 import functools
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -71,13 +72,22 @@ def _prepare(stylizer, path, mask, sizes):
 
 
 def style_preparer(stylizer, options):
-    """The function (StyleSpec, long side of a content in pixels) -> Style, which prepares nothing twice in a row."""
+    """The function (StyleSpec, long side of a content in pixels) -> Style, which prepares nothing twice in a row.
+
+    Any number of threads may call it.
+    """
 
     @functools.lru_cache(4)  # as many as an interpolation grid has; prepared styles are large
     def prepare(spec, **sizes):
         return spec.prepare(stylizer, **sizes)
 
-    return lambda spec, content_side: prepare(spec, **options.style_arguments(content_side))
+    preparing = threading.Lock()  # so that of several threads one prepares, and the others find it prepared
+
+    def prepared(spec, content_side):
+        with preparing:
+            return prepare(spec, **options.style_arguments(content_side))
+
+    return prepared
 
 
 def find_styles(patterns):

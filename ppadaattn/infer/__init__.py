@@ -1,5 +1,1 @@
 """Painting: the Stylizer, the engines that run its network, frames and clips, exported programs."""
-
-from ppadaattn import runtime
-
-runtime.import_paddle()

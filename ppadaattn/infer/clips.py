@@ -27,6 +27,7 @@ from ppadaattn.media.video_formats import video_format, writes_clips
 from ppadaattn.media.video_read import open_clip
 from ppadaattn.media.video_write import join_parts, part_writer
 from ppadaattn.model.style import Style
+from ppadaattn.side_by_side import in_order
 from ppadaattn.signals import stop_when_asked
 from ppadaattn.weights.checkpoint import digest, style_contents
 
@@ -121,7 +122,7 @@ def _paint(painter, clip, output, options, journal, resume, progress):
     with stop_when_asked() as asked, contextlib.closing(_Ahead(clip.frames(journal.last_pts))) as source:
         while not asked and source.wait_next():
             work.paint_part(source, asked)
-        whole = not source.wait_next()
+        whole = not work.left_out and not source.wait_next()
     sink.finish(whole)
     if whole:
         journal.remove()
@@ -218,41 +219,68 @@ class _Ahead:
 
 
 class _Work:
-    """Paints part by part; a thread writes each batch while the next one is painted."""
+    """Paints part by part, several batches at once where the painter can; a thread writes each batch meanwhile."""
 
     def __init__(self, painter, sink, journal, options, progress, expected, keep_alpha):
         self.painter, self.sink, self.journal = painter, sink, journal
         self.options, self.progress, self.expected = options, progress, expected
         self.keep_alpha = keep_alpha
-        self.times = {"network": 0.0, "encode": 0.0}
+        self.left_out = 0  # frames that were taken from the source, and not written
+        self.times, self._adding = {"network": 0.0, "encode": 0.0}, threading.Lock()
 
     def paint_part(self, source, asked):
         """Paint and record PART frames, or fewer where the clip ends or a signal asks to stop."""
         journal, memory, count, encoding = self.journal, self.journal.memory, 0, None
-        with self.sink.part(journal.frames) as writer, ThreadPoolExecutor(1) as encoder:
-            while count < PART and not asked and source.wait_next():
-                batch = source.take(min(self.options.batch_size, PART - count))
-                pictures, memory = self._paint(batch, memory)
+        painted = in_order(self._paint_alone, self._batches(source, asked), self.painter.workers)
+        with contextlib.ExitStack() as stack:
+            writer = stack.enter_context(self.sink.part(journal.frames))
+            encoder = stack.enter_context(ThreadPoolExecutor(1))
+            for batch, pictures in stack.enter_context(contextlib.closing(painted)):
+                pictures, memory = self._follow(batch, pictures, memory)
                 if encoding is not None:
                     encoding.result()
                 encoding = encoder.submit(self._encode, writer, batch, pictures)
                 count += len(batch)
+                self.left_out -= len(batch)
                 if self.progress:
                     done = journal.frames + count
                     self.progress(done, max(done, self.expected))
+                if asked:  # frames that are under way are left out, so that the end comes at once
+                    break
             if encoding is not None:
                 encoding.result()
                 encoder.submit(self._encode, writer, (), ()).result()
         if count:
             journal.record(count, batch[-1].pts, batch[-1].pts + batch[-1].duration, memory)
 
-    def _paint(self, batch, memory):
+    def _batches(self, source, asked):
+        """The frames of a part, in batches."""
+        left = PART
+        while left and not asked and source.wait_next():
+            batch = source.take(min(self.options.batch_size, left))
+            left -= len(batch)
+            self.left_out += len(batch)
+            yield batch
+
+    def _paint_alone(self, batch):
+        """(batch, its pictures as far as they do not depend on frames before); several threads may be in here."""
         begun = time.perf_counter()
-        pictures, memory = self.painter([frame.image for frame in batch], memory)
-        self.times["network"] += time.perf_counter() - begun
+        pictures = self.painter.paint_alone([frame.image for frame in batch])
+        self._add_time("network", (time.perf_counter() - begun) / self.painter.workers)
+        return batch, pictures
+
+    def _follow(self, batch, pictures, memory):
+        """(pictures, Memory) of a batch that follows the frames of a Memory."""
+        begun = time.perf_counter()
+        pictures, memory = self.painter([frame.image for frame in batch], memory, pictures)
+        self._add_time("network", time.perf_counter() - begun)
         if self.options.preview:
             pictures = [np.hstack([frame.image, picture]) for frame, picture in zip(batch, pictures)]
         return pictures, memory
+
+    def _add_time(self, stage, seconds):
+        with self._adding:
+            self.times[stage] += seconds
 
     def _encode(self, writer, batch, pictures):
         """Write a batch, or, where there is none, finish the part."""
@@ -263,7 +291,7 @@ class _Work:
             writer.write(picture, frame.pts, frame.name)
         if not batch:
             writer.finish()
-        self.times["encode"] += time.perf_counter() - begun
+        self._add_time("encode", time.perf_counter() - begun)
 
 
 class _Journal:

@@ -16,11 +16,14 @@ Besides, the version of paddle2onnx must fit that of Paddle, its default constan
 (3.3, four of six programs), and every user of the engine would need it: programs are made from the user's weights.
 """
 
+import json
 from pathlib import Path
 
 from ppadaattn.errors import import_optional
 from ppadaattn.files import atomic_write
-from ppadaattn.infer.programs import signature
+from ppadaattn.infer.programs import PICTURES, signature
+from ppadaattn.model.architecture import CONVENTIONS, encoder_convolutions
+from ppadaattn.version import __version__
 from ppadaattn.weights.checkpoint import network_weights
 
 import numpy as np
@@ -33,7 +36,18 @@ IR_VERSION = 9  # what ONNX Runtime 1.16 reads too
 TILE = 512
 
 
-def save_program(network, program, folder):
+# What the files say of their inputs and outputs.
+MEANINGS = {
+    "content": "the picture to paint, RGB",
+    "style": "the picture whose style is taken, RGB",
+    "stylized": "the content in the style, RGB, of the content's height and width",
+    "bytes": "uint8 [height, width, 3], 0 to 255, at least 17 pixels a side",
+    "floats": "float32 [1, 3, height, width], 0 to 1, at least 17 pixels a side",
+    "state": "part of a style's state: what the program `style` gives and the program `content` takes",
+}
+
+
+def save_program(network, program, folder, form="bytes", about=None):
     """Write a program of a network, one of `programs.PROGRAMS`, into a folder.
 
     Returns:
@@ -42,20 +56,31 @@ def save_program(network, program, folder):
     Raises:
         InputError: a file that cannot be written, a network with another transform than AdaAttN, no `onnx`.
     """
-    path, model = Path(folder, f"{program}.onnx"), make_program(network, program)
+    path, model = Path(folder, f"{program}.onnx"), make_program(network, program, form, about)
     with atomic_write(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
     return [path]
 
 
-def make_program(network, program):
-    """The onnx.ModelProto of a program of a network; errors as for `save_program`."""
-    inputs, outputs = signature(network, program)
-    graph = _Network(network, {name: name for name in inputs})
+def make_program(network, program, form="bytes", about=None):
+    """The onnx.ModelProto of a program of a network; errors as for `save_program`.
+
+    Args:
+        network: an AdaAttNNetwork, or a StoredNetwork.
+        program: one of `programs.PROGRAMS`.
+        form: of the pictures, one of `programs.FORMS`.
+        about: {key: text} for the file's metadata, which also say the version, the program and the architecture.
+    """
+    inputs, outputs = signature(network, program, form)
+    graph = Network(network, form, {name: name for name in inputs})
     if program != "content":
-        graph.prepare_style("style")
-    tensors = graph.state if program == "style" else {"stylized": graph.paint("content")}
-    return graph.model(program, inputs, {name: (tensors[name], shape) for name, shape in outputs.items()})
+        graph.prepare_style(graph.read_picture("style"))
+    tensors = graph.state if program == "style" else {"stylized": graph.paint(graph.read_picture("content"))}
+    model = graph.model(program, inputs, {name: (tensors[name], shape) for name, shape in outputs.items()})
+    described = {"version": __version__, "program": program, "pictures": form, **(about or {})}
+    described["architecture"] = json.dumps(network.architecture)
+    graph.onnx.helper.set_model_props(model, described)
+    return model
 
 
 class _Graph:
@@ -108,14 +133,21 @@ class _Graph:
 
     def model(self, name, inputs, outputs):
         """The onnx.ModelProto of {name: shape} inputs and {name: (tensor, shape)} outputs, checked."""
-        helper, float32 = self.onnx.helper, self.onnx.TensorProto.FLOAT
+        helper, types = self.onnx.helper, self.onnx.TensorProto
+
+        def described(name, shape):
+            picture = name in PICTURES
+            kind = types.UINT8 if picture and self.form == "bytes" else types.FLOAT
+            meaning = f"{MEANINGS[name]}: {MEANINGS[self.form]}" if picture else MEANINGS["state"]
+            return helper.make_tensor_value_info(name, kind, shape, meaning)
+
         for output, (tensor, _) in outputs.items():
             self.nodes.append(helper.make_node("Identity", [tensor], [output]))
         graph = helper.make_graph(
             self.nodes,
             name,
-            [helper.make_tensor_value_info(name, float32, shape) for name, shape in inputs.items()],
-            [helper.make_tensor_value_info(name, float32, shape) for name, (_, shape) in outputs.items()],
+            [described(name, shape) for name, shape in inputs.items()],
+            [described(name, shape) for name, (_, shape) in outputs.items()],
             self.constants,
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="ppadaattn")
@@ -124,25 +156,46 @@ class _Graph:
         return model
 
 
-class _Network(_Graph):
+class Network(_Graph):
     """The layers of an AdaAttNNetwork, in the order and with the names of `network`, `vgg` and `attention`."""
 
-    def __init__(self, network, state):
+    def __init__(self, network, form, state):
         """`state`: {name: tensor} of a style state; `prepare_style` replaces it."""
         super().__init__()
-        self.network, self.weights, self.state = network, network_weights(network), state
-        self.attention, self.conventions = network.architecture["attention"], network.conventions
+        self.form = form
+        self.weights, self.state = network_weights(network), state
+        architecture = network.architecture
+        self.levels, self.attention = architecture["levels"], architecture["attention"]
+        self.conventions = CONVENTIONS[architecture["conventions"]]
+        self.shallow_features = architecture["shallow_features"]
 
     def prepare_style(self, picture):
         features = self.encode(picture)
         self.state = {}
-        for level in self.network.levels:
+        for level in self.levels:
             self.state.update(self.style_state(features, level))
 
     def paint(self, content):
         features = self.encode(content)
-        embedded = {level: self.embed(features, level) for level in self.network.levels}
-        return self.clip(self.crop(self.decode(embedded), content))
+        embedded = {level: self.attend(self.stacked_key(features, level), level) for level in self.levels}
+        return self.write_picture(self.clip(self.crop(self.decode(embedded), content)))
+
+    # Pictures, converted exactly as `media.images.to_floats` and `to_bytes` do
+
+    def read_picture(self, name):
+        """float32 [1, 3, H, W] in [0, 1] of an input."""
+        if self.form == "floats":
+            return name
+        picture = self.node("Unsqueeze", self.node("Transpose", name, perm=[2, 0, 1]), self.integers(0))
+        return self.node("Div", self.node("Cast", picture, to=self.onnx.TensorProto.FLOAT), self.number(255))
+
+    def write_picture(self, picture):
+        """An output of float32 [1, 3, H, W] in [0, 1]."""
+        if self.form == "floats":
+            return picture
+        rounded = self.node("Round", self.node("Mul", picture, self.number(255)))  # halves to even, as numpy does
+        picture = self.node("Cast", rounded, to=self.onnx.TensorProto.UINT8)
+        return self.node("Transpose", self.node("Squeeze", picture, self.integers(0)), perm=[1, 2, 0])
 
     # Layers
 
@@ -156,9 +209,10 @@ class _Network(_Graph):
 
     def encode(self, x):
         features = {}
-        for block, index in self.network.encoder.convolutions():
+        for block, index in encoder_convolutions(max(self.levels)):
             if block > 1 and index == 1:
-                x = self.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+                # An odd side is padded at its end, which is the same as ceil_mode; more runtimes know it.
+                x = self.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], auto_pad="SAME_UPPER")
             x = self.convolution(f"encoder.conv{block}_{index}", x)
             if index == 1:
                 features[block] = x
@@ -174,7 +228,7 @@ class _Network(_Graph):
 
     def stacked_key(self, features, level):
         resize = self.bilinear if self.conventions.resize == "bilinear" else self.nearest
-        shallow = range(1, level) if self.network.shallow_features else ()
+        shallow = range(1, level) if self.shallow_features else ()
         parts = [resize(features[x], features[level]) for x in shallow]
         stack = self.node("Concat", *parts, features[level], axis=1) if parts else features[level]
         return self.normalize(stack)
@@ -279,14 +333,14 @@ class _Network(_Graph):
         moments = self.node("Reshape", stacked, self.integers(1, -1, 2 * self.values(level)))
         return self.transposed(self.node("Slice", moments, self.integers(0), points, self.integers(1)))
 
-    def embed(self, features, level):
-        key = self.stacked_key(features, level)
+    def attend(self, key, level):
+        """F_cs (eqs. 5 to 8) of the normalized stacked features of a content."""
         query = self.convolution(f"adaattn{level}.f", key, relu=False)
-        shape = self.node("Shape", features[level])
-        mean, std = (self.node("Reshape", x, shape) for x in self.statistics(self.flat(query), level))
         # Norm(F_c) is the last part of the key, which is normalized channel by channel.
         start, stop = -self.values(level), np.iinfo(np.int64).max
         content = self.node("Slice", key, self.integers(start), self.integers(stop), self.integers(1))
+        shape = self.node("Shape", content)
+        mean, std = (self.node("Reshape", x, shape) for x in self.statistics(self.flat(query), level))
         return self.node("Add", self.node("Mul", std, content), mean)
 
     # Decoder

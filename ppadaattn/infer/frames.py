@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from ppadaattn.errors import InputError
 from ppadaattn.infer.options import ClipOptions
 from ppadaattn.media.flow import opencv, reliable_flow, warp
+from ppadaattn.runtime import import_paddle
 
 import numpy as np
-import paddle
 from PIL import Image
 
 # A new scene begins, and nothing is passed on, at a frame that differs by more than this from the one before: the mean
@@ -80,29 +80,45 @@ class FramePainter:
             raise InputError(f"`smooth_statistics` needs a model that normalizes contents; {transform} does not")
         if options.flow_blend:
             opencv()
-        self.stylizer, self.style, self.options = stylizer, style, options
+        self.style, self.options, self.stylizer, self.workers = style, options, stylizer, 1
+        if not options.smooth_statistics and style.is_single:
+            self.stylizer, self.workers = stylizer.side_by_side(options.strength)
 
-    def __call__(self, frames, memory=None):
+    def paint_alone(self, frames):
+        """The pictures of frames as far as they do not depend on those before, as `painted` of a call; else None.
+
+        `workers` threads may call it at once.
+        """
+        if self.options.smooth_statistics:
+            return None
+        how = {"strength": self.options.strength, "preserve_color": self.options.preserve_color}
+        return self.stylizer.paint(np.stack(frames), self.style, **how)
+
+    def __call__(self, frames, memory=None, painted=None):
         """Paint the next frames.
 
         Args:
             frames: list of uint8 RGB H x W x 3, all of one size.
             memory: the Memory of the call before; None for the first frames.
+            painted: what `paint_alone` gave for these frames, where it was called.
 
         Returns:
             (list of uint8 H x W x 3, a Memory).
         """
+        options, of_last = self.options, {}
+        pictures = painted or self.paint_alone(frames)
+        if not options.smooth_statistics and not options.flow_blend:
+            return pictures, Memory(frames[-1], pictures[-1], {})
         before = [memory.content if memory else None, *frames[:-1]]
         same_scene = [content is not None and not is_cut(content, frame) for content, frame in zip(before, frames)]
-        options, of_last = self.options, {}
-        given = {"strength": options.strength, "preserve_color": options.preserve_color}
         if options.smooth_statistics:
+            given = {"strength": options.strength, "preserve_color": options.preserve_color}
             features = self.stylizer.encode(np.stack(frames))
             smoothed = self._smooth(self.stylizer.network.content_statistics(features), same_scene, memory)
-            tensors = {level: tuple(map(paddle.to_tensor, pair)) for level, pair in smoothed.items()}
+            tensors = {level: tuple(map(import_paddle().to_tensor, pair)) for level, pair in smoothed.items()}
             given.update(features=features, content_statistics=tensors)
             of_last = {level: tuple(array[-1:] for array in pair) for level, pair in smoothed.items()}
-        pictures = self.stylizer.paint(np.stack(frames), self.style, **given)
+            pictures = self.stylizer.paint(np.stack(frames), self.style, **given)
         last = memory.picture if memory else None
         for index, (content, frame, same) in enumerate(zip(before, frames, same_scene)):
             if options.flow_blend and same:

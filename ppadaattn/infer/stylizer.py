@@ -1,22 +1,31 @@
 """The inference object: pictures in, picture out."""
 
+import copy
 import os
 from dataclasses import replace
 from typing import Callable, Optional, Sequence, Union
 
-from ppadaattn.device import select_device, without_gradients
 from ppadaattn.errors import InputError
+from ppadaattn.infer import strips
 from ppadaattn.infer.clips import Result, paint_clip
-from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine
+from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine, onnx_is_installed
 from ppadaattn.infer.options import ClipOptions, PaintOptions, takes_options
 from ppadaattn.media.images import check_size, flatten, keep_colors, read_reduced, scale_to, to_bytes, to_floats
 from ppadaattn.media.masks import mask_for
 from ppadaattn.model.style import Style, check_strength
-from ppadaattn.weights.checkpoint import STYLE_SUFFIX, fingerprint, is_network, load_network, load_style, save_style
+from ppadaattn.runtime import has_only_cpu, import_paddle
+from ppadaattn.weights.checkpoint import (
+    STYLE_SUFFIX,
+    StoredNetwork,
+    fingerprint,
+    is_network,
+    load_network,
+    load_style,
+    save_style,
+)
 from ppadaattn.weights.zoo import DEFAULT_MODEL, encoder_finder, weights_file
 
 import numpy as np
-import paddle
 from PIL import Image
 
 STYLE_SIZE = PaintOptions.style_size
@@ -51,11 +60,16 @@ def load(
         InputError: an unknown model, device or engine, a weights file that is missing, damaged or does not fit, an
             engine that is not installed, heads whose encoder is missing or is another one.
     """
-    path = weights_file(model)
+    path, network = weights_file(model), None
     if encoder is not None and is_network(path):
         raise InputError(f"{path} holds its own encoder: leave out `encoder`, which is for a file of heads")
-    select_device(device)
-    network = load_network(path, encoder_finder(encoder))
+    if device in (None, "cpu") and engine in ("auto", "onnxruntime") and has_only_cpu() and onnx_is_installed():
+        network = StoredNetwork.read(path)  # programs paint it without Paddle, which takes seconds to load
+    if network is None:
+        from ppadaattn.device import select_device  # here, because it loads Paddle
+
+        select_device(device)
+        network = load_network(path, encoder_finder(encoder))
     return Stylizer(network, make_engine(engine, network), str(model))
 
 
@@ -78,13 +92,20 @@ class Stylizer:
     """
 
     def __init__(self, network, engine=None, model=None):
-        self.network, self.engine, self.model = network, engine, model
+        self._network, self.engine, self.model = network, engine, model
         self._fingerprint = None
+
+    @property
+    def network(self):
+        """The AdaAttNNetwork; one of a file is built when it is first needed, since programs do without."""
+        return self._network.network() if isinstance(self._network, StoredNetwork) else self._network
 
     def __repr__(self):
         engine = next((name for name, kind in PROGRAM_ENGINES.items() if isinstance(self.engine, kind)), "eager")
-        place = str(next(iter(self.network.parameters())).place)  # Place(gpu:0)
-        return f"Stylizer(model={self.model!r}, engine={engine!r}, device={place[6:-1]!r})"
+        device = "cpu"
+        if not isinstance(self._network, StoredNetwork):
+            device = str(next(iter(self.network.parameters())).place)[6:-1]  # of Place(gpu:0)
+        return f"Stylizer(model={self.model!r}, engine={engine!r}, device={device!r})"
 
     @takes_options(PaintOptions)
     def __call__(
@@ -122,10 +143,9 @@ class Stylizer:
             style = self.prepare_style(style, style_weights=style_weights, **sizes)
         if mask is not None:
             style = style.in_regions(mask_for(mask, content.shape[:2], own_size))
-        painted = self.paint_array(content[None], style, strength=options.strength)
-        return _to_pictures(painted, content[None], options.preserve_color)[0]
+        how = {"strength": options.strength, "preserve_color": options.preserve_color}
+        return self.paint(content[None], style, **how)[0]
 
-    @without_gradients
     def prepare_style(
         self,
         style: AnyStyle,
@@ -169,8 +189,10 @@ class Stylizer:
         picture, own_size = _picture(style, "style", style_size, enlarge)
         mask = None if mask is None else mask_for(mask, picture.shape[:2], own_size)
         if self.engine is not None and self.engine.takes_style(*picture.shape[:2], mask):
-            prepared = self.engine.prepare_style(to_floats(picture[None]))
-        else:
+            prepared = self.engine.prepare_style(picture)
+            prepared.fingerprint = self.fingerprint
+            return prepared
+        with _without_gradients():
             prepared = self.network.prepare_style(_to_tensor(picture[None]), mask=mask)
         regions = {colour: Style(part.states, self.fingerprint) for colour, part in prepared.regions.items()}
         return Style(prepared.states, self.fingerprint, regions)
@@ -187,9 +209,13 @@ class Stylizer:
         Returns:
             list of B uint8 RGB arrays H x W x 3.
         """
-        return _to_pictures(self.paint_array(contents, style, **options), contents, preserve_color)
+        pictures = self._paint_tiles(contents, style, np.uint8, **options)
+        if pictures is None and self._engine_takes(contents, style, **options):
+            pictures = self.engine.paint(contents, style)
+        elif pictures is None:
+            pictures = list(to_bytes(self.paint_array(contents, style, **options)))
+        return list(map(keep_colors, pictures, contents)) if preserve_color else pictures
 
-    @without_gradients
     def paint_array(self, contents, style, *, strength=PaintOptions.strength, features=None, content_statistics=None):
         """As `paint`, before values are rounded to bytes: float32 array B x 3 x H x W in [0, 1].
 
@@ -197,19 +223,56 @@ class Stylizer:
             strength: as in PaintOptions.
             features: those of the contents, where they are known (`encode`); the contents are not used then.
             content_statistics: as in `AdaAttNNetwork.stylize_features`.
+
+        Raises:
+            InputError: a picture that needs more memory than is free.
+        """
+        options = {"strength": strength, "features": features, "content_statistics": content_statistics}
+        painted = self._paint_tiles(contents, style, np.float32, **options)
+        if painted is not None:
+            return np.stack(painted)
+        if self._engine_takes(contents, style, **options):
+            return self.engine.paint_array(contents, style)
+        del options["features"]
+        with _without_gradients():
+            features = features or self.encode(contents)
+            return self.network.stylize_features(features, style, **options).clip(0, 1).numpy()
+
+    def side_by_side(self, strength=PaintOptions.strength):
+        """How to paint many pictures of equal rank: on one thread each, on all cores at once.
+
+        Returns:
+            (a Stylizer of the same model, how many threads may paint with it at once); (this one, 1) where one picture
+            takes all cores anyway: without ONNX Runtime, at a `strength` below 1, with one core.
+        """
+        if self.engine is None or self.engine.workers == 1 or strength != 1:
+            return self, 1
+        beside = copy.copy(self)
+        beside._fingerprint, beside.engine = self.fingerprint, self.engine.narrow()
+        return beside, self.engine.workers
+
+    def _paint_tiles(self, contents, style, kind, *, strength=PaintOptions.strength, features=None, **_):
+        """Paint contents that are too large to be painted whole; None for others, and where `features` are given.
+
+        Returns:
+            list of uint8 arrays H x W x 3, or of float32 arrays 3 x H x W for the kind float32.
         """
         self._check_own(style)
         check_strength(strength)
-        options = {"strength": strength, "content_statistics": content_statistics}
-        if self.engine is not None and self.engine.takes(contents, style, features=features, **options):
-            return self.engine.stylize(to_floats(contents), style)
-        features = features or self.encode(contents)
-        return self.network.stylize_features(features, style, **options).clip(0, 1).numpy()
+        pixels = strips.tile_pixels(self._network.architecture, *contents.shape[1:3]) if features is None else 0
+        if not pixels:
+            return None
+        how = {"pixels": pixels, "strength": strength, "kind": kind}
+        return [strips.paint(self._network, self.engine, content, style, **how) for content in contents]
 
-    @without_gradients
+    def _engine_takes(self, contents, style, strength=PaintOptions.strength, **options):
+        """Whether the engine paints contents in a Style; InputError as `paint`."""
+        return self.engine is not None and self.engine.takes(contents, style, strength, **options)
+
     def encode(self, contents):
         """The encoder's features of uint8 RGB pictures B x H x W x 3: {'relu1_1': [B, C, H, W], ...}."""
-        return self.network.encoder(_to_tensor(contents))
+        with _without_gradients():
+            return self.network.encoder(_to_tensor(contents))
 
     @takes_options(ClipOptions)
     def stylize_video(
@@ -254,7 +317,7 @@ class Stylizer:
         Computed once: after training on, make a new Stylizer.
         """
         if self._fingerprint is None:
-            self._fingerprint = fingerprint(self.network)
+            self._fingerprint = fingerprint(self._network)
         return self._fingerprint
 
     def save_style(self, path, style):
@@ -308,11 +371,9 @@ def _picture(source, role, long_side, enlarge=False):
     return source, source.shape[:2]
 
 
-def _to_pictures(painted, contents, preserve_color):
-    """List of uint8 RGB H x W x 3 of what `paint_array` gives, with the colours of uint8 contents where asked for."""
-    pictures = to_bytes(painted)
-    return list(map(keep_colors, pictures, contents)) if preserve_color else list(pictures)
-
-
 def _to_tensor(images):
-    return paddle.to_tensor(to_floats(images))
+    return import_paddle().to_tensor(to_floats(images))
+
+
+def _without_gradients():
+    return import_paddle().no_grad()

@@ -1,4 +1,5 @@
-"""The networks as Paddle layers: tensors in, tensors out. Nothing here reads or writes a file.
+"""The networks as Paddle layers: tensors in, tensors out. Nothing here reads or writes a file. What needs no
+Paddle (`architecture`, `regions`, `style`) does not load it.
 
 The paper: Songhua Liu et al., AdaAttN: Revisit Attention Mechanism in Arbitrary Neural Style Transfer, ICCV 2021,
 https://arxiv.org/abs/2108.03647. Where each of its equations is (in `ppadaattn.`):
@@ -23,7 +24,3 @@ appendix B.1   regions: each reads its own part of the style     model.attention
 Notation: levels x are VGG-19's relu{x}_1; feature maps are [B, C, H, W]; points are feature maps with flat positions,
 [B, C, N], where N = H * W; c stands for content, s for style, cs for stylized.
 """
-
-from ppadaattn import runtime
-
-runtime.import_paddle()

@@ -11,6 +11,7 @@ value; N_c and N_s are the numbers of points of content and style.
 
 from typing import Dict, Optional, Sequence, Tuple
 
+from ppadaattn.model.architecture import KINDS
 from ppadaattn.model.features import sample_points, unit_points
 
 import numpy as np
@@ -18,7 +19,6 @@ import paddle
 import paddle.nn.functional as F
 from paddle.autograd import PyLayer
 
-KINDS = ("softmax", "cosine")
 # Numbers in the largest temporary of one tile of queries (or of style points): 16 MiB in float32, which stays near
 # the processor's caches; larger tiles were not faster.
 TILE_NUMBERS = 2**22
@@ -149,6 +149,10 @@ class StyleState:
     def _moments(self, query):
         """E[V'] and E[V'^2] under the attention of each query, each [B, C, N_c]."""
         raise NotImplementedError
+
+    def at(self, points: np.ndarray) -> "StyleState":
+        """The state for some points of the content alone, an int array [N] of their flat positions."""
+        return self
 
     @staticmethod
     def mixture(states, weights):
@@ -305,6 +309,9 @@ class MixedState(StyleState, saved_as="mixed"):
         mean, std = zip(*(state.statistics(query) for state in self.states))
         return _weighted_sum(mean, self.weights), _weighted_sum(std, self.weights)
 
+    def at(self, points):
+        return MixedState([state.at(points) for state in self.states], self.weights)
+
     def state_dict(self):
         """{'kind': 'mixed', 'weights': [...], 'states': [...]}."""
         states = [state.state_dict() for state in self.states]
@@ -349,7 +356,7 @@ class RegionState(StyleState):
 
     def __init__(self, states, labels):
         self.batch, self.key_channels, self.value_channels, self.eps = check_compatible(states)
-        self.count = len(labels)
+        self.states, self.labels, self.count = states, np.asarray(labels), len(labels)
         regions = [(state, np.flatnonzero(labels == index)) for index, state in enumerate(states)]
         self.regions = [(state, paddle.to_tensor(points)) for state, points in regions if len(points)]
         order = np.concatenate([points.numpy() for _, points in self.regions])  # of points, region after region
@@ -360,6 +367,9 @@ class RegionState(StyleState):
             raise ValueError(f"the regions are for {self.count} content points; the query has {query.shape[-1]}")
         parts = zip(*(state.statistics(query.index_select(points, -1)) for state, points in self.regions))
         return tuple(paddle.concat(part, -1).index_select(self.inverse_order, -1) for part in parts)
+
+    def at(self, points):
+        return RegionState(self.states, self.labels[points])
 
 
 def state_from_dict(saved: Dict) -> StyleState:

@@ -2,6 +2,7 @@
 
 from typing import Optional, Tuple
 
+from ppadaattn.model.architecture import drawn_positions
 from ppadaattn.model.vgg import Features, shape_of
 
 import numpy as np
@@ -138,4 +139,4 @@ def sample_points(count: int, num_style_points: Optional[int] = None, seed: int 
     """
     if num_style_points is None or count <= num_style_points:
         return None
-    return paddle.to_tensor(np.random.RandomState(seed).permutation(count)[:num_style_points])
+    return paddle.to_tensor(drawn_positions(count, num_style_points, seed))

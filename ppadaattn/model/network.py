@@ -1,43 +1,19 @@
 """The whole network: encoder, AdaAttN (or another transform) at several levels, decoder (section 3.1, appendix A)."""
 
-from dataclasses import dataclass
 from typing import Dict, Iterator, Optional, Sequence, Tuple
 
-from ppadaattn.model.attention import KINDS
+from ppadaattn.model.architecture import CONVENTIONS, KINDS, scaled_channels
 from ppadaattn.model.features import channel_statistics, stacked_features, stacked_key
 from ppadaattn.model.regions import region_points, split_mask
 from ppadaattn.model.style import Style
 from ppadaattn.model.transforms import TRANSFORMS
 from ppadaattn.model.transforms.adain import AdaIN
-from ppadaattn.model.vgg import Encoder, Features, ReflectionConv2D, scaled_channels, shape_of
+from ppadaattn.model.vgg import Encoder, Features, ReflectionConv2D, shape_of
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
-
-
-@dataclass(frozen=True)
-class Conventions:
-    """The details of the network in which the paper and the authors' PyTorch release differ.
-
-    Attributes:
-        resize: of shallow features to level x: 'bilinear' (eq. 1) or 'nearest'.
-        merge_relu: whether a ReLU follows the merge convolution (Table 3, stage F5).
-        num_style_points: {level: how many style points softmax attention draws at most}; other levels use all.
-        eps: added to the norms in cosine attention.
-    """
-
-    resize: str
-    merge_relu: bool
-    num_style_points: Dict[int, int]
-    eps: float
-
-
-CONVENTIONS = {
-    "paper": Conventions(resize="bilinear", merge_relu=True, num_style_points={}, eps=0.0),
-    "release": Conventions(resize="nearest", merge_relu=False, num_style_points={3: 4096}, eps=1e-5),
-}
 
 
 class Decoder(nn.Layer):

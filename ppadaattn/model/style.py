@@ -1,14 +1,16 @@
 """A style as a network keeps it: one state for each level; mixed, concatenated, in regions (section 4.5, B.1)."""
 
 import numbers
-from typing import Dict, Optional, Sequence
+from typing import TYPE_CHECKING, Dict, Optional, Sequence
 
 from ppadaattn.errors import InputError, note
-from ppadaattn.model.attention import StyleState, mix
+from ppadaattn.model.architecture import feature_size
 from ppadaattn.model.regions import Colour, colour_name, level_labels, partner, split_mask
-from ppadaattn.model.vgg import feature_size
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ppadaattn.model.attention import StyleState
 
 
 class Style:
@@ -26,13 +28,22 @@ class Style:
 
     def __init__(
         self,
-        states: Dict[int, StyleState],
+        states: "Dict[int, StyleState]",
         fingerprint: Optional[str] = None,
         regions: "Optional[Dict[Colour, Style]]" = None,
     ):
         self.states = dict(states)
         self.fingerprint = fingerprint
         self.regions = dict(regions or {})
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one style without mixtures: a state with a kind of attention at each level, of batch 1."""
+        return all(state.kind and state.batch == 1 for state in self.states.values())
+
+    def state_dicts(self) -> Dict[int, dict]:
+        """{level: `StyleState.state_dict`}."""
+        return {level: state.state_dict() for level, state in self.states.items()}
 
     def __add__(self, other: "Style") -> "Style":
         if not isinstance(other, Style):
@@ -59,6 +70,8 @@ class Style:
             TypeError: something else than Styles.
             ValueError: styles of several networks, weights that do not fit.
         """
+        from ppadaattn.model.attention import mix  # here, because it loads Paddle
+
         styles = list(styles)
         _check_of_one_network(styles)
         states = {level: mix([style.states[level] for style in styles], weights) for level in styles[0].states}

@@ -2,32 +2,18 @@
 
 from typing import Dict, Iterator, Optional, Sequence, Tuple
 
+from ppadaattn import device  # noqa: F401 - imports Paddle without its warnings
+from ppadaattn.model.architecture import encoder_convolutions, scaled_channels
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
 Features = Dict[str, paddle.Tensor]  # {'relu1_1': [B, C, H, W], ...}
 
-# The width of a damaged or foreign file must not fill the memory; the paper's is 1.
-MAX_WIDTH = 4
-
-# {block: (channels, convolutions)}; pooling comes between blocks. Only relu5_1 of the last block is used.
-BLOCKS = {1: (64, 2), 2: (128, 2), 3: (256, 4), 4: (512, 4), 5: (512, 1)}
-
 # Numbers in the unfolded copy of a band of rows: 16 MiB in float32. The system hands out larger buffers anew each time,
 # and clearing their pages costs more than the convolution.
 UNFOLDED_NUMBERS = 2**22
-
-
-def scaled_channels(width: float) -> Dict[int, int]:
-    """Channels of each block for a `width`: {1: 64 * width, ..., 5: 512 * width}."""
-    scaled = {block: channels * width for block, (channels, _) in BLOCKS.items()}
-    if not 0 < width <= MAX_WIDTH or any(channels != int(channels) for channels in scaled.values()):
-        raise ValueError(
-            f"width must be a positive multiple of 1/64, so that channel counts are whole, and at most {MAX_WIDTH}; "
-            f"got {width}"
-        )
-    return {block: int(channels) for block, channels in scaled.items()}
 
 
 class ReflectionConv2D(nn.Conv2D):
@@ -81,11 +67,6 @@ def shape_of(x):
     return x.shape if paddle.in_dynamic_mode() else paddle.shape(x)
 
 
-def feature_size(size: Sequence[int], level: int) -> Tuple[int, ...]:
-    """(height, width) of relu{level}_1 of an image of `size` (height, width): each pooling halves, rounded up."""
-    return tuple(-(-side // 2 ** (level - 1)) for side in size)
-
-
 class Encoder(nn.Layer):
     """The encoder: convolutions `conv1_1` ... `conv5_1`, each followed by ReLU.
 
@@ -109,11 +90,8 @@ class Encoder(nn.Layer):
             in_channels = self.channels[block]
 
     def convolutions(self) -> Iterator[Tuple[int, int]]:
-        """Yield (block, index) of each convolution, in order."""
-        for block in range(1, self.depth + 1):
-            count = BLOCKS[block][1] if block < self.depth else 1
-            for index in range(1, count + 1):
-                yield block, index
+        """(block, index) of each convolution, in order."""
+        return encoder_convolutions(self.depth)
 
     def forward(self, image: paddle.Tensor, layers: Optional[Sequence[str]] = None) -> Features:
         """Compute the features of an image.

@@ -9,9 +9,10 @@ from typing import Dict, List, Optional
 
 from ppadaattn.config import option, option_of, read_config
 from ppadaattn.errors import InputError
+from ppadaattn.model.architecture import CONVENTIONS
 from ppadaattn.model.attention import KINDS
 from ppadaattn.model.init import INITS, initialize
-from ppadaattn.model.network import CONVENTIONS, AdaAttNNetwork
+from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.transforms import TRANSFORMS
 from ppadaattn.train import losses, objectives
 from ppadaattn.train.data import CONTENT_KINDS, Clips

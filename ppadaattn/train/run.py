@@ -12,9 +12,9 @@ from ppadaattn.device import select_device
 from ppadaattn.errors import InputError, all_errors
 from ppadaattn.files import atomic_write, check_writable, sole_writer
 from ppadaattn.media.images import to_floats
+from ppadaattn.model.architecture import scaled_channels
 from ppadaattn.model.init import initialize
 from ppadaattn.model.network import AdaAttNNetwork
-from ppadaattn.model.vgg import scaled_channels
 from ppadaattn.train.config import Config
 from ppadaattn.train.data import MissingInputError, Photos, Samples, batches, content_source, resize, to_tensors
 from ppadaattn.train.dead_channels import reinit_dead_channels

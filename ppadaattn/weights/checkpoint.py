@@ -11,17 +11,16 @@ import hashlib
 import json
 import math
 import os
+import threading
 
+from ppadaattn import runtime
 from ppadaattn.errors import InputError, one_line
 from ppadaattn.files import atomic_write
-from ppadaattn.model.attention import state_from_dict
-from ppadaattn.model.network import AdaAttNNetwork
+from ppadaattn.model.architecture import BLOCKS, is_adaattn, scaled_channels, weight_shapes
 from ppadaattn.model.style import Style
-from ppadaattn.model.vgg import BLOCKS, scaled_channels
 from ppadaattn.weights.pickles import Reader, array_of
 
 import numpy as np
-import paddle
 import safetensors
 import safetensors.numpy
 
@@ -134,7 +133,7 @@ def _write(path, saved):
         if str(path).lower().endswith((SAFETENSORS_SUFFIX, STYLE_SUFFIX)):
             temporary.write_bytes(_to_safetensors(saved))
         else:
-            paddle.save(saved, str(temporary))
+            runtime.import_paddle().save(saved, str(temporary))
 
 
 # A safetensors file of ours has one item of metadata, "ppadaattn": the saved dict as JSON, without its arrays. Arrays
@@ -230,7 +229,9 @@ def fingerprint(network):
 
 
 def network_weights(network):
-    """{name: float32 numpy array} of a network."""
+    """{name: float32 numpy array} of a network, or of a StoredNetwork."""
+    if isinstance(network, StoredNetwork):
+        return network.weights
     return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
 
 
@@ -295,9 +296,14 @@ def read_network(path, find_encoder=None):
     network, weights = build_network(path, saved["architecture"], saved["weights"]), saved["weights"]
     if saved["encoder"] is not None:
         weights = {**weights, **_encoder_of_heads(path, network.encoder, saved["encoder"], find_encoder)}
+    return _filled(network, weights, path), saved["about"]
+
+
+def _filled(network, weights, path):
+    """A network with the weights of a file, in evaluation mode."""
     set_weights(network, weights, path)
     network.eval()
-    return network, saved["about"]
+    return network
 
 
 def _encoder_of_heads(path, encoder, expected, find_encoder):
@@ -313,6 +319,38 @@ def _encoder_of_heads(path, encoder, expected, find_encoder):
             f"expected {expected[:16]}): give the file of that encoder"
         )
     return {f"{ENCODER}{name}": array for name, array in arrays.items()}
+
+
+class StoredNetwork:
+    """A network of AdaAttN as its file holds it, in numpy: enough to make programs, and known without Paddle.
+
+    Attributes:
+        architecture: as of an AdaAttNNetwork.
+        weights: {name: float32 array}, which fit the architecture.
+    """
+
+    def __init__(self, path, architecture, weights):
+        self.architecture, self.weights = architecture, weights
+        self._path, self._network, self._building = path, None, threading.Lock()
+
+    @classmethod
+    def read(cls, path):
+        """That of a weights file; None for a network of another kind, or one whose weights do not fit: `load_network`
+        builds it or says what is wrong. InputError as `read_weights`.
+        """
+        saved = read_weights(path)
+        architecture, weights = saved["architecture"], saved["weights"]
+        shapes = {name: array.shape for name, array in weights.items()}
+        fits = is_adaattn(architecture) and shapes == weight_shapes(architecture)
+        return cls(path, architecture, weights) if fits else None
+
+    def network(self):
+        """The AdaAttNNetwork; built once."""
+        with self._building:
+            if self._network is None:
+                network = build_network(self._path, self.architecture, self.weights)
+                self._network = _filled(network, self.weights, self._path)
+            return self._network
 
 
 def read_weights(path):
@@ -371,6 +409,8 @@ def build_network(source, architecture, weights=None):
             there, needed = sum(np.size(array) for array in weights.values()), encoder_numbers(**architecture)
             if needed > max(16 * there, 2**24):  # else `set_weights` says which tensor does not fit
                 raise ValueError(f"it needs more than {needed} numbers, and has {there}")
+        from ppadaattn.model.network import AdaAttNNetwork  # here, because it loads Paddle
+
         return AdaAttNNetwork(**architecture)
     except (OverflowError, TypeError, ValueError) as error:
         raise InputError(f"{source} describes a network that cannot be built: {one_line(error)}") from None
@@ -397,7 +437,7 @@ def set_weights(network, weights, source, kind=None):
                 f"{one_line(name)} has shape {found.get(name, 'none (it is missing)')}, "
                 f"expected {expected.get(name, 'no such tensor')}"
             )
-    network.set_state_dict({name: paddle.to_tensor(array) for name, array in weights.items()})
+    network.set_state_dict({name: runtime.import_paddle().to_tensor(array) for name, array in weights.items()})
 
 
 def save_checkpoint(path, state):
@@ -439,12 +479,8 @@ def _write_style(path, contents):
 
 def style_contents(style):
     """A Style as nested dicts and lists of plain values and numpy arrays."""
-
-    def levels(style):
-        return {level: state.state_dict() for level, state in style.states.items()}
-
-    regions = [{"colour": list(colour), "levels": levels(part)} for colour, part in style.regions.items()]
-    return {"fingerprint": style.fingerprint, "levels": levels(style), "regions": regions}
+    regions = [{"colour": list(colour), "levels": part.state_dicts()} for colour, part in style.regions.items()]
+    return {"fingerprint": style.fingerprint, "levels": style.state_dicts(), "regions": regions}
 
 
 def load_style(path, network, network_fingerprint=None):
@@ -463,6 +499,9 @@ def load_style(path, network, network_fingerprint=None):
     own = saved.get("fingerprint")
     if not isinstance(own, str) or own != network_fingerprint:
         raise InputError(f"{path} was prepared by another model; prepare the style again with this one")
+    from ppadaattn.model.attention import state_from_dict
+
+    paddle = runtime.import_paddle()
     with paddle.no_grad():
         tiny = [network.prepare_style(paddle.zeros([1, 3, *size])) for size in TINY_SIZES]
 
@@ -543,6 +582,8 @@ def convert_style(source, path):
 
     Raises InputError: a file that is missing, damaged or no such style, or one that cannot be written.
     """
+    from ppadaattn.model.attention import state_from_dict
+
     saved = _read(source, PICKLED_STYLE)
     try:
         levels = [saved["levels"], *(part["levels"] for part in saved["regions"])]

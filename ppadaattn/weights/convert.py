@@ -6,7 +6,8 @@ import zipfile
 from pathlib import Path
 
 from ppadaattn.errors import InputError, one_line
-from ppadaattn.model.vgg import BLOCKS, MAX_WIDTH, Encoder
+from ppadaattn.model.architecture import BLOCKS, MAX_WIDTH
+from ppadaattn.model.vgg import Encoder
 from ppadaattn.weights.checkpoint import (
     ENCODER,
     build_network,

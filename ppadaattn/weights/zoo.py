@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, Optional, Tuple
 
+from ppadaattn import runtime
 from ppadaattn.errors import InputError, nearest, note
 from ppadaattn.files import atomic_write, cache_folder, lock
-from ppadaattn.model.vgg import scaled_channels
+from ppadaattn.model.architecture import scaled_channels
 from ppadaattn.resources import packaged
-from ppadaattn.weights.convert import encoder_arrays, vgg19
 from ppadaattn.weights.download import download, size_text
-
-import paddle
 
 FOLDERS = (packaged("pretrained"),)
 
@@ -76,6 +74,9 @@ class Row:
 
 def _check_vgg19(path):
     """Raise InputError unless the file converts, to finite numbers."""
+    from ppadaattn.weights.convert import vgg19  # here, because it loads Paddle
+
+    paddle = runtime.import_paddle()
     generator = paddle.get_rng_state()
     try:
         weights = vgg19(path).state_dict()
@@ -186,6 +187,8 @@ def encoder_finder(path=None):
     """The function `find_encoder` of `load_network`, for the file of an encoder; None: the zoo's VGG-19."""
 
     def find(encoder):
+        from ppadaattn.weights.convert import encoder_arrays  # here, because it loads Paddle
+
         if path is None and encoder.channels != scaled_channels(1):
             raise InputError("these heads are not of VGG-19's width: give the file of their `encoder`")
         file = vgg19_file(path, "encoder")

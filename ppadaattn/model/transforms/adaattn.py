@@ -7,7 +7,8 @@
 Attention is in `ppadaattn.model.attention`, eq. 8 and the stacked key F^{1:x} in `ppadaattn.model.features`.
 """
 
-from ppadaattn.model.attention import KINDS, style_state
+from ppadaattn.model.architecture import KINDS
+from ppadaattn.model.attention import style_state
 from ppadaattn.model.features import modulate, points_of
 from ppadaattn.model.init import init_attention_near_identity
 
