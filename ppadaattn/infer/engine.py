@@ -225,7 +225,16 @@ class OnnxEngine(ProgramEngine):
         options.log_severity_level = 3
         path = os.path.join(folder, f"{program}.onnx")
         session = self._onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return lambda inputs: session.run(None, inputs)
+
+        def run(inputs):
+            try:
+                return session.run(None, inputs)
+            except Exception as error:
+                if "alloc" in str(error):  # its own exceptions, 'Failed to allocate' and 'bad_alloc'
+                    raise MemoryError(str(error)) from None
+                raise
+
+        return run
 
 
 def _is_whole(folder):
