@@ -76,16 +76,21 @@ class ProgramEngine:
 
     def __init__(self, network):
         self.network, self.threads = network, threads()  # the threads of one picture
-        self._opened, self._opening = {}, threading.Lock()
+        self._opened, self._opening, self._narrow = {}, threading.Lock(), None
         self._weights = fingerprint(network)[:32]
 
     def narrow(self):
         """An engine of the same network that paints each picture on the thread that asks for it, so that `workers`
         threads paint as many pictures at once, with one copy of the weights.
         """
-        narrow = copy.copy(self)
-        narrow.threads, narrow._opened, narrow._opening = 1, {}, threading.Lock()
-        return narrow
+        if self._narrow is None:
+            narrow = copy.copy(self)
+            narrow.threads, narrow._opened, narrow._opening = 1, {}, threading.Lock()
+            # Here, not in the threads, which inherit how this one treats denormal numbers: ONNX Runtime sets that only
+            # in the thread that opens a program.
+            narrow._program("content", "bytes")
+            self._narrow = narrow
+        return self._narrow
 
     def takes_style(self, height, width, mask=None):
         """Whether the engine prepares a style of that size, in pixels."""
