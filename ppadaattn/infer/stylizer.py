@@ -294,7 +294,8 @@ class Stylizer:
     def save_style(self, path, style):
         """Write a style that this model prepared to a file, whole or not at all."""
         self._check_own(style)
-        save_style(path, Style(style.states, self.fingerprint, style.regions))
+        own = style if style.fingerprint else Style(style.states, self.fingerprint, style.regions)
+        save_style(path, own)
 
     def _check_own(self, style):
         if not isinstance(style, Style):
