@@ -228,7 +228,7 @@ class Mask(Picture):
 class _Network:
     """In place of a Stylizer: paints by inverting."""
 
-    def side_by_side(self, strength):
+    def side_by_side(self, strength, pixels):
         return self, 1
 
     def paint(self, frames, style, **options):

@@ -113,7 +113,7 @@ class Painter:
     def encode(self, contents):
         return contents
 
-    def side_by_side(self, strength):
+    def side_by_side(self, strength, pixels):
         return self, 3
 
     def paint(self, contents, style, **options):

@@ -53,7 +53,7 @@ SHOW = "import os; print(os.environ.get('MKL_NUM_THREADS'), os.environ.get('OMP_
 
 def test_importing_the_package_sets_the_environment():
     clean = dict.fromkeys(VARIABLES)
-    first = run_python("-c", f"import ppadaattn; ppadaattn.load; {SHOW}", **clean)
+    first = run_python("-c", f"import ppadaattn; ppadaattn.AdaAttNNetwork; {SHOW}", **clean)
     cores = str(runtime._available_cores())
     assert (first.stdout, first.stderr) == (f"{cores} 1\n", "")
     late = run_python("-W", "ignore", "-c", f"import zlib, paddle, ppadaattn; {SHOW}", **clean)

@@ -95,13 +95,13 @@ def test_the_tools_are_the_same_commands():
     assert launched["train"] == "main" and launched["paint"] == "infer"
 
 
-def test_from_a_tool_to_the_network_are_seven_calls(tmp_path, monkeypatch, rng):
-    """run, the command's work, pictures.paint, Stylizer's __call__, paint and paint_array, the network; no wrappers."""
-    calls = []
+def test_from_a_tool_to_the_network_are_eight_calls(tmp_path, monkeypatch, rng):
+    """run, the command's work, paint and paint_one of pictures, three of Stylizer, the network; no wrappers."""
+    calls, wrappers = [], ("device.py", "side_by_side.py")
 
     def stylize(network, features, style, **options):
         frames = [frame for frame in traceback.extract_stack() if f"{os.sep}ppadaattn{os.sep}" in frame.filename]
-        calls.append([frame.name for frame in frames if os.path.basename(frame.filename) != "device.py"])
+        calls.append([frame.name for frame in frames if os.path.basename(frame.filename) not in wrappers])
         return features["relu1_1"][:, :3]
 
     monkeypatch.setattr(AdaAttNNetwork, "stylize_features", stylize)
@@ -110,7 +110,7 @@ def test_from_a_tool_to_the_network_are_seven_calls(tmp_path, monkeypatch, rng):
         Image.fromarray(rng.randint(0, 256, (20, 24, 3)).astype("uint8")).save(name)
     words = ["--content", "c.png", "--style", "s.png", "--output", "o.png", "--engine", "eager"]
     assert common.run("paint", words) == 0
-    assert calls == [["run", "_paint", "paint", "__call__", "paint", "paint_array"]]
+    assert calls == [["run", "_paint", "paint", "paint_one", "__call__", "paint", "paint_array"]]
 
 
 def test_help_and_version_need_no_library():

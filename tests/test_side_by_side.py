@@ -121,6 +121,7 @@ def test_pictures_side_by_side_are_those_of_one_thread(rng, two_threads):
     style = stylizer.prepare_style(contents[0])
     beside, workers = stylizer.side_by_side()
     assert workers == 2 and stylizer.side_by_side(0.5) == (stylizer, 1)
+    assert stylizer.side_by_side(1.0, 10**12) == (stylizer, 1)  # two would need more memory than there is
     for content, painted in zip(contents, in_order(lambda content: beside(content, style), contents, workers)):
         assert np.abs(painted.astype(int) - stylizer(content, style)).max() <= 1
 

@@ -747,7 +747,7 @@ def test_all_that_is_missing_is_one_answer_before_any_download(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PPADAATTN_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PPADAATTN_OFFLINE", offline)
-    monkeypatch.setattr(zoo, "download", lambda *_: pytest.fail("nothing is to be downloaded"))
+    monkeypatch.setattr("ppadaattn.weights.download.download", lambda *_: pytest.fail("nothing is to be downloaded"))
     monkeypatch.setattr(zoo, "FOLDERS", (tmp_path / "pretrained",))
     assert main(["-c", "adaattn_image.yaml", "-o", "device=cpu"]) == 2
     (first, *missing, own, small), told = capsys.readouterr().err.splitlines(), "dataset.train."

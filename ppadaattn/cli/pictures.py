@@ -37,6 +37,8 @@ import numpy as np
 
 SHEET_CELL = 256
 GRID_SIDE = 5
+# Side of a square with as many pixels as the largest pictures of common cameras, for contents that are not reduced.
+LARGE_SIDE = 5000
 
 # `-` as content and as output. They are told apart from files of that name, `./-`, by identity.
 STANDARD_INPUT, STANDARD_OUTPUT = Path("-"), Path("-")
@@ -292,7 +294,7 @@ def _side_by_side(stylizer, plan, options):
     plain = all(len(spec.paths) == 1 and spec.masks == (None,) for spec in plan.specs) and not plan.mask
     if not plain or options.interpolation_grid or len(plan.outputs) == 1 or STANDARD_INPUT in plan.contents:
         return stylizer, 1
-    return stylizer.side_by_side(options.strength)
+    return stylizer.side_by_side(options.strength, (options.size or LARGE_SIDE) ** 2)
 
 
 def _print_picture(picture, tags=None):

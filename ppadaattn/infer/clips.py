@@ -98,7 +98,8 @@ def paint_clip(stylizer, content, style, output, options=None, *, mask=None, res
     if not isinstance(style, Style):
         style = style(max(clip.width, clip.height))
     mask = None if mask is None else mask_for(mask, (clip.height, clip.width), clip.own_size)
-    painter = FramePainter(stylizer, style if mask is None else style.in_regions(mask), options)
+    style_here = style if mask is None else style.in_regions(mask)
+    painter = FramePainter(stylizer, style_here, options, pixels=clip.width * clip.height)
     parts = parts_folder(output)
     with sole_writer(parts.with_name(f"{parts.name}.lock"), output):
         journal = _Journal(parts, job_digest(clip.path, style, mask, options))

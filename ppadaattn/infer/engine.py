@@ -77,16 +77,21 @@ class ProgramEngine:
 
     def __init__(self, network):
         self.network, self.threads = network, threads()  # the threads of one picture
-        self._opened, self._opening = {}, threading.Lock()
+        self._opened, self._opening, self._narrow = {}, threading.Lock(), None
         self._weights = fingerprint(network)[:32]
 
     def narrow(self):
         """An engine of the same network that paints each picture on the thread that asks for it, so that `workers`
         threads paint as many pictures at once, with one copy of the weights.
         """
-        narrow = copy.copy(self)
-        narrow.threads, narrow._opened, narrow._opening = 1, {}, threading.Lock()
-        return narrow
+        if self._narrow is None:
+            narrow = copy.copy(self)
+            narrow.threads, narrow._opened, narrow._opening = 1, {}, threading.Lock()
+            # Here, not in the threads, which inherit how this one treats denormal numbers: ONNX Runtime sets that only
+            # in the thread that opens a program.
+            narrow._program("content", "bytes")
+            self._narrow = narrow
+        return self._narrow
 
     def takes_style(self, height, width, mask=None):
         """Whether the engine prepares a style of that size, in pixels."""
@@ -249,7 +254,16 @@ class OnnxEngine(ProgramEngine):
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         path = os.path.join(folder, f"{program}.onnx")
         session = self._onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return lambda inputs: session.run(None, inputs)
+
+        def run(inputs):
+            try:
+                return session.run(None, inputs)
+            except Exception as error:
+                if "alloc" in str(error):  # its own exceptions, 'Failed to allocate' and 'bad_alloc'
+                    raise MemoryError(str(error)) from None
+                raise
+
+        return run
 
 
 def _is_whole(folder):

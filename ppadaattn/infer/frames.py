@@ -68,12 +68,14 @@ class FramePainter:
             `flow_blend`: the share of the painted frame before, moved along the optical flow of the contents, where
             that can be trusted.
 
+        pixels: of a frame, as in `Stylizer.side_by_side`.
+
     Raises:
         InputError: an option outside its limits, a model without Norm(F_c) for `smooth_statistics`, no OpenCV for
             `flow_blend`.
     """
 
-    def __init__(self, stylizer, style, options=None, **changes):
+    def __init__(self, stylizer, style, options=None, *, pixels=0, **changes):
         options = replace(options or ClipOptions(), **changes)
         if options.smooth_statistics and not stylizer.network.normalizes_content:
             transform = stylizer.network.architecture["transform"]
@@ -82,7 +84,7 @@ class FramePainter:
             opencv()
         self.style, self.options, self.stylizer, self.workers = style, options, stylizer, 1
         if not options.smooth_statistics and style.is_single:
-            self.stylizer, self.workers = stylizer.side_by_side(options.strength)
+            self.stylizer, self.workers = stylizer.side_by_side(options.strength, pixels)
 
     def paint_alone(self, frames):
         """The pictures of frames as far as they do not depend on those before, as `painted` of a call; else None.

@@ -464,9 +464,13 @@ def save_style(path, style):
     """
     if not str(path).lower().endswith(STYLE_SUFFIX):
         raise InputError(f"{path}: styles are kept in files named *{STYLE_SUFFIX}; give it such a name")
-    if not all(hasattr(state, "state_dict") for state in style.states.values()):
-        raise InputError(f"{path}: a style in_regions of a content serves that content only; save it as it was before")
-    _write_style(path, style_contents(style))
+    try:
+        contents = style_contents(style)
+    except AttributeError:  # a RegionState has no state_dict
+        raise InputError(
+            f"{path}: a style in_regions of a content serves that content only; save it as it was before"
+        ) from None
+    _write_style(path, contents)
 
 
 def _write_style(path, contents):

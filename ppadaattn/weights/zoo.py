@@ -17,7 +17,6 @@ from ppadaattn.errors import InputError, nearest, note
 from ppadaattn.files import atomic_write, cache_folder, lock
 from ppadaattn.model.architecture import scaled_channels
 from ppadaattn.resources import packaged
-from ppadaattn.weights.download import download, size_text
 
 FOLDERS = (packaged("pretrained"),)
 
@@ -260,6 +259,8 @@ def obtain(name, offline=None):
     if is_offline() if offline is None else offline:
         raise InputError(f"{state}, and nothing is downloaded (offline): {remedy}")
     try:
+        from ppadaattn.weights.download import download  # here, because it loads the libraries of HTTP
+
         with lock(cached.with_name(f"{cached.name}.lock")):
             now, fault = look_up(name)
             if now and not fault:  # another process has downloaded it meanwhile
@@ -324,6 +325,8 @@ def _fault(row, path, sha256):
     try:
         size = os.path.getsize(path)
         if not least <= size <= most:
+            from ppadaattn.weights.download import size_text
+
             return f"has {size} bytes, not {size_text(row.sizes)}"
         if sha256:
             return None if _sha256(path) == sha256 else f"is not the right file: its SHA-256 is not {sha256}"
