@@ -348,7 +348,7 @@ class Jobs:
         return file
 
     def _task(self, given):
-        """(the dict for the worker, StoredFiles) of what a client asks for; InputError or RefusalError where it is wrong."""
+        """(the dict for the worker, StoredFiles) of a description; InputError or RefusalError where it is wrong."""
         unknown = [key for key in given if key not in KEYS]
         if unknown:
             raise InputError(f"a job has no {unknown[0]!r}{nearest(unknown[0], KEYS)}; known are {', '.join(KEYS)}")

@@ -10,8 +10,8 @@ is limited in time and memory.
     GET /health          -> the same with {"models": [...], "queue": N, "ready": true or false} as results
     GET /metrics         -> Prometheus's text format
 
-For browsers there is a page at / (`ppadaattn.serve.site`), which paints through jobs (`ppadaattn.serve.jobs`). Jobs wait
-in the same queue.
+For browsers there is a page at / (`ppadaattn.serve.site`), which paints through jobs (`ppadaattn.serve.jobs`), in the
+same queue.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Files of jobs on disk: bounded together, under names that cannot be guessed, and removed some time after their use."""
+"""Files of jobs on disk: bounded together, under names that cannot be guessed, removed some time after their use."""
 
 import contextlib
 import os

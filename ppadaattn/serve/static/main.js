@@ -127,11 +127,16 @@ async function saveStyle() {
     const request = { ...(await currentRequest()), styles: base, weights: shares() };
     const saved = await backend.saveStyle(request, how);
     const name = `${base.map((style) => style.name.replace(/\.\w+$/, "")).join("+")}.style`;
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(saved.blob), download: name });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    save(saved.blob, name);
     status("");
   });
+}
+
+// Let the visitor keep a file.
+function save(blob, name) {
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
 // Do work that can be cancelled, and say how it goes.
@@ -585,8 +590,8 @@ function changeShare(name, share) {
 function showFormats() {
   const kind = content?.kind || "picture";
   const known = service?.formats[kind] || [];
-  if ($("format").dataset.kind !== kind) {
-    $("format").dataset.kind = kind;
+  if ($("format").dataset.known !== String(known)) {
+    $("format").dataset.known = known;
     $("format").replaceChildren(...known.map((name) => new Option(name.toUpperCase(), name)));
   }
   $("format").value = settings[`${kind}Format`] || known[0] || "";
@@ -650,12 +655,7 @@ function listen() {
     $("copy").textContent = say("copied");
     setTimeout(() => ($("copy").textContent = say("copy")), 1500);
   };
-  $("download-mask").onclick = async (event) => {
-    if (event.isTrusted === false) return;
-    event.preventDefault();
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(await regions.mask()), download: "mask.png" });
-    link.click();
-  };
+  $("download-mask").onclick = async () => save(await regions.mask(), "mask.png");
   $("language").onclick = () => {
     change({ language: settings.language === "zh" ? "en" : "zh" }, false);
     translate();
@@ -708,6 +708,7 @@ function listenToFrame() {
       split(event);
     } else beginDrawing(place(event));
     if (tool !== "compare") $("regions").focus({ preventScroll: true });
+    $("crosshair").hidden = true;
     event.preventDefault();
   });
   frame.addEventListener("pointermove", (event) => {

@@ -47,7 +47,7 @@ export const WORDS = {
     keep: "Keep the colours of the picture",
     live: "Paint at each change",
     model: "Model",
-    automatic: "The one for this",
+    automatic: "Automatic",
     format: "Format",
     paint: "Paint",
     download: "Download",
