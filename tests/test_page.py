@@ -90,13 +90,11 @@ def choose(page, file):
 
 
 def painted(page):
-    """Wait until the page has painted; the picture, as the page's link gives it."""
+    """Wait until the page has painted; the picture, as it is downloaded."""
     page.wait_for_selector(f"body[data-state=ready] {PAINTED}")
-    data = page.evaluate(
-        """fetch(document.getElementById("download").href)
-            .then((answer) => answer.arrayBuffer()).then((buffer) => [...new Uint8Array(buffer)])"""
-    )
-    return np.asarray(Image.open(io.BytesIO(bytes(data))).convert("RGB")).astype(int)
+    with page.expect_download() as download:
+        page.click("#download")
+    return np.asarray(Image.open(download.value.path()).convert("RGB")).astype(int)
 
 
 def paint_after(page, action):
@@ -330,7 +328,7 @@ def test_telephone_and_dark(browser, port):
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert max(map(int, background[4:-1].split(","))) < 60
         page.goto(f"http://127.0.0.1:{port}/api.html")
-        page.wait_for_selector("text=/jobs/{id}/events")
+        page.wait_for_selector("h3 >> text='/jobs/{id}/events'")
 
 
 def test_cancelling_and_a_service_that_comes_back(browser):

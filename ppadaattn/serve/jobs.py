@@ -230,8 +230,9 @@ class Jobs:
         try:
             while True:
                 changed = job.changed
-                yield f"event: job\ndata: {json.dumps(self.shown(job))}\n\n"
-                if job.state in OVER or self.service.ended:
+                shown = self.shown(job)  # the job may change while the event is sent
+                yield f"event: job\ndata: {json.dumps(shown)}\n\n"
+                if shown["state"] in OVER or self.service.ended:
                     return
                 await asyncio.sleep(EVENT_EVERY)
                 with contextlib.suppress(asyncio.TimeoutError):
