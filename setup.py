@@ -88,6 +88,8 @@ setup(
             "starlette",
             "uvicorn>=0.22",
         ],
+        # Tests of the page, with the system's Chromium; not in "test", since its wheels are large and not for all.
+        "browser": ["playwright"],
         "lint": ["ruff==0.17.6"],
     },
 )

@@ -28,7 +28,7 @@ pytest.importorskip("uvicorn")
 from ppadaattn.serve import jobs, site
 from ppadaattn.serve.limits import Limits
 from ppadaattn.serve.openapi import description
-from ppadaattn.serve.painter import Painter
+from ppadaattn.serve.painter import Painter, PainterError
 from ppadaattn.serve.service import Service
 from ppadaattn.serve.store import HEAD, kind_of
 
@@ -281,11 +281,13 @@ class Steps:
     models, ready, memory, starts, suffix = {"gate": ""}, True, 0, 1, ".png"
 
     def __init__(self, **limits):
-        self.limits, self.opened, self.steps = Limits(**limits), threading.Event(), 0
+        self.limits, self.opened, self.steps, self.closed = Limits(**limits), threading.Event(), 0, False
 
     def paint_job(self, job, report):
         for done in range(4):
             assert self.opened.wait(PATIENCE)
+            if self.closed:
+                raise PainterError(503, "the service ends")
             self.steps += 1
             if not report({"done": done, "total": 4}, b""):
                 return {"status": 499, "message": ""}
@@ -294,6 +296,7 @@ class Steps:
         return {"status": 200, "message": ""}
 
     def close(self):
+        self.closed = True
         self.opened.set()
 
 

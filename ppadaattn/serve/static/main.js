@@ -677,7 +677,7 @@ function listen() {
     else openFirst(event.dataTransfer.files);
   });
   document.addEventListener("keydown", (event) => {
-    if (event.target.closest("input, select, textarea") && event.target.id !== "split") return;
+    if (event.target.closest("select")) return; // letters choose there
     if ((event.ctrlKey || event.metaKey) && event.key === "z") undo();
     else if (event.key === "Escape") controller?.abort();
     else if (!event.ctrlKey && !event.metaKey && !event.altKey && content) {
