@@ -17,6 +17,7 @@ pytest.importorskip("prometheus_client")
 pytest.importorskip("uvicorn")
 pytest.importorskip("playwright", reason="browser tests need Playwright: pip install playwright")
 
+from ppadaattn.serve import service
 from ppadaattn.serve.limits import Limits
 from ppadaattn.serve.painter import Painter
 from ppadaattn.serve.service import Service
@@ -345,8 +346,9 @@ def test_cancelling(browser):
         page.wait_for_selector(f"body[data-state=ready] {PAINTED}")
 
 
-def test_a_service_that_is_stopped_and_comes_back(browser):
+def test_a_service_that_is_stopped_and_comes_back(browser, monkeypatch):
     """Nothing that was drawn is lost, and what was begun is painted by the new service."""
+    monkeypatch.setattr(service, "PAINT_TO_END", 0.1)
     with contextlib.ExitStack() as browsing:
         with running(Service(Steps(size=SIDE))) as port:
             page = browsing.enter_context(opened(browser, port))

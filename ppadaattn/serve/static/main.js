@@ -659,6 +659,7 @@ function listen() {
   $("language").onclick = () => {
     change({ language: settings.language === "zh" ? "en" : "zh" }, false);
     translate();
+    if (!controller) status("");
   };
   $("theme").onclick = () => change({ theme: THEMES[(THEMES.indexOf(settings.theme) + 1) % THEMES.length] }, false);
   listenToFrame();
