@@ -32,7 +32,7 @@ from ppadaattn.serve.painter import Painter, PainterError
 from ppadaattn.serve.service import Service
 from ppadaattn.serve.store import HEAD, kind_of
 
-from clients import NAME, PATIENCE, ask, connected, png, running, tiny, wait_for
+from clients import NAME, PATIENCE, ask, connected, metric, png, running, tiny, wait_for
 
 VIDEO_NAME = "adaattn_lite_video"
 
@@ -214,6 +214,7 @@ def good(port):
         ({"options": {"strength": "1"}}, 400, "`strength` is a number; got '1'"),
         ({"options": {"strength": True}}, 400, "`strength` is a number; got True"),
         ({"options": {"preserve_color": 1}}, 400, "`preserve_color` is true or false"),
+        ({"options": {"strength": 10**400}}, 400, "`strength` is a number of an ordinary size"),
         ({"options": {"size": 100}}, 400, "`size` is up to 64 in this service"),
         ({"options": {"size": 8}}, 400, "`size` is a number of pixels"),
         ({"options": {"style_size": 0}}, 400, "`style_size` is up to 64"),
@@ -320,6 +321,7 @@ def test_places_in_the_queue_and_cancelling():
         steps.opened.set()
         assert [events(port, job)[-1]["state"] for job in made] == ["cancelled", "cancelled", "done", "done"]
         assert steps.steps == 1 + 4 + 4
+        assert [metric(port, f'ppadaattn_jobs_total{{state="{end}"}}') for end in ("cancelled", "done")] == [2, 2]
         assert ask(port, "GET", f"/jobs/{made[0]['id']}/result")[0] == 409
         status, headers, data = ask(port, "GET", f"/jobs/{made[2]['id']}/result")
         assert (status, data) == (200, b"painted") and "attachment" in headers["Content-Disposition"]

@@ -14,6 +14,7 @@ import contextlib
 import functools
 import io
 import json
+import logging
 import re
 import time
 from dataclasses import fields
@@ -28,6 +29,7 @@ from ppadaattn.serve.painter import PainterError
 from ppadaattn.serve.store import Store, new_name
 from ppadaattn.weights.zoo import DEFAULT_MODEL, DEFAULT_VIDEO_MODEL
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 CLIP_FORMATS = ("mp4", "webm", "gif")  # of painted clips; the first is the default
@@ -35,6 +37,7 @@ KEYS = ("content", "styles", "weights", "mode", "mask", "colours", "model", "opt
 STYLE_MODES = ("mix", "concat")
 # Options that a service decides by itself.
 NOT_FOR_CLIENTS = ("batch_size",)
+LARGEST_NUMBER = 10**12  # whole numbers are not bounded in JSON, and turn into floats later
 LARGEST_JOB = 2**16  # bytes of the description of a job
 MOST_JOBS = 1000  # that are remembered
 MOST_STREAMS = 64  # of events at the same time
@@ -272,11 +275,14 @@ class Jobs:
             raise
         except (RefusalError, PainterError) as error:
             job.end("failed", error=(error.status, str(error)))
-        except Exception as error:  # a client that left while the job waited
-            state = "cancelled" if job.leaving.done() else "failed"
-            job.end(state, error=None if state == "cancelled" else (500, f"this job failed here: {error}"))
+        except ClientDisconnect:  # it was stopped while it waited
+            job.end("cancelled")
+        except Exception:
+            logging.getLogger(__name__).exception("a job failed")
+            job.end("failed", error=(500, "this job failed here; the service's log says how"))
         finally:
             self.service.line.remove(job)
+            self.service.metrics.jobs.labels(job.state).inc()
             now = time.monotonic()
             for file in job.files:
                 file.held, file.used = file.held - 1, now
@@ -427,6 +433,8 @@ class Jobs:
                 continue
             if not isinstance(value, allowed) or (kind is not bool and isinstance(value, bool)):
                 raise InputError(f"`{name}` is {_words(kind)}; got {one_line(repr(value), 40)}")
+            if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+                raise InputError(f"`{name}` is a number of an ordinary size; got one of {len(str(value))} digits")
             options[name] = value
         options["size"] = options.get("size") or most
         made = (ClipOptions if clip else PaintOptions)(**options)

@@ -225,7 +225,7 @@ class Service:
         """Wait until a body has arrived, `body_seconds`, and for a larger file as long again for each `max_body`."""
         seconds, piece = self.limits.body_seconds, self.limits.max_body * 2**20
         while not upload.task.done():
-            left = seconds * (1 + upload.size // piece) - (time.monotonic() - upload.start)
+            left = seconds * (1 + min(upload.size, upload.most) // piece) - (time.monotonic() - upload.start)
             if left <= 0:
                 return
             await asyncio.wait({upload.task}, timeout=left)
@@ -310,7 +310,7 @@ class _Upload:
     """A body under way: its `task`, whose result is the number of bytes, and what tells how slow it is."""
 
     def __init__(self, request, body, most):
-        self.start, self.size, self.refusal = time.monotonic(), 0, None
+        self.start, self.size, self.most, self.refusal = time.monotonic(), 0, most, None
         self.task = asyncio.ensure_future(self._read(request, body, most))
         self.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # which nobody may ask for
 
@@ -381,6 +381,7 @@ class _Metrics:
         options = {"namespace": "ppadaattn", "registry": self.registry}
         self.requests = Counter("requests", "Requests to paint, by HTTP status.", ["status"], **options)
         self.errors = Counter("errors", "Requests to paint that were answered with an error.", **options)
+        self.jobs = Counter("jobs", "Jobs, by how they ended.", ["state"], **options)
         self.pictures = Counter("pictures", "Pictures painted.", **options)
         self.seconds = Histogram("request_seconds", "From a request's arrival to its answer.", **options)
         painter = service.painter
