@@ -444,7 +444,8 @@ def test_openapi_describes_every_route_and_option(port):
     described = {(method.upper(), path) for path, methods in answer["paths"].items() for method in methods}
     service = Service(Steps())
     routes = {(method, route.path) for route in service.application.routes for method in route.methods - {"HEAD"}}
-    of_the_page = {("GET", path) for path in ("/", "/{file}", "/openapi.json", "/pictures/{kind}/{name}.jpg")}
+    of_the_page = {("GET", path) for path in ("/", "/openapi.json", "/pictures/{kind}/{name}.jpg")}
+    of_the_page |= {("GET", f"/{path.name}") for path in site.FOLDER.iterdir()}
     assert described == routes - of_the_page
     options = answer["components"]["schemas"]["NewJob"]["properties"]["options"]["properties"]
     assert options.keys() == {item.name for item in fields(ClipOptions)} - set(jobs.NOT_FOR_CLIENTS)

@@ -99,7 +99,7 @@ class Service:
                 Route("/openapi.json", self._openapi),
                 Route("/pictures/{kind}/{name}.jpg", site.get_picture),
                 Route("/", site.get_page),
-                Route("/{file}", site.get_static),
+                *(Route(f"/{name}", site.get_static) for name in site.files),
             ],
             middleware=[Middleware(Guard, hosts=hosts, seconds=self.limits.body_seconds)],
             exception_handlers={HTTPException: _refused_by_router},

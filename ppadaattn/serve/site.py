@@ -128,10 +128,7 @@ class Site:
 
     async def get_static(self, request):
         """A file of the page."""
-        name = request.path_params["file"]
-        if name not in self.files:
-            raise HTTPException(404)
-        return self._static(name)
+        return self._static(request.url.path.rpartition("/")[2])
 
     def _static(self, name):
         suffix = Path(name).suffix
