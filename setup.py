@@ -54,7 +54,11 @@ setup(
     python_requires=">=3.8",
     packages=[*find_packages(include=["ppadaattn*"]), *PACKAGES],
     package_dir=PACKAGES,
-    package_data={"ppadaattn": ["py.typed"], **{name: RESOURCES[folder] for name, folder in PACKAGES.items()}},
+    package_data={
+        "ppadaattn": ["py.typed"],
+        "ppadaattn.serve": ["static/*"],  # the page
+        **{name: RESOURCES[folder] for name, folder in PACKAGES.items()},
+    },
     install_requires=[
         'av>=14.2; python_version >= "3.9"',  # videos; earlier ones do not say how a video is turned
         "numpy",
@@ -84,6 +88,8 @@ setup(
             "starlette",
             "uvicorn>=0.22",
         ],
+        # Tests of the page, with the system's Chromium; not in "test", since its wheels are large and not for all.
+        "browser": ["playwright"],
         "lint": ["ruff==0.17.6"],
     },
 )

@@ -163,13 +163,6 @@ def threads():
     return _available_cores()
 
 
-def free_memory():
-    """Bytes of memory that the machine can still give; inf where it does not say."""
-    with contextlib.suppress(OSError, StopIteration), open("/proc/meminfo", encoding="ascii") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
-    return math.inf
-
-
 def _available_cores():
     """The cores that this process may use: not more than its affinity and its control group allow."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -84,10 +84,10 @@ def wait_for(condition):
 
 
 @contextlib.contextmanager
-def running(served):
-    """Run a server in this process; gives its port."""
+def running(served, port=0):
+    """Run a server in this process; gives its port, which is any that is free unless one is given."""
     server = make_server(served)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:

@@ -26,8 +26,9 @@ def parser(prog="ppadaattn serve"):
     """The options of the service."""
     made = Parser(
         prog,
-        description="Paint over HTTP, with the requests and answers of `hub serving`: POST /predict/NAME, "
-        "GET /health, GET /metrics. There is no encryption and no login: for strangers put a proxy before it.",
+        description="Paint in a browser: the printed address is a page. For programs there are jobs, described at "
+        "/openapi.json, and POST /predict/NAME, GET /health and GET /metrics, with the requests and answers of `hub "
+        "serving`. There is no encryption and no login: for strangers put a proxy before it.",
         examples=("", "--model adaattn_lite_video --host 0.0.0.0 --port 8080 --request-seconds 20"),
         synonyms={"--models": "--model", "--address": "--host", "--use-gpu": "--device gpu", **FORMER},
     )
@@ -43,6 +44,13 @@ def parser(prog="ppadaattn serve"):
     made.add_argument(
         "--port", type=whole_number(0, 65535), default=PORT, help="0: any that is free (default: %(default)s)"
     )
+    made.add_argument(
+        "--allow-host",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="names under which browsers may open the page, besides addresses, localhost and that of this computer",
+    )
     made.add_argument("--device", help=DEVICE_HELP)
     made.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of results (default: %(default)s)")
     limits = made.add_argument_group("limits")
@@ -56,6 +64,11 @@ def parser(prog="ppadaattn serve"):
         ("body_seconds", seconds, "SECONDS", "for a request to arrive, and for its answer to be taken"),
         ("queue", whole_number(0), "N", "requests that wait while one is painted; more are refused with 503"),
         ("request_seconds", seconds, "SECONDS", "for a request to be decoded and painted"),
+        ("max_upload", whole_number(1), "MIB", "of a file of a job, such as a clip, in MiB"),
+        ("max_frames", whole_number(1), "N", "of a clip"),
+        ("clip_seconds", seconds, "SECONDS", "for a clip to be painted"),
+        ("max_disk", whole_number(1), "MIB", "of all files and results of jobs together, in MiB"),
+        ("keep_seconds", seconds, "SECONDS", "that files of jobs are kept after their last use, and results"),
         ("worker_memory", whole_number(256, zero=True), "MIB", "of the process that paints, in MiB; 0: any"),
     ):
         add_field(limits, Limits, name, text, type=kind, metavar=metavar)
@@ -85,9 +98,10 @@ def _serve(args):
             except PainterError as error:
                 raise InputError(f"the models cannot be loaded: {error}") from None
             host = f"[{args.host}]" if ":" in args.host else args.host
-            url = f"http://{host}:{listener.getsockname()[1]}/predict/"
-            print(f"serving {', '.join(url + name for name in names)}; Ctrl-C ends it", flush=True)
-            server = make_server(Service(painter))
+            url = f"http://{host}:{listener.getsockname()[1]}/"
+            addresses = [f"a page for browsers at {url}", *(f"{url}predict/{name}" for name in names)]
+            print(f"serving {', '.join(addresses)}; Ctrl-C ends it", flush=True)
+            server = make_server(Service(painter, args.allow_host))
             # On a signal it answers the requests that it has accepted, and then raises the signal again.
             with contextlib.suppress(KeyboardInterrupt, SystemExit):
                 server.run([listener])

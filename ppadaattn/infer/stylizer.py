@@ -254,7 +254,7 @@ class Stylizer:
         if self.engine is None or self.engine.workers == 1 or strength != 1:
             return self, 1
         need = BYTES_PER_PIXEL * self._network.architecture["width"] * pixels
-        workers = self.engine.workers if not need else max(1, min(self.engine.workers, int(free_memory() / need)))
+        workers = int(max(1, min(self.engine.workers, free_memory() / need))) if need else self.engine.workers
         if workers == 1:
             return self, 1
         beside = copy.copy(self)

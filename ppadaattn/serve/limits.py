@@ -25,6 +25,11 @@ class Limits:
         worker_memory: MiB of resident memory of the worker while it paints, 0: any; watched on Linux. The default is
             some five times what the bundled models need with the other defaults.
         style_files: whether styles may be style files.
+        max_upload: MiB of a file of a job, such as a clip; those of pictures and styles are limited by `max_body`.
+        max_frames: of a clip.
+        clip_seconds: for a clip to be painted; each of its frames has `request_seconds`.
+        max_disk: MiB of all files and results of jobs together.
+        keep_seconds: how long a file is kept after it was last used, and a result after it was finished.
     """
 
     size: int = 1024
@@ -38,3 +43,8 @@ class Limits:
     request_seconds: float = 60
     worker_memory: int = 8192
     style_files: bool = False
+    max_upload: int = 256
+    max_frames: int = 3000
+    clip_seconds: float = 3600
+    max_disk: int = 2048
+    keep_seconds: float = 3600

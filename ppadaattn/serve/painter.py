@@ -110,16 +110,43 @@ class Painter:
         Raises:
             PainterError: the worker crashed, or was ended because it used too much time or memory, or by `close`.
         """
-        seconds, memory = self.limits.request_seconds, self.limits.worker_memory
-        late = PainterError(504, f"painting took longer than {seconds:g} s; send smaller pictures, or fewer")
-        large = PainterError(413, f"painting took more than {memory} MiB of memory; send smaller pictures, or fewer")
-        with self._talking, self._watched([(seconds, late)], [(memory * 2**20, large)] if memory else []):
-            send(self._process.stdin, {"model": name}, body)
+        seconds = self.limits.request_seconds
+        return self._ask({"model": name}, body, lambda *_: goes_on(), seconds, "pictures, or fewer")
+
+    def paint_job(self, job, report):
+        """Paint a job, by a worker that is `ready`.
+
+        Args:
+            job: as `ppadaattn.serve.tasks.paint_job` takes it.
+            report: a function of (dict of progress, bytes of a small picture or b""), called after each step: what it
+                returns says whether the job goes on.
+
+        Returns:
+            {'status': of HTTP, 'message': text, ...}.
+
+        Raises:
+            PainterError: as `paint` does; a clip has `clip_seconds` for all of it, and `request_seconds` for a step.
+        """
+        clip = job["clip"]
+        seconds = self.limits.clip_seconds if clip else self.limits.request_seconds
+        return self._ask({"job": job}, None, report, seconds, "frames, or fewer" if clip else "pictures")[0]
+
+    def _ask(self, message, body, report, seconds, smaller):
+        """(last answer of the worker, its data): the worker takes a step, `report` is told, until it gives a status."""
+        memory, end = self.limits.worker_memory, time.monotonic() + seconds
+        large = PainterError(413, f"painting took more than {memory} MiB of memory; send smaller {smaller}")
+        memories = [(memory * 2**20, large)] if memory else []
+        with self._talking:
             while True:
-                answer, data = receive(self._process.stdout)
+                left, step = end - time.monotonic(), self.limits.request_seconds
+                allowed = seconds if left < step else step
+                late = PainterError(504, f"painting took longer than {allowed:g} s; send smaller {smaller}")
+                with self._watched([(min(left, step), late)], memories):
+                    send(self._process.stdin, message, body)
+                    answer, data = receive(self._process.stdout)
                 if "status" in answer:
                     return answer, data
-                send(self._process.stdin, {"goes_on": goes_on()})
+                message, body = {"goes_on": report(answer, data)}, None
 
     def close(self):
         """End the worker, whatever it does; no other one is started."""

@@ -9,24 +9,32 @@ is limited in time and memory.
                          -> {"status": "000", "msg": "", "results": [{"data": base64}, ...]}
     GET /health          -> the same with {"models": [...], "queue": N, "ready": true or false} as results
     GET /metrics         -> Prometheus's text format
+
+For browsers there is a page at / (`ppadaattn.serve.site`), which paints through jobs (`ppadaattn.serve.jobs`), in the
+same queue.
 """
 
 import asyncio
 import contextlib
+import functools
 import logging
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ppadaattn.errors import InputError, nearest, one_line
+from ppadaattn.serve.jobs import Jobs, RefusalError
 from ppadaattn.serve.limits import CLIENT_LEFT, LONGEST_MESSAGE
+from ppadaattn.serve.openapi import description
 from ppadaattn.serve.painter import PainterError
+from ppadaattn.serve.site import Guard, Site
 
 import uvicorn
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -63,28 +71,56 @@ class Service:
 
     Args:
         painter: a Painter. The service starts it, where that is not done, and closes it.
+        hosts: names under which browsers may ask it, as Guard takes them.
     """
 
-    def __init__(self, painter):
+    def __init__(self, painter, hosts=()):
         self.painter, self.limits = painter, painter.limits
-        self.inside = 0  # requests that are whole and not answered yet
+        self.line = []  # requests and jobs that are whole and not answered yet, in order; the first one is painted
         self.uploads = set()  # those that arrive
         self.answers = 0  # those that are sent
         self.metrics = _Metrics(self)
+        self.jobs = Jobs(self)
+        site, jobs = Site(self.jobs), self.jobs
         self.application = Starlette(
             routes=[
                 Route("/predict/{name}", self._predict, methods=["POST"]),
                 Route("/health", self._health),
                 Route("/metrics", self._metrics),
+                Route("/files", _answered(jobs.post_file), methods=["POST"]),
+                Route("/files/{id}", _answered(jobs.delete_file), methods=["DELETE"]),
+                Route("/jobs", _answered(jobs.post_job), methods=["POST"]),
+                Route("/jobs/{id}", _answered(jobs.get_job)),
+                Route("/jobs/{id}", _answered(jobs.delete_job), methods=["DELETE"]),
+                Route("/jobs/{id}/events", _answered(jobs.get_events)),
+                Route("/jobs/{id}/preview", _answered(jobs.get_preview)),
+                Route("/jobs/{id}/result", _answered(jobs.get_result)),
+                Route("/options", site.get_options),
+                Route("/openapi.json", self._openapi),
+                Route("/pictures/{kind}/{name}.jpg", site.get_picture),
+                Route("/", site.get_page),
+                *(Route(f"/{name}", site.get_static) for name in site.files),
             ],
+            middleware=[Middleware(Guard, hosts=hosts, seconds=self.limits.body_seconds)],
             exception_handlers={HTTPException: _refused_by_router},
             lifespan=self._lifespan,
         )
+
+    @property
+    def inside(self):
+        """How many requests and jobs are whole and not answered yet."""
+        return len(self.line)
+
+    @property
+    def ended(self):
+        """Whether what is not answered yet is refused."""
+        return self._ended.done()
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _):
         self._turn = asyncio.Lock()  # first come, first served
         self._ending, self._ended = False, asyncio.get_running_loop().create_future()
+        self.jobs.open()
         with ThreadPoolExecutor(1, "painter") as self._thread:
             keeper = asyncio.ensure_future(self._keep_ready())
             try:
@@ -92,14 +128,16 @@ class Service:
             finally:
                 keeper.cancel()
                 self.painter.close()
+                await self.jobs.close()
 
     async def _keep_ready(self):
         """Start the worker when it has ended, before the next request needs it."""
         while True:
             if not self.painter.ready:
                 async with self._turn:
-                    with contextlib.suppress(PainterError, _RefusalError):  # which is logged
+                    with contextlib.suppress(PainterError, RefusalError):  # which is logged
                         await self._start_where_needed()
+            self.jobs.expire()
             await asyncio.sleep(RESTART if self.painter.ready else RESTART_AGAIN)
 
     async def end(self, seconds):
@@ -124,7 +162,7 @@ class Service:
         start = time.perf_counter()
         try:
             response = await self._let_in(request)
-        except _RefusalError as refusal:
+        except RefusalError as refusal:
             response = _answer(**vars(refusal))
         except PainterError as error:
             response = _answer(status=error.status, message=str(error))
@@ -140,29 +178,30 @@ class Service:
         name, limits = request.path_params["name"], self.limits
         known = name in self.painter.models
         with tempfile.SpooledTemporaryFile(IN_MEMORY) as body:
-            size = await self._arrive(request, body, limits.max_body * 2**20 if known else 0)
+            size = await self.arrive(request, body, limits.max_body * 2**20 if known else 0)
             if not known:
                 names = ", ".join(self.painter.models)
                 near = nearest(name, self.painter.models)
-                raise _RefusalError(404, f"there is no model {name!r}{near}; models: {names}")
+                raise RefusalError(404, f"there is no model {name!r}{near}; models: {names}")
             if size > limits.max_body * 2**20:
-                raise _RefusalError(413, f"a request may have {limits.max_body} MiB; send smaller pictures, or fewer")
+                raise RefusalError(413, f"a request may have {limits.max_body} MiB; send smaller pictures, or fewer")
             if self.inside > limits.queue:
-                raise _RefusalError(503, f"{self.inside} requests are waiting already; try again later", RETRY_AFTER)
+                raise RefusalError(503, f"{self.inside} requests are waiting already; try again later", RETRY_AFTER)
             body.seek(0)
-            self.inside += 1
+            self.line.append(body)
             leaving = asyncio.ensure_future(_left(request))
+            work = functools.partial(self.painter.paint, name, body, lambda: not leaving.done())
             try:
-                return await self._in_turn(name, body, leaving)
+                return self._hub_answer(*await self.in_turn(leaving, lambda: work))
             finally:
                 leaving.cancel()
-                self.inside -= 1
+                self.line.remove(body)
 
-    async def _arrive(self, request, body, most):
+    async def arrive(self, request, body, most):
         """Write the body of a request into a file, up to `most` bytes; its size.
 
         A body that is too large is read to its end and dropped: a client does not read an answer while it sends.
-        Raises _RefusalError where it does not arrive.
+        Raises RefusalError where it does not arrive.
         """
         if self._ending:
             raise _ending()
@@ -171,16 +210,25 @@ class Service:
         upload = _Upload(request, body, most)
         self.uploads.add(upload)
         try:
-            await asyncio.wait({upload.task}, timeout=self.limits.body_seconds)
+            await self._wait_for(upload)
             if upload.refusal is not None:
                 raise upload.refusal
             if not upload.task.done():
                 message = f"the request did not arrive within {self.limits.body_seconds:g} s"
-                raise _RefusalError(408, message, CLOSE)
+                raise RefusalError(408, message, CLOSE)
             return upload.task.result()
         finally:
             upload.task.cancel()
             self.uploads.discard(upload)
+
+    async def _wait_for(self, upload):
+        """Wait until a body has arrived, `body_seconds`, and for a larger file as long again for each `max_body`."""
+        seconds, piece = self.limits.body_seconds, self.limits.max_body * 2**20
+        while not upload.task.done():
+            left = seconds * (1 + min(upload.size, upload.most) // piece) - (time.monotonic() - upload.start)
+            if left <= 0:
+                return
+            await asyncio.wait({upload.task}, timeout=left)
 
     def _make_room(self):
         """Refuse the slowest upload, so that clients that send next to nothing keep nobody out; else the new one."""
@@ -188,12 +236,19 @@ class Service:
         now = time.monotonic()
         grown = [upload for upload in self.uploads if now - upload.start > YOUNG and upload.refusal is None]
         if not grown:
-            raise _RefusalError(503, f"{message}; try again later", {**RETRY_AFTER, **CLOSE})
+            raise RefusalError(503, f"{message}; try again later", {**RETRY_AFTER, **CLOSE})
         slowest = min(grown, key=lambda upload: upload.size / (now - upload.start))
-        slowest.refuse(_RefusalError(408, f"{message}, and this one was the slowest; try again later", CLOSE))
+        slowest.refuse(RefusalError(408, f"{message}, and this one was the slowest; try again later", CLOSE))
 
-    async def _in_turn(self, name, body, leaving):
-        """Paint when the requests before are done; a client that leaves while it waits loses its place."""
+    async def in_turn(self, leaving, begin):
+        """Paint when the requests before are done; a client that leaves while it waits loses its place.
+
+        Args:
+            leaving: a future that is done when the client has left.
+            begin: a function that is called when it is the turn, and returns the function that asks the painter.
+
+        Returns what that function returns.
+        """
         turn = asyncio.ensure_future(self._turn.acquire())
         await asyncio.wait({turn, leaving, self._ended}, return_when=asyncio.FIRST_COMPLETED)
         if not turn.done():
@@ -203,7 +258,10 @@ class Service:
             if self._ended.done():
                 raise _ending()
             await self._start_where_needed()
-            return await self._paint(name, body, leaving)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, begin())
+        except PainterError as error:
+            logging.getLogger(__name__).warning("the worker was ended or has ended: %s", error)
+            raise
         finally:
             self._turn.release()
 
@@ -218,25 +276,41 @@ class Service:
             logging.getLogger(__name__).error("the worker cannot be started: %s", error)
             raise PainterError(503, "the process that paints cannot be started; the service's log says why") from None
 
-    async def _paint(self, name, body, leaving):
-        work = self.painter.paint, name, body, lambda: not leaving.done()
-        try:
-            answer, content = await asyncio.get_running_loop().run_in_executor(self._thread, *work)
-        except PainterError as error:
-            logging.getLogger(__name__).warning("the worker was ended or has ended: %s", error)
-            raise
+    def _hub_answer(self, answer, content):
         if answer["status"] != 200:
             return _answer(status=answer["status"], message=answer["message"])
         self.metrics.pictures.inc(answer["pictures"])
         content = b'{"status":"000","msg":"","results":' + content + b"}"
         return _LargeResponse(content, self)
 
+    async def _openapi(self, _):
+        return JSONResponse(description(self.limits))
+
+
+def _answered(handler):
+    """A route for jobs and files: what it refuses is answered with {"error": sentence}."""
+
+    @functools.wraps(handler)
+    async def answered(request):
+        try:
+            return await handler(request)
+        except RefusalError as refusal:
+            message = one_line(refusal.message, LONGEST_MESSAGE)
+            return JSONResponse({"error": message}, refusal.status, refusal.headers)
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_LEFT)
+        except Exception:
+            logging.getLogger(__name__).exception("a request failed")
+            return JSONResponse({"error": "this request failed here; the service's log says how"}, 500)
+
+    return answered
+
 
 class _Upload:
     """A body under way: its `task`, whose result is the number of bytes, and what tells how slow it is."""
 
     def __init__(self, request, body, most):
-        self.start, self.size, self.refusal = time.monotonic(), 0, None
+        self.start, self.size, self.most, self.refusal = time.monotonic(), 0, most, None
         self.task = asyncio.ensure_future(self._read(request, body, most))
         self.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # which nobody may ask for
 
@@ -275,16 +349,8 @@ class _LargeResponse(Response):
             self.service.answers -= 1
 
 
-class _RefusalError(Exception):
-    """A refusal, without results."""
-
-    def __init__(self, status, message, headers=None):
-        super().__init__(message)
-        self.status, self.message, self.headers = status, message, headers
-
-
 def _ending():
-    return _RefusalError(503, "the service ends; send the request again later", CLOSE)
+    return RefusalError(503, "the service ends; send the request again later", CLOSE)
 
 
 def _answer(results="", status=200, message="", headers=None):
@@ -295,7 +361,7 @@ def _answer(results="", status=200, message="", headers=None):
 
 
 async def _refused_by_router(request, error):
-    known = "POST /predict/NAME, GET /health, GET /metrics"
+    known = "POST /predict/NAME, GET /health, GET /metrics, and what /openapi.json describes"
     message = f"{request.method} {request.url.path} is not known here; known are {known}"
     return _answer(status=error.status_code, message=message, headers=error.headers)
 
@@ -315,6 +381,7 @@ class _Metrics:
         options = {"namespace": "ppadaattn", "registry": self.registry}
         self.requests = Counter("requests", "Requests to paint, by HTTP status.", ["status"], **options)
         self.errors = Counter("errors", "Requests to paint that were answered with an error.", **options)
+        self.jobs = Counter("jobs", "Jobs, by how they ended.", ["state"], **options)
         self.pictures = Counter("pictures", "Pictures painted.", **options)
         self.seconds = Histogram("request_seconds", "From a request's arrival to its answer.", **options)
         painter = service.painter

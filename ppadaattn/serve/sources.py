@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ppadaattn.errors import InputError, without_warnings
 from ppadaattn.infer.stylizer import STYLE_SIZE
-from ppadaattn.media.images import check_size, flatten, read_image, readers, reduce_to
+from ppadaattn.media.images import check_size, flatten, read_image, readers, reduce_to, scale_to
 from ppadaattn.weights.checkpoint import is_style_data
 
 import numpy as np
@@ -83,9 +83,10 @@ class BytesSource:
             raise InputError(f"{self.name} is a style file; expected a picture")
         return flatten(read_image(_NamedBytes(self.data, self.name), long_side))
 
-    def style(self, stylizer):
+    def style(self, stylizer, style_size=STYLE_SIZE, enlarge=False):
         if not self._is_style():
-            return stylizer.prepare_style(self.picture(STYLE_SIZE))
+            picture = self.picture(0 if enlarge else style_size)
+            return stylizer.prepare_style(scale_to(picture, style_size) if enlarge else picture)
         if not self.style_files:
             raise InputError(f"{self.name} is a style file, which this service does not take; send the picture")
         return stylizer.load_style(_NamedBytes(self.data, self.name))

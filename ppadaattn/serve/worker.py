@@ -20,6 +20,7 @@ from ppadaattn.infer.stylizer import load
 from ppadaattn.serve.limits import CLIENT_LEFT, LONGEST_MESSAGE, Limits
 from ppadaattn.serve.painter import receive, send
 from ppadaattn.serve.protocol import check_pixels, decode, encode, parse, transfer
+from ppadaattn.serve.tasks import StoppedError, paint_job, style_cache
 
 from PIL import Image
 
@@ -41,12 +42,18 @@ def main():
             return
         send(answers, {})
 
-        def goes_on():
-            send(answers, {})
+        def goes_on(progress=None, data=b""):
+            send(answers, progress or {}, io.BytesIO(data))
             return receive(requests)[0]["goes_on"]
 
+        prepare = style_cache(stylizers)
         while True:
             request, body = receive(requests)
+            if "job" in request:
+                status, message, about = answer_job(stylizers, prepare, request["job"], limits, goes_on)
+                message = one_line(message, LONGEST_MESSAGE)
+                send(answers, {**about, "status": status, "message": message})
+                continue
             stylizer = stylizers[request["model"]]
             status, message, results = answer(stylizer, body, limits, settings["suffix"], goes_on)
             content = json.dumps(results, separators=(",", ":")).encode("ascii")
@@ -67,7 +74,8 @@ def answer(stylizer, body, limits, suffix, goes_on):
     Returns:
         (status of HTTP, message, list of {'data': base64 text}); the list is empty unless the status is 200.
     """
-    try:
+
+    def paint():
         images, alpha = parse(body, limits.max_pictures)
         items = decode(images, limits.style_files)
         check_pixels(items, limits.request_pixels)
@@ -75,17 +83,32 @@ def answer(stylizer, body, limits, suffix, goes_on):
         for picture in transfer(stylizer, items, alpha, limits.size):
             results.append({"data": encode(picture, suffix)})
             if len(results) < len(items) and not goes_on():
-                return CLIENT_LEFT, "", []
-        return 200, "", results
+                raise StoppedError
+        return results
+
+    return _outcome(paint, [])
+
+
+def answer_job(stylizers, prepare, job, limits, goes_on):
+    """(status of HTTP, message, what is said of the result) of a job; see `ppadaattn.serve.tasks.paint_job`."""
+    return _outcome(lambda: paint_job(stylizers, prepare, job, limits, goes_on), {})
+
+
+def _outcome(work, nothing):
+    """(status of HTTP, message, what `work` returns, or `nothing` where it fails)."""
+    try:
+        return 200, "", work()
+    except StoppedError:
+        return CLIENT_LEFT, "", nothing
     except InputError as error:
-        return 400, str(error), []
+        return 400, str(error), nothing
     except MemoryError:
-        return 413, "these pictures need more memory than there is; send smaller pictures", []
+        return 413, "these pictures need more memory than there is; send smaller pictures", nothing
     except BrokenPipeError:
         raise
     except Exception:
         logging.getLogger(__name__).exception("a request failed")
-        return 500, "this request failed here; the service's log says how", []
+        return 500, "this request failed here; the service's log says how", nothing
 
 
 def _own_output():

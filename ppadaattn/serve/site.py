@@ -1,0 +1,192 @@
+"""The page of `ppadaattn serve`: its files, what it asks about the service, and what keeps other sites away from it."""
+
+import asyncio
+import contextlib
+import ipaddress
+import mimetypes
+import socket
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ppadaattn.infer.options import ClipOptions, own_fields, value_type
+from ppadaattn.serve.jobs import CLIP_FORMATS, STYLE_MODES, client_options
+from ppadaattn.serve.limits import FORMATS
+from ppadaattn.version import __version__
+from ppadaattn.weights.zoo import DEFAULT_MODEL, DEFAULT_VIDEO_MODEL, MODELS
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+FOLDER = Path(__file__).resolve().parent / "static"
+PAGE = "index.html"
+# Types of the static files; systems disagree about that of modules.
+TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "img-src 'self' blob: data:",
+        "media-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+# Addresses of `hub serving` and of monitoring, for other programs: they stay as they are.
+FOR_PROGRAMS = ("/predict", "/health", "/metrics")
+
+
+class Guard:
+    """Middleware of all routes for browsers: safe headers, no requests from other sites, no client that takes nothing.
+
+    Args:
+        app: an ASGI application.
+        hosts: names besides addresses, localhost and that of this computer under which the service may be asked. A
+            site of an attacker whose name is made to point here (DNS rebinding) has another one.
+        seconds: for a client to take a piece of an answer.
+    """
+
+    def __init__(self, app, hosts=(), seconds=60):
+        own = socket.gethostname().lower()
+        self.app, self.seconds = app, seconds
+        self.hosts = {"localhost", own, f"{own}.local", *(host.lower() for host in hosts)}
+        self.named = {host.lower() for host in hosts}
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http" or scope["path"].startswith(FOR_PROGRAMS):
+            await self.app(scope, receive, send)
+            return
+
+        async def send_guarded(message):
+            if message["type"] == "http.response.start":
+                added = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+                message = {**message, "headers": [*message["headers"], *added]}
+            await asyncio.wait_for(send(message), self.seconds)
+
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        problem = self._problem(scope["method"], headers)
+        app = self.app if problem is None else JSONResponse({"error": problem}, 403)
+        with contextlib.suppress(asyncio.TimeoutError):  # uvicorn then closes the connection
+            await app(scope, receive, send_guarded)
+
+    def _problem(self, method, headers):
+        """Why a request is refused; None where it is not."""
+        host = headers.get("host", "")
+        if not self._is_own(_hostname(f"//{host}")):
+            return (
+                f"this service is not called {_hostname(f'//{host}')!r}; start it with --allow-host to allow the name"
+            )
+        if method in ("GET", "HEAD"):
+            return None
+        fetch, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        if fetch is not None:
+            foreign = fetch not in ("same-origin", "none")
+        else:
+            foreign = origin is not None and urlsplit(origin).netloc != host and _hostname(origin) not in self.named
+        return "pages of other sites may not paint here" if foreign else None
+
+    def _is_own(self, name):
+        if name in self.hosts or name.endswith(".localhost"):
+            return True
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(name)
+            return True
+        return False
+
+
+def _hostname(address):
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+class Site:
+    """The page's files and what it asks.
+
+    Args:
+        jobs: the Jobs of a service.
+    """
+
+    def __init__(self, jobs):
+        self.jobs = jobs
+        self.files = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.is_file()}
+        self.pictures = {"styles": jobs.styles, "contents": jobs.contents}
+
+    async def get_page(self, request):
+        """The page for browsers; other programs get what they always got."""
+        if "text/html" not in request.headers.get("accept", ""):
+            raise HTTPException(404)
+        return self._static(PAGE)
+
+    async def get_static(self, request):
+        """A file of the page."""
+        return self._static(request.url.path.rpartition("/")[2])
+
+    def _static(self, name):
+        suffix = Path(name).suffix
+        kind = TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return Response(self.files[name], media_type=kind, headers={"Cache-Control": "no-cache"})
+
+    async def get_picture(self, request):
+        """A bundled picture."""
+        path = self.pictures.get(request.path_params["kind"], {}).get(request.path_params["name"])
+        if path is None:
+            raise HTTPException(404)
+        return Response(path.read_bytes(), media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
+
+    async def get_options(self, _):
+        """What can be painted: models, bundled pictures, options with their defaults, limits."""
+        return JSONResponse(describe(self.jobs))
+
+
+def describe(jobs):
+    """What a page needs to know of the service, as plain values."""
+    models, limits = jobs.service.painter.models, jobs.limits
+    for_clips = {item.name for item in own_fields(ClipOptions)}
+    return {
+        "version": __version__,
+        "models": [
+            {"name": name, "description": MODELS[name].description if name in MODELS else ""} for name in models
+        ],
+        "default_models": {"picture": DEFAULT_MODEL, "clip": DEFAULT_VIDEO_MODEL},
+        "modes": list(STYLE_MODES),
+        "formats": {"picture": list(FORMATS), "clip": list(CLIP_FORMATS)},
+        "options": [
+            {
+                "name": item.name,
+                "type": {bool: "boolean", int: "integer", float: "number"}[value_type(item)],
+                "default": limits.size if item.name == "size" else item.default,
+                "help": item.metadata["help"],
+                "limits": item.metadata["limits"].words if item.metadata["limits"] else None,
+                "for_clips": item.name in for_clips,
+                "command_line": item.metadata.get("command_line", item.default),
+            }
+            for item in client_options()
+        ],
+        "limits": asdict(limits),
+        **{
+            kind: [{"name": name, "url": f"pictures/{kind}/{name}.jpg"} for name in pictures]
+            for kind, pictures in (("styles", jobs.styles), ("contents", jobs.contents))
+        },
+    }
+
+
+def option_schema():
+    """{name: JSON schema} of the options, for the description of the interface."""
+    schemas, of_pictures = {}, {item.name for item in client_options(clip=False)}
+    for item in client_options():
+        kind = {bool: "boolean", int: "integer", float: "number"}[value_type(item)]
+        words = item.metadata["help"] + (f"; {item.metadata['limits'].words}" if item.metadata["limits"] else "")
+        words += "" if item.name in of_pictures else " (clips only)"
+        schemas[item.name] = {"type": kind, "description": words}
+        if item.default is not None and item.name != "size":
+            schemas[item.name]["default"] = item.default
+    return schemas
