@@ -362,3 +362,11 @@ def test_eager_and_programs_of_one_engine_at_the_same_time(rng, name):
         painted = list(pool.map(lambda chosen: painter(picture, picture, **chosen), options))
     for result, chosen in zip(painted, options):
         np.testing.assert_array_equal(result, painter(picture, picture, **chosen))
+
+
+def test_onnx_runtime_leaves_the_denormal_numbers_of_the_caller(stylizer, rng):
+    pytest.importorskip("onnxruntime")
+    engine = ppadaattn.load("adaattn_lite_video", engine="onnxruntime")
+    engine(rng.randint(0, 256, (40, 48, 3)).astype("uint8"), rng.randint(0, 256, (32, 40, 3)).astype("uint8"))
+    smallest = np.array([1e-320, 1e-310])
+    assert (smallest * 0.5 > 0).all() and np.array([1e-40], "float32")[0] * np.float32(0.5) > 0

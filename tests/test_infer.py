@@ -11,7 +11,7 @@ import ppadaattn
 from ppadaattn.cli import convert, paint, pictures, videos
 from ppadaattn.errors import InputError
 from ppadaattn.infer.stylizer import Stylizer
-from ppadaattn.media import video_read
+from ppadaattn.media import images, video_read
 from ppadaattn.media.images import read_image
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.style import Style
@@ -170,6 +170,8 @@ def test_an_error_on_the_way_keeps_what_is_done_and_goes_on_unless_the_disk_is_f
         write(path, image, tags)
 
     monkeypatch.setattr(pictures, "write_image", full_disk)
+    # Else c3.png is under way when c2.png finds the disk full.
+    monkeypatch.setattr(pictures, "_side_by_side", lambda stylizer, plan, options: (stylizer, 1))
     status, _, err = run("--content", "c1.png", "c2.png", "c3.png", "--style", "s.png", "--output", "out")
     assert status == 1 and "not painted: " in err and "No space left on device" in err
     assert files("out") == (["c1_s.png"] if full else ["c1_s.png", "c3_s.png"])
@@ -519,12 +521,14 @@ def test_several_videos_of_which_one_is_bad_or_finished(run, picture):
 def test_a_content_with_a_mask_is_decoded_once(run, picture, monkeypatch, styles):
     content, style = picture("c.png", 48, 64), [picture(f"{'s' * (n + 1)}.png") for n in range(styles)]
     Image.fromarray(np.full((48, 64, 3), (255, 0, 0), "uint8")).save("mask.png")
-    opened, open_image = [], Image.open
-    monkeypatch.setattr(Image, "open", lambda path, **k: opened.append(os.path.basename(path)) or open_image(path, **k))
+    decoded, decode = [], images._decode
+    monkeypatch.setattr(
+        images, "_decode", lambda path, name: decoded.append(os.path.basename(path)) or decode(path, name)
+    )
     masks = ("--content-mask", "mask.png", "--style-mask", *["red"] * styles, "--style-mode", "each")
     assert run("--content", content, "--style", *style, *masks, "--size", "32", "--output", "out/")[0] == 0
     assert len(files("out")) == styles
-    assert sorted(opened) == sorted(["c.png", "mask.png", *(path.name for path in style)])
+    assert sorted(decoded) == sorted(["c.png", "mask.png", *(path.name for path in style)])
 
 
 @pytest.mark.parametrize("output", ["o.mp4", "o.avi"])

@@ -359,7 +359,7 @@ def configure(tmp_path, target_data):
 @pytest.mark.parametrize("name", ["image", "video"])
 def test_a_run_of_the_recipe_resumes_to_the_last_bit(configure, name):
     """From the middle of the pairings of a batch, and between two encodings of whole pictures."""
-    config = configure("dataset.train.batch_size=1", name=name)
+    config = configure("dataset.train.batch_size=1", "load=adaattn_lite_image", name=name)
     whole = train(config, "whole").folder
     train(config, "again", resume=whole / "iter_4_checkpoint.pdparams")
     lines = [line for line in (whole / "log.txt").read_text().splitlines() if line.startswith(("Iter: ", "Snapshot"))]

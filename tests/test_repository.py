@@ -63,7 +63,7 @@ def commands_of(document):
                 words = shlex.split(part[match.end() :], comments=True)
                 tool = match.group(1)
                 command = TOOLS.get(tool, tool) if tool else words.pop(0)
-                if command not in ("benchmark", "benchmark_video"):
+                if command not in ("benchmark", "benchmark_video", "compare"):  # scripts, not commands
                     found.append((command, words))
     return found
 

@@ -815,7 +815,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(configure, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         save(state, path)
 
-    monkeypatch.setattr(checkpoint.paddle, "save", full)
+    monkeypatch.setattr(paddle, "save", full)
     config = configure("snapshot_config.interval=2")
     with pytest.raises(InputError, match=r"iter_4_checkpoint\.pdparams cannot be written: No space left"):
         train(config, "name")

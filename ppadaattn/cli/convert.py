@@ -43,7 +43,6 @@ def parser(prog="ppadaattn convert"):
         "from the tensors.",
         examples=(
             "checkpoints --encoder vgg_normalised.pth --output authors.pdparams",
-            "adaattn_lite_image --output adaattn_lite_image.safetensors",
             "output_dir/full_image-DATE --heads --output heads.safetensors",
         ),
         synonyms={"--vgg": "--encoder", "--save-dir": "--output"},

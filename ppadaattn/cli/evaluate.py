@@ -125,7 +125,10 @@ def _add_painted(commands):
         _painted,
         "painted",
         "distances to pictures that another network has painted, on the same contents and styles",
-        examples=("--methods adaattn_lite_image adaattn_lite_video --targets data/official_dev",),
+        examples=(
+            "--methods adaattn_lite_image adaattn_lite_video --targets data/official_dev",
+            "--methods Mine=mine.pdparams --targets data/official_dev --encoder vgg19.npz",
+        ),
     )
     _add_methods(made)
     made.add_argument(

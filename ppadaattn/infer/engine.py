@@ -7,12 +7,14 @@ engine; make it before they start.
 """
 
 import copy
+import functools
 import hashlib
 import importlib.util
 import os
 import shutil
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Optional
 
 from ppadaattn.errors import InputError, import_optional, nearest
@@ -87,9 +89,6 @@ class ProgramEngine:
         if self._narrow is None:
             narrow = copy.copy(self)
             narrow.threads, narrow._opened, narrow._opening = 1, {}, threading.Lock()
-            # Here, not in the threads, which inherit how this one treats denormal numbers: ONNX Runtime sets that only
-            # in the thread that opens a program.
-            narrow._program("content", "bytes")
             self._narrow = narrow
         return self._narrow
 
@@ -217,6 +216,32 @@ class InferenceEngine(ProgramEngine):
         return run
 
 
+class _FlushingThreads:
+    """Threads in which the processor takes denormal numbers as zero; those of the caller keep theirs.
+
+    Softmax gives many weights below the smallest normal float32, with which processors multiply slowly: the small image
+    model takes 1.7 times as long with them at 512 x 512. ONNX Runtime sets the processor's mode in the thread that
+    makes a process's first session, for good, and threads inherit it. In the main thread it would change what other
+    libraries compute, and NumPy warns of it.
+    """
+
+    def __init__(self):
+        self._first, self._others = ThreadPoolExecutor(1), ThreadPoolExecutor(threads())
+
+    def open(self, make, *arguments, **options):
+        """A session, made in the thread from which the others come."""
+        return self._first.submit(make, *arguments, **options).result()
+
+    def run(self, work, *arguments):
+        """work(*arguments), in one of the threads; each is begun by the first one, and inherits its mode."""
+        return self._first.submit(self._others.submit, work, *arguments).result().result()
+
+
+@functools.lru_cache(None)
+def _flushing_threads():
+    return _FlushingThreads()
+
+
 class OnnxEngine(ProgramEngine):
     """Paints with ONNX Runtime, whose sessions are safe from any thread."""
 
@@ -249,15 +274,14 @@ class OnnxEngine(ProgramEngine):
         # pages need clearing. At full width, where computing takes longest, it took half a gigabyte more and saved no
         # time.
         options.enable_cpu_mem_arena = self.network.architecture["width"] < 1
-        # Softmax gives many weights below the smallest normal float32, with which processors multiply slowly: the small
-        # image model takes 1.7 times as long with them at 512 x 512.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
-        path = os.path.join(folder, f"{program}.onnx")
-        session = self._onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        path, flushing = os.path.join(folder, f"{program}.onnx"), _flushing_threads()
+        make, providers = self._onnxruntime.InferenceSession, ["CPUExecutionProvider"]
+        session = flushing.open(make, path, options, providers=providers)
 
         def run(inputs):
             try:
-                return session.run(None, inputs)
+                return flushing.run(session.run, None, inputs)
             except Exception as error:
                 if "alloc" in str(error):  # its own exceptions, 'Failed to allocate' and 'bad_alloc'
                     raise MemoryError(str(error)) from None
