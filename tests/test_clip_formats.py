@@ -8,6 +8,8 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
+from ppadaattn.cli import videos
+from ppadaattn.cli.styles import StyleSpec
 from ppadaattn.cli.videos import are_clips
 from ppadaattn.errors import InputError, InputNote
 from ppadaattn.media.images import read_image
@@ -313,6 +315,16 @@ def test_what_ffmpeg_opens_is_a_clip_whatever_its_suffix(name, container, codec)
     encode(name, [scene(number) for number in range(3)], codec=codec, pixels="yuv420p", container=container)
     assert is_clip(name) and are_clips([name], "out.mp4")
     assert paint(name, "out.mp4").frames == 3
+
+
+def test_a_folder_of_clips_without_suffixes():
+    os.mkdir("in")
+    encode("in/noext", [scene(number) for number in range(3)], codec="mpeg4", pixels="yuv420p", container="avi")
+    Path("in/notes.txt").write_text("no video"), Path("in/.hidden").write_bytes(Path("in/noext").read_bytes())
+    assert are_clips(["in"], "out") and are_clips(["in/*"], "out")
+    spec = StyleSpec((Path("s.png"),), (None,))
+    clips = videos.plan(["in"], [spec], "out", videos.VideoOptions()).clips
+    assert clips == [(Path("in/noext"), spec, Path("out/noext_s.mp4"))]
 
 
 def test_sound_whose_last_frame_has_no_time():
