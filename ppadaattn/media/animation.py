@@ -9,7 +9,7 @@ from typing import Optional
 from ppadaattn.errors import InputError, note, without_warnings
 from ppadaattn.media.decoding import check_animation
 from ppadaattn.media.images import as_shown, check_size, decoding, flatten, reduce_to
-from ppadaattn.media.video_formats import Colors, Frame, mpeg4_rate, to_fraction
+from ppadaattn.media.video_formats import MOST_REPEATS, Colors, Frame, mpeg4_rate, to_fraction
 
 import numpy as np
 from PIL import Image
@@ -20,8 +20,6 @@ MOVING = {"GIF": ".gif", "PNG": ".png", "WEBP": ".webp"}
 SHORTEST, USUAL = 10, 100
 # Bytes in which a PNG says that it moves: before its pixels, after a colour profile, the largest of which have 1 MB.
 LONGEST_HEAD = 2_000_000
-# Times that a frame may be repeated to keep a constant rate, as in `video_read`.
-MOST_REPEATS = 100_000
 
 
 def moving_suffix(path) -> Optional[str]:
@@ -41,11 +39,24 @@ def moving_suffix(path) -> Optional[str]:
 def _says_that_it_moves(path):
     """Whether a file begins as a GIF, or as a WebP or PNG that says of itself that it moves; most files do not."""
     with open(path, "rb") as file:
-        head = file.read(LONGEST_HEAD)
-    if head.startswith(b"\x89PNG"):
-        return b"acTL" in head
+        head = file.read(21)
+        if head.startswith(b"\x89PNG"):
+            return _has_animation_chunk(file)
     webp = head.startswith(b"RIFF") and head[12:16] == b"VP8X" and head[20] & 2
     return bool(webp) or head.startswith(b"GIF8")
+
+
+def _has_animation_chunk(file):
+    """Whether a PNG has the chunk acTL before its pixels; only the heads of chunks are read."""
+    place, chunk = 8, b""
+    while chunk != b"IDAT" and place < LONGEST_HEAD:
+        file.seek(place)
+        head = file.read(8)
+        chunk = head[4:]
+        if chunk in (b"acTL", b""):
+            return chunk == b"acTL"
+        place += 12 + int.from_bytes(head[:4], "big")
+    return False
 
 
 def is_moving(path) -> bool:

@@ -27,6 +27,8 @@ TEXTS = ("ass", "jacosub", "microdvd", "mov_text", "realtext", "sami", "srt", "s
 COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 # Names of handlers that programs write into each MP4, such as SoundHandler and Core Media Audio.
 NO_TITLE = re.compile("handler|media|GPAC", re.IGNORECASE)
+# Chapters that are kept: FFmpeg's time to write them grows with their square, to 40 s for 100,000.
+MOST_CHAPTERS = 10_000
 # A container that holds all of this.
 HOLDS_ALL = ".mkv"
 
@@ -121,7 +123,9 @@ class Tracks:
             span = [round((time - begin) / unit) for time in (max(chapter["start"] * unit, begin), last)]
             if span[0] < span[1]:
                 chapters.append({**chapter, "start": span[0], "end": span[1]})
-        return chapters
+        if len(chapters) > MOST_CHAPTERS:
+            note(f"{self.clip.path} has {len(chapters)} chapters: the first {MOST_CHAPTERS} are kept")
+        return chapters[:MOST_CHAPTERS]
 
     def _add_attachment(self, track, target):
         try:

@@ -120,30 +120,17 @@ COVER = 1 << 10
 # others are sound, pictures, text, and formats that make FFmpeg open other files or addresses: playlists (HLS, DASH),
 # lists of files (concat, image2, IMF), descriptions of streams (SDP).
 CONTAINERS = (
-    *("3gp", "mov", "matroska", "webm", "avi", "mpeg", "mpegts", "asf", "flv", "live_flv", "kux", "ogg", "nut", "mxf"),
-    *("gxf", "rm", "dv", "wtv", "dhav", "ty", "nsv", "nuv", "ivf", "yuv4mpegpipe", "swf", "gif", "apng"),
-    *("mpegvideo", "m4v", "h261", "h263", "h264", "hevc", "vvc", "av1", "obu", "vc1", "vc1test", "cavsvideo", "dirac"),
-    *(
-        "bink",
-        "smk",
-        "roq",
-        "flic",
-        "film_cpk",
-        "ea",
-        "4xm",
-        "idcin",
-        "ipmovie",
-        "wc3movie",
-        "vmd",
-        "mve",
-        "amv",
-        "viv",
-    ),
+    "3gp,mov,matroska,webm,avi,mpeg,mpegts,asf,flv,live_flv,kux,ogg,nut,mxf,gxf,rm,dv,wtv,dhav,ty,nsv,nuv,ivf,swf,gif,"
+    "apng,yuv4mpegpipe,mpegvideo,m4v,h261,h263,h264,hevc,vvc,av1,obu,vc1,vc1test,cavsvideo,dirac,bink,smk,roq,flic,"
+    "film_cpk,ea,4xm,idcin,ipmovie,wc3movie,vmd,mve,amv,viv"
 )
 # ITU-T H.273 codes of YCbCr (as FFmpeg's) -> swscale's names.
 COLORSPACES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
 # Codes of the range: Y from 16 to 235, or from 0 to 255, as RGB has it.
 LIMITED_RANGE, FULL_RANGE = 1, 2
+# Times that a frame may be repeated to keep a constant rate: an hour of a slide at 25 frames a second is 90,000. More
+# come from damaged times, or would paint the same frame for days.
+MOST_REPEATS = 100_000
 
 
 def mpeg4_rate(rate: Fraction) -> Fraction:
@@ -172,7 +159,7 @@ def open_container(path, *arguments, **options):
     Of files to read only CONTAINERS are opened, and nothing but the file itself.
     """
     if not arguments:
-        closed = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
+        closed = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
         options = {"metadata_errors": "replace", "options": closed, **options}
     return pyav().open(os.path.abspath(str(path)), *arguments, **options)
 
