@@ -366,13 +366,26 @@ def test_stretches_and_rates_of_a_picture_that_moves(tmp_path, suffix):
         open_clip(path, start=2)
 
 
-@pytest.mark.parametrize("suffix", SAVE)
-def test_transparent_parts_of_a_picture_that_moves_are_laid_on_white(tmp_path, suffix):
-    path = write_moving(tmp_path / f"in{suffix}", mode="RGBA")
-    with pytest.warns(InputNote, match="transparent in parts: these are laid on white"):
-        frames = list(open_clip(path).frames())
-    assert all((frame.image[:7, :7] == 255).all() for frame in frames)
+@pytest.mark.parametrize("source", SAVE)
+@pytest.mark.parametrize("target", [*SAVE, ".webm"])
+def test_transparent_parts_of_a_picture_that_moves_are_kept(tmp_path, source, target):
+    clip = open_clip(write_moving(tmp_path / f"in{source}", mode="RGBA"))
+    frames = list(clip.frames())
+    assert clip.has_alpha and all((frame.image[:7, :7] == 255).all() for frame in frames)
     assert [tuple(frame.image[20, 30]) for frame in frames] == COLOURS
+    alpha = np.full((32, 48), 255, "uint8")  # what was hidden is visible now, and the other way round
+    alpha[10:20, 8:24] = 0
+    frames[1] = frames[1]._replace(alpha=alpha)
+    part = tmp_path / "part"
+    with part_writer(part, video_format(tmp_path / f"out{target}").with_alpha(), clip) as writer:
+        for frame in frames:
+            writer.write(np.dstack([frame.image, frame.alpha]), frame.pts)
+    join_parts([part], frames[-1].pts + frames[-1].duration, tmp_path / f"out{target}", clip)
+    copies = list(open_clip(tmp_path / f"out{target}").frames())
+    assert len(copies) == len(frames)
+    for frame, copy in zip(frames, copies):
+        assert np.abs(copy.alpha.astype(int) - frame.alpha).mean() < (8 if target == ".webm" else 0.1)
+        assert np.abs(copy.image[20, 30].astype(int) - frame.image[20, 30]).max() < 12
 
 
 def comment(text):

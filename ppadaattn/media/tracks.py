@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from ppadaattn.errors import note
-from ppadaattn.media.video_formats import is_cover, open_container, pyav, to_fraction, video_format
+from ppadaattn.media.video_formats import film_of, is_cover, open_container, pyav, to_fraction, video_format
 
 # Encoder of sound that a container cannot hold as it is.
 SOUND_CODECS = {"webm": "libopus", "matroska": "flac", "avi": "libmp3lame"}
@@ -59,7 +59,7 @@ class Tracks:
         if not self.clip.has_tracks:
             return []
         source = opened.enter_context(open_container(self.clip.path))
-        pictures = next(track for track in source.streams.video if not is_cover(track))
+        pictures = film_of(source)
         _label(target.streams.video[0], pictures)
         chapters = self._chapters_of(source)
         self._chapters = len(chapters)
