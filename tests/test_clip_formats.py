@@ -152,9 +152,9 @@ def test_the_level_of_mastering_is_read_where_it_is_there(monkeypatch, params, p
     display = "master-display=G(8500,39850)B(6550,2300)R(35400,14600)WP(15635,16450)L(40000000,50):max-cll=600,100"
     params = f"log-level=none:{display if params == 'display' else params}".strip(":")
     frames = [as_hdr(np.full((64, 96, 3), 240), PQ)]
-    encode("in.mp4", frames, codec="libx265", pixels="yuv420p10le", colors=BT2020_PQ, **{"x265-params": params})
+    encode("in.ts", frames, codec="libx265", pixels="yuv420p10le", colors=BT2020_PQ, **{"x265-params": params})
     with pytest.warns(InputNote, match="is HDR"):
-        clip = open_clip("in.mp4")
+        clip = open_clip("in.ts")
     assert clip.look == Look(9, PQ, peak) and clip.frame_count == 1
     (frame,) = clip.frames()
     brightest = 203 * (240 / 255) ** 2.4
