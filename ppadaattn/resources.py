@@ -1,5 +1,6 @@
 """Files that travel with the package: configurations, example pictures, bundled weights."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -20,8 +21,11 @@ def packaged(name):
 def expand(path):
     """Text of a path of a configuration: ~ is the home folder, examples/... the packaged pictures where it is not here.
 
-    Text that is no such path stays as it is.
+    Text that is no such path stays as it is, except that what the system's encoding lacks is written as `os.listdir`
+    gives it: names on Linux are bytes, those of a configuration UTF-8.
     """
+    with contextlib.suppress(UnicodeEncodeError):  # half a character, which no name has
+        path = os.fsdecode(path.encode("utf-8", "surrogateescape"))
     if path.startswith("examples/") and not os.path.exists(path):
         found = packaged("examples").parent / path
         return str(found) if found.exists() else path

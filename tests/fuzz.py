@@ -28,12 +28,14 @@ import traceback
 import warnings
 import zipfile
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
 SECONDS = 20  # of one case: some hundred times what it needs, for machines with other work
 MEMORY = 3 * 2**30  # bytes that the worker may take beside what it has after loading its libraries
+SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif", ".webp", ".png", "")  # of painted clips
 KINDS = ("picture", "mask", "clip", "frames", "weights", "style", "archive", "config", "flow")
 
 
@@ -237,11 +239,12 @@ class _Network:
 
 class Clip:
     def __init__(self):
-        from ppadaattn.media import video_read
+        from ppadaattn.media import animation, video_read
 
         import av
+        from PIL import Image
 
-        video_read.MOST_REPEATS = 1000  # so that a case which stays within it is quick
+        animation.MOST_REPEATS = video_read.MOST_REPEATS = 1000  # so that a case which stays within it is quick
         self.files = []
         folder = Path(tempfile.mkdtemp())
         for suffix, codec, sound in (
@@ -254,17 +257,25 @@ class Clip:
             (".avi", "mjpeg", None),
             (".gif", "gif", None),
             (".ts", "mpeg2video", "mp2"),
+            (".mkv", "libx264", "subrip"),
+            (".mp4", "libx264", "mov_text"),
         ):
             path = folder / f"a{suffix}"
             with warnings.catch_warnings(), av.open(str(path), "w") as container:
                 _encode(av, container, codec, sound)
             self.files.append((suffix, path.read_bytes()))
         shutil.rmtree(folder)
+        frames = [Image.new("RGBA", (64, 48), (80 * number, 90, 200, 255 - 60 * number)) for number in range(4)]
+        for suffix, kind in ((".webp", "WEBP"), (".png", "PNG"), (".gif", "GIF")):
+            file = io.BytesIO()
+            frames[0].save(file, kind, save_all=True, append_images=frames[1:], duration=[40, 10, 300, 90], loop=2)
+            self.files.append((suffix, file.getvalue()))
 
     def make(self, folder, rng):
         suffix, data = rng.choice(self.files)
         path = folder / f"a{suffix if rng.random() < 0.9 else rng.choice(['.mp4', '.avi', '.mkv', '.gif'])}"
-        path.write_bytes(mutated(data, rng))
+        data = mutated(data, rng)
+        path.write_bytes(with_png_checksums(data) if rng.random() < 0.7 else data)
         return path
 
     def use(self, path, rng):
@@ -278,18 +289,27 @@ class Clip:
             "size": rng.choice([0, 0, 16, 64]),
             "batch_size": rng.choice([1, 3]),
         }
-        output = path.parent / "painted" / f"b{rng.choice(['.mp4', '.mkv', '.webm', '.avi', '.mov', '.gif', ''])}"
+        output = path.parent / "painted" / f"b{rng.choice(SUFFIXES)}"
         for _ in range(2):
             paint_clip(_Network(), path, Style({}), output, **options)
 
 
-def _encode(av, container, codec, sound):
+LINES = {"subrip": b"Hello", "mov_text": b"\0\5Hello"}  # packets of subtitles, by their codec
+
+
+def _encode(av, container, codec, other):
+    """Write frames, and sound or subtitles of the codec `other`; these only where PyAV can, and with chapters."""
     import numpy as np
 
     stream = container.add_stream(codec, rate=25)
     pixels = {"gif": "rgb8", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
     stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
-    track = container.add_stream(sound, rate=48000) if sound else None
+    words = other in LINES and hasattr(container, "add_mux_stream") and container.add_mux_stream(other)
+    if words:
+        words.time_base = Fraction(1, 1000)
+        one = {"id": 1, "start": 0, "end": 300, "time_base": words.time_base, "metadata": {"title": "one"}}
+        container.set_chapters([one, {**one, "id": 2, "start": 300, "end": 480}])
+    track = container.add_stream(other, rate=48000) if other and other not in LINES else None
     if track:
         track.codec_context.layout = "stereo"
         track.codec_context.open()
@@ -299,6 +319,11 @@ def _encode(av, container, codec, sound):
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixels)
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
+    for begin in (0, 200) if words else ():
+        packet = av.Packet(LINES[other])
+        packet.pts = packet.dts = begin
+        packet.duration, packet.time_base, packet.stream = 150, words.time_base, words
+        container.mux(packet)
     if track:
         context = track.codec_context
         resampler = av.AudioResampler(context.format, context.layout, 48000, context.frame_size or None)

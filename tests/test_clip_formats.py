@@ -8,8 +8,11 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
+from ppadaattn.cli import videos
+from ppadaattn.cli.styles import StyleSpec
 from ppadaattn.cli.videos import are_clips
 from ppadaattn.errors import InputError, InputNote
+from ppadaattn.media import video_colors
 from ppadaattn.media.images import read_image
 from ppadaattn.media.video_colors import DISPLAY_P3, HLG, PQ, Look, to_bt709
 from ppadaattn.media.video_formats import COLORSPACES, Colors
@@ -144,13 +147,14 @@ def test_hdr_looks_as_the_same_scene_in_sdr_and_is_painted_as_that(colors, name)
 
 
 @pytest.mark.parametrize(("params", "peak"), [("", 1000), ("max-cll=600,100", 600), ("display", 4000)])
-def test_the_level_of_mastering_is_read_where_it_is_there(params, peak):
+def test_the_level_of_mastering_is_read_where_it_is_there(monkeypatch, params, peak):
+    monkeypatch.setattr(video_colors, "CUBE_SIDE", 33)  # quicker, and exact enough for greys
     display = "master-display=G(8500,39850)B(6550,2300)R(35400,14600)WP(15635,16450)L(40000000,50):max-cll=600,100"
     params = f"log-level=none:{display if params == 'display' else params}".strip(":")
     frames = [as_hdr(np.full((64, 96, 3), 240), PQ)]
-    encode("in.mp4", frames, codec="libx265", pixels="yuv420p10le", colors=BT2020_PQ, **{"x265-params": params})
+    encode("in.ts", frames, codec="libx265", pixels="yuv420p10le", colors=BT2020_PQ, **{"x265-params": params})
     with pytest.warns(InputNote, match="is HDR"):
-        clip = open_clip("in.mp4")
+        clip = open_clip("in.ts")
     assert clip.look == Look(9, PQ, peak) and clip.frame_count == 1
     (frame,) = clip.frames()
     brightest = 203 * (240 / 255) ** 2.4
@@ -313,6 +317,16 @@ def test_what_ffmpeg_opens_is_a_clip_whatever_its_suffix(name, container, codec)
     encode(name, [scene(number) for number in range(3)], codec=codec, pixels="yuv420p", container=container)
     assert is_clip(name) and are_clips([name], "out.mp4")
     assert paint(name, "out.mp4").frames == 3
+
+
+def test_a_folder_of_clips_without_suffixes():
+    os.mkdir("in")
+    encode("in/noext", [scene(number) for number in range(3)], codec="mpeg4", pixels="yuv420p", container="avi")
+    Path("in/notes.txt").write_text("no video"), Path("in/.hidden").write_bytes(Path("in/noext").read_bytes())
+    assert are_clips(["in"], "out") and are_clips(["in/*"], "out")
+    spec = StyleSpec((Path("s.png"),), (None,))
+    clips = videos.plan(["in"], [spec], "out", videos.VideoOptions()).clips
+    assert clips == [(Path("in/noext"), spec, Path("out/noext_s.mp4"))]
 
 
 def test_sound_whose_last_frame_has_no_time():

@@ -322,6 +322,16 @@ def test_configurations_begin_with_packaged_ones_and_expand_paths(tmp_path, monk
     assert load_config(tmp_path / "mine.yaml").dataset.test.content_root == "examples/content"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes there")
+def test_names_of_a_configuration_are_found_whatever_the_locale(tmp_path):
+    (tmp_path / "caf\xe9").mkdir()
+    code = "import os, sys; from ppadaattn.resources import expand; os.stat(expand(sys.argv[1] + '/caf\\xe9'))"
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert run_python("-c", code, tmp_path, **plain).returncode == 0
+    for text in ("caf\xe9", "caf\udce9", "half \ud800"):
+        assert resources.expand(text) == text
+
+
 def test_the_wheel_holds_what_the_package_looks_for(monkeypatch):
     setuptools = pytest.importorskip("setuptools")
     told = {}

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -645,6 +646,11 @@ def test_pictures_that_move_are_clips_where_they_are_contents(run, picture):
         (["a.webp", "still.png"], "folder", False),
         (["a.webp", "b.mp4"], "folder", True),
         (["still.png"], "o.webp", False),
+        (["moving"], "folder", True),
+        (["moving/*.webp", "a.gif"], "folder", True),
+        (["moving"], "o.jpg", False),
+        (["moving", "still.png"], "folder", False),
+        (["mixed"], "folder", False),
     ],
 )
 def test_what_moves_is_a_clip_where_the_output_can_move(picture, contents, output, expected):
@@ -654,6 +660,10 @@ def test_what_moves_is_a_clip_where_the_output_can_move(picture, contents, outpu
     picture("still.png")
     Image.new("RGB", (32, 24)).save("still.gif")
     Path("b.mp4").write_bytes(b"")
+    for folder, names in {"moving": ["a.webp", "a.png"], "mixed": ["a.webp", "still.png"]}.items():
+        os.mkdir(folder)
+        for name in names:
+            shutil.copy(name, folder)
     assert videos.are_clips(contents, output) is expected
     with pytest.raises(InputError, match="pictures and videos are painted apart"):
         videos.are_clips(["still.png", "b.mp4"], "folder")

@@ -17,7 +17,7 @@ from ppadaattn.files import check_writable, short_name
 from ppadaattn.infer.clips import paint_clip, parts_folder
 from ppadaattn.infer.options import ClipOptions, option
 from ppadaattn.media.animation import is_moving, moving_suffix
-from ppadaattn.media.images import FORMATS, find_images, is_picture
+from ppadaattn.media.images import FORMATS, find_files, is_listed, is_picture
 from ppadaattn.media.video_formats import VIDEO_FORMATS, VIDEOS, is_video, video_format, writes_clips
 from ppadaattn.media.video_read import is_clip
 from ppadaattn.progress import progress_bar
@@ -44,27 +44,27 @@ class Plan(NamedTuple):
     resume: bool
 
 
+# What contents are. Pictures that move are clips, or still pictures by their first frames.
+STILL, MOVING, FILM = "a picture", "a picture that moves", "a video"
+
+
 def are_clips(contents, output, frames=False):
     """Whether contents are clips: videos, or folders of frames where `frames` or the name of the output says so.
 
     Pictures that move are clips, unless the output holds one picture, or some of the contents do not move.
     Raises InputError where only some are clips, or where a video is to be made of a file that is neither.
     """
-    if not frames and _holds_one_picture(output) and all(map(_may_move, contents)):
-        return False
-    folders_too = frames or is_video(output)
-    clips = [_is_clip(content, folders_too) for content in contents]
-    if not all(clips) and not any(clip and not _may_move(content) for clip, content in zip(clips, contents)):
-        clips = [False] * len(clips)
-    if any(clips) and not all(clips):
+    kinds = [_kind(content, folders_too=frames or is_video(output)) for content in contents]
+    if STILL in kinds and FILM in kinds:
         raise InputError("pictures and videos are painted apart: give --content one kind")
-    if is_video(output) and not any(clips):
-        for content in contents:
-            if os.path.isfile(content) and not is_picture(content):
+    if is_video(output):
+        for content, kind in zip(contents, kinds):
+            if kind == STILL and os.path.isfile(content) and not is_picture(content):
                 raise InputError(f"{content} is neither a picture nor a video that can be read")
-    if frames and not all(clips):
-        raise InputError(f"--frames is for videos and folders of frames, and {contents[clips.index(False)]} is none")
-    return all(clips)
+    if frames and STILL in kinds:
+        still = contents[kinds.index(STILL)]
+        raise InputError(f"--frames is for videos and folders of frames, and {still} is none")
+    return FILM in kinds or (STILL not in kinds and (frames or not _holds_one_picture(output)))
 
 
 def _holds_one_picture(output):
@@ -72,23 +72,34 @@ def _holds_one_picture(output):
     return output == "-" or (Path(output).suffix.lower() in FORMATS and not writes_clips(output))
 
 
-def _may_move(content):
-    """Whether a content is a GIF, which moves or not, or another picture that moves."""
-    return os.path.isfile(content) and (Path(content).suffix.lower() == ".gif" or is_moving(content))
+def _kind(content, folders_too):
+    """STILL, MOVING or FILM; a folder or glob is one of the latter two where none of its pictures is still."""
+    if os.path.isdir(content):
+        if folders_too:
+            return FILM
+    elif os.path.exists(content) or not glob.has_magic(content):
+        return MOVING if _may_move(content) else FILM if _is_film(content) else STILL
+    pictures = _found(content, is_listed)
+    if not all(map(_may_move, pictures)):
+        return STILL
+    return FILM if _found(content, _is_film) else MOVING if pictures else STILL
 
 
-def _is_clip(content, folders_too):
-    if os.path.isdir(content) and folders_too:
-        return True
-    if not os.path.isdir(content) and not (glob.has_magic(content) and not os.path.exists(content)):
-        named = is_video(content) and (Path(content).suffix.lower() == ".gif" or not is_picture(content))
-        return named or is_moving(content) or is_clip(content)
+def _found(content, listed):
     try:
-        if not all(map(is_video, find_images([content]))):  # a GIF beside pictures is one of them
-            return False
-    except InputError:  # no pictures in the folder, or that match the glob
-        pass
-    return any(map(is_video, glob.glob(os.path.join(content, "*") if os.path.isdir(content) else content)))
+        return find_files([content], listed, "files", ())
+    except InputError:  # none, or it cannot be read, which is said later
+        return []
+
+
+def _may_move(path):
+    """Whether a file is a picture that moves; a GIF counts as one in any case."""
+    return Path(path).suffix.lower() == ".gif" or is_moving(path)
+
+
+def _is_film(path):
+    """Whether a file is a video, by its suffix or by what it holds."""
+    return not _may_move(path) and ((is_video(path) and not is_picture(path)) or is_clip(path))
 
 
 def plan(contents, specs, output, options, *, mask=None, resume=False):
@@ -96,7 +107,7 @@ def plan(contents, specs, output, options, *, mask=None, resume=False):
     clips = []
     for content in contents:
         folder = os.path.isdir(content) and (options.frames or is_video(output))
-        clips += [Path(content)] if folder else find_images([content], VIDEOS, "videos")
+        clips += [Path(content)] if folder else find_files([content], _is_listed, "videos", VIDEOS)
     pairs = [(clip, spec) for clip in clips for spec in dict.fromkeys(specs)]
     if not output:
         raise InputError("--output is empty; give a video or a folder")
@@ -116,6 +127,10 @@ def plan(contents, specs, output, options, *, mask=None, resume=False):
     check_outputs(outputs, [*clips, *sources(specs, mask)])
     check_writable(path, path not in outputs or not writes_clips(path))
     return Plan([(*pair, output) for pair, output in zip(pairs, outputs)], mask, resume)
+
+
+def _is_listed(path):
+    return _may_move(path) or _is_film(path)
 
 
 def _suffix(clip, frames):

@@ -6,10 +6,10 @@ import math
 from fractions import Fraction
 from typing import Optional
 
-from ppadaattn.errors import InputError, note, without_warnings
+from ppadaattn.errors import InputError, without_warnings
 from ppadaattn.media.decoding import check_animation
 from ppadaattn.media.images import as_shown, check_size, decoding, flatten, reduce_to
-from ppadaattn.media.video_formats import Colors, Frame, mpeg4_rate, to_fraction
+from ppadaattn.media.video_formats import MOST_REPEATS, Colors, Frame, mpeg4_rate, to_fraction
 
 import numpy as np
 from PIL import Image
@@ -20,8 +20,6 @@ MOVING = {"GIF": ".gif", "PNG": ".png", "WEBP": ".webp"}
 SHORTEST, USUAL = 10, 100
 # Bytes in which a PNG says that it moves: before its pixels, after a colour profile, the largest of which have 1 MB.
 LONGEST_HEAD = 2_000_000
-# Times that a frame may be repeated to keep a constant rate, as in `video_read`.
-MOST_REPEATS = 100_000
 
 
 def moving_suffix(path) -> Optional[str]:
@@ -41,11 +39,24 @@ def moving_suffix(path) -> Optional[str]:
 def _says_that_it_moves(path):
     """Whether a file begins as a GIF, or as a WebP or PNG that says of itself that it moves; most files do not."""
     with open(path, "rb") as file:
-        head = file.read(LONGEST_HEAD)
-    if head.startswith(b"\x89PNG"):
-        return b"acTL" in head
+        head = file.read(21)
+        if head.startswith(b"\x89PNG"):
+            return _has_animation_chunk(file)
     webp = head.startswith(b"RIFF") and head[12:16] == b"VP8X" and head[20] & 2
     return bool(webp) or head.startswith(b"GIF8")
+
+
+def _has_animation_chunk(file):
+    """Whether a PNG has the chunk acTL before its pixels; only the heads of chunks are read."""
+    place, chunk = 8, b""
+    while chunk != b"IDAT" and place < LONGEST_HEAD:
+        file.seek(place)
+        head = file.read(8)
+        chunk = head[4:]
+        if chunk in (b"acTL", b""):
+            return chunk == b"acTL"
+        place += 12 + int.from_bytes(head[:4], "big")
+    return False
 
 
 def is_moving(path) -> bool:
@@ -54,27 +65,25 @@ def is_moving(path) -> bool:
 
 
 class MovingPicture:
-    """A picture with several frames, with the attributes of a VideoFile; transparent parts are laid on white.
+    """A picture with several frames, with the attributes of a VideoFile.
 
     Its frames are read once more at the beginning, for their times, and bounded by `check_animation`.
     """
 
     aspect, colors, metadata, location = Fraction(1), Colors(), {}, {}
-    has_sound = has_tracks = has_alpha = False
+    has_sound = has_tracks = False
 
     def __init__(self, path, size, start, end, fps, constant_rate=False):
-        self.path, self.size, self.problem, transparent = path, size, None, False
+        self.path, self.size, self.problem, self.has_alpha = path, size, None, False
         self._times = [0]  # when each frame begins, and the last one ends, in milliseconds
         for picture, duration in self._decode():
             if len(self._times) == 1:
                 self.own_size = picture.shape[:2]
                 self.height, self.width = reduce_to(picture, size).shape[:2]
-            transparent = transparent or (picture.shape[2] == 4 and picture[:, :, 3].min() < 255)
+            self.has_alpha = self.has_alpha or (picture.shape[2] == 4 and picture[:, :, 3].min() < 255)
             self._times.append(self._times[-1] + (duration if duration > SHORTEST else USUAL))
         self._times = [round(time) for time in self._times]
         check_size((self.width, self.height), f"{path}{' reduced' if size else ''}")
-        if transparent:
-            note(f"{path} is transparent in parts: these are laid on white")
         seconds = self._times[-1] / 1000
         if start is not None and start >= seconds:
             raise InputError(f"{path} is {seconds:.2f} s long, and is to start at {start} s")
@@ -95,10 +104,13 @@ class MovingPicture:
                 return
             if index < shown[0][0]:
                 continue
-            image = np.ascontiguousarray(reduce_to(flatten(picture), self.size))
+            image, alpha = np.ascontiguousarray(reduce_to(flatten(picture), self.size)), None
+            if self.has_alpha:
+                opaque = np.full(self.own_size, 255, np.uint8)
+                alpha = reduce_to(picture[:, :, 3] if picture.shape[2] == 4 else opaque, self.size)
             while shown and shown[0][0] == index:
                 _, pts, duration = shown.pop(0)
-                yield Frame(image, pts, duration)
+                yield Frame(image, pts, duration, alpha=alpha)
 
     def _own(self):
         """(number of the frame, pts, duration) of each frame from `start` to `end`, in milliseconds."""

@@ -9,7 +9,7 @@ import io
 import os
 import warnings
 from pathlib import Path
-from typing import Container, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Callable, Iterable, List, NamedTuple, Optional, Tuple
 
 from ppadaattn.errors import InputError, note, without_warnings
 from ppadaattn.files import atomic_write
@@ -64,19 +64,25 @@ class Picture(NamedTuple):
     tags: Tags
 
 
-def find_images(patterns: Iterable, suffixes: Optional[Container[str]] = None, kind: str = "pictures") -> List[Path]:
-    """List the picture files that files, folders (not the folders in them) and globs name.
+def find_images(patterns: Iterable) -> List[Path]:
+    """List the picture files that files, folders and globs name; as `find_files`."""
+    return find_files(patterns, is_listed, "pictures", READ_FORMATS)
+
+
+def find_files(patterns: Iterable, listed: Callable[[Path], bool], kind: str, expected: Iterable[str]) -> List[Path]:
+    """List the files of a kind that files, folders (not the folders in them) and globs name.
 
     Args:
         patterns: list of str or Path.
-        suffixes, kind: of other files than pictures, and their name in messages.
+        listed: whether a file of a folder or glob is one of them.
+        kind, expected: their name and formats, for messages.
 
     Returns:
         list of Path in the order given, each folder and glob sorted by name, no path twice. Two links to one file are
         two paths.
 
     Raises:
-        InputError: a file that is not there, a folder or glob without pictures.
+        InputError: a file that is not there, a folder or glob without such files.
     """
     found = {}  # absolute path -> path as given: none twice
     for pattern in map(str, patterns):
@@ -87,41 +93,36 @@ def find_images(patterns: Iterable, suffixes: Optional[Container[str]] = None, k
             if not os.access(pattern, os.R_OK | os.X_OK):
                 raise InputError(f"the folder {pattern} cannot be read: permission denied")
             nothing = f"the folder {pattern} holds no {kind}"
-            matches = _files(suffixes, os.path.join(glob.escape(pattern), "*"))
+            matches = _matching(os.path.join(glob.escape(pattern), "*"), listed)
         elif os.path.exists(pattern):
             matches = [Path(pattern)]
         elif glob.has_magic(pattern):
             # Brackets in the name of a folder that is there are no glob.
             folder = next((parent for parent in Path(pattern).parents if os.path.isdir(parent)), Path())
-            matches = _files(suffixes, os.path.join(glob.escape(str(folder)), Path(pattern).relative_to(folder)))
+            matches = _matching(os.path.join(glob.escape(str(folder)), Path(pattern).relative_to(folder)), listed)
         else:
             raise InputError(f"there is no file or folder {pattern}")
         if not matches:
-            raise InputError(f"{nothing} that can be read ({', '.join(suffixes or READ_FORMATS)})")
+            raise InputError(f"{nothing} that can be read ({', '.join(expected)})")
         for path in matches:
             found.setdefault(os.path.abspath(path), path)
     return list(found.values())
 
 
-def _files(suffixes, pattern):
-    """The files of some suffixes that match a glob, sorted by name."""
+def _matching(pattern, listed):
+    """The files that match a glob and are listed, sorted by name; hidden ones, as macOS's ._photo.jpg, are not."""
     paths = sorted(map(Path, glob.glob(pattern, recursive=True)))
-    return [path for path in paths if os.path.isfile(path) and is_listed(path, suffixes)]
+    return [path for path in paths if os.path.isfile(path) and not is_hidden(path) and listed(path)]
 
 
-def is_listed(path: Path, suffixes: Optional[Container[str]] = None) -> bool:
-    """Whether a file of a folder is one of its pictures, by its suffix or by its first bytes; hidden files, as macOS's
-    ._photo.jpg, are not.
+def is_hidden(path: Path) -> bool:
+    """Whether the name of a file begins with a dot."""
+    return path.name.startswith(".")
 
-    Args:
-        path: of the file.
-        suffixes: of other files than pictures, in lower case.
-    """
-    if path.name.startswith("."):
-        return False
-    if suffixes is not None:
-        return path.suffix.lower() in suffixes
-    return path.suffix.lower() in PICTURES or is_picture(path)
+
+def is_listed(path: Path) -> bool:
+    """Whether a file of a folder is one of its pictures, by its suffix or by its first bytes; hidden files are not."""
+    return not is_hidden(path) and (path.suffix.lower() in PICTURES or is_picture(path))
 
 
 def is_picture(path: PathLike) -> bool:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from ppadaattn.errors import note
-from ppadaattn.media.video_formats import is_cover, open_container, pyav, to_fraction, video_format
+from ppadaattn.media.video_formats import film_of, is_cover, open_container, pyav, to_fraction, video_format
 
 # Encoder of sound that a container cannot hold as it is.
 SOUND_CODECS = {"webm": "libopus", "matroska": "flac", "avi": "libmp3lame"}
@@ -27,6 +27,8 @@ TEXTS = ("ass", "jacosub", "microdvd", "mov_text", "realtext", "sami", "srt", "s
 COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 # Names of handlers that programs write into each MP4, such as SoundHandler and Core Media Audio.
 NO_TITLE = re.compile("handler|media|GPAC", re.IGNORECASE)
+# Chapters that are kept: FFmpeg's time to write them grows with their square, to 40 s for 100,000.
+MOST_CHAPTERS = 10_000
 # A container that holds all of this.
 HOLDS_ALL = ".mkv"
 
@@ -57,7 +59,7 @@ class Tracks:
         if not self.clip.has_tracks:
             return []
         source = opened.enter_context(open_container(self.clip.path))
-        pictures = next(track for track in source.streams.video if not is_cover(track))
+        pictures = film_of(source)
         _label(target.streams.video[0], pictures)
         chapters = self._chapters_of(source)
         self._chapters = len(chapters)
@@ -121,7 +123,9 @@ class Tracks:
             span = [round((time - begin) / unit) for time in (max(chapter["start"] * unit, begin), last)]
             if span[0] < span[1]:
                 chapters.append({**chapter, "start": span[0], "end": span[1]})
-        return chapters
+        if len(chapters) > MOST_CHAPTERS:
+            note(f"{self.clip.path} has {len(chapters)} chapters: the first {MOST_CHAPTERS} are kept")
+        return chapters[:MOST_CHAPTERS]
 
     def _add_attachment(self, track, target):
         try:

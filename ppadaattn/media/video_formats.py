@@ -55,7 +55,8 @@ class VideoFormat:
         regular: whether its frames need a constant rate.
         colors: Colors that are written, where the format cannot name those of the source.
         alpha: layout of pixels with transparency, where the format can hold it.
-        parts: container of the parts. NUT keeps any time base exactly, but loses VP9's transparency.
+        parts, alpha_parts: container of the parts, and of those with transparency. NUT keeps any time base exactly, but
+            loses VP9's transparency.
     """
 
     container: str
@@ -70,16 +71,18 @@ class VideoFormat:
     colors: Optional[Colors] = None
     alpha: Optional[str] = None
     parts: str = "nut"
+    alpha_parts: str = "nut"
 
     def with_alpha(self) -> "VideoFormat":
         """The same format with transparency, where `alpha` says that it has one."""
-        return replace(self, pixel_format=self.alpha, parts=self.container)
+        return replace(self, pixel_format=self.alpha, parts=self.alpha_parts)
 
 
 # VP9 has another scale of quality than H.264 (libvpx suggests 15 to 35, 31 for 1080p): 24 keeps brush strokes as 18
 # there. "b" of 0 makes that quality constant; "cpu-used" of 4 (0 to 5) trades little quality for much speed.
 VP9 = {
     "alpha": "yuva420p",
+    "alpha_parts": "webm",
     "codec": "libvpx-vp9",
     "crf": 24,
     "even": False,
@@ -91,7 +94,15 @@ MPEG4 = {"codec": "mpeg4", "crf": None, "regular": True, "options": (("qmin", "2
 MPEG4["colors"] = Colors(6, 1, 6, 6)  # BT.601, which players assume
 # Parts of a picture that moves are lossless, and encoded once more in the end: the palette of a GIF is made of the
 # whole clip, and FFmpeg's NUT holds no WebP.
-MOVING = {"codec": "ffv1", "pixel_format": "bgr0", "crf": None, "even": False, "options": (), "sound": False}
+MOVING = {
+    "codec": "ffv1",
+    "pixel_format": "bgr0",
+    "alpha": "bgra",
+    "crf": None,
+    "even": False,
+    "options": (),
+    "sound": False,
+}
 # Formats that can be written, by suffix.
 VIDEO_FORMATS = {
     ".mp4": VideoFormat("mp4"),
@@ -120,30 +131,17 @@ COVER = 1 << 10
 # others are sound, pictures, text, and formats that make FFmpeg open other files or addresses: playlists (HLS, DASH),
 # lists of files (concat, image2, IMF), descriptions of streams (SDP).
 CONTAINERS = (
-    *("3gp", "mov", "matroska", "webm", "avi", "mpeg", "mpegts", "asf", "flv", "live_flv", "kux", "ogg", "nut", "mxf"),
-    *("gxf", "rm", "dv", "wtv", "dhav", "ty", "nsv", "nuv", "ivf", "yuv4mpegpipe", "swf", "gif", "apng"),
-    *("mpegvideo", "m4v", "h261", "h263", "h264", "hevc", "vvc", "av1", "obu", "vc1", "vc1test", "cavsvideo", "dirac"),
-    *(
-        "bink",
-        "smk",
-        "roq",
-        "flic",
-        "film_cpk",
-        "ea",
-        "4xm",
-        "idcin",
-        "ipmovie",
-        "wc3movie",
-        "vmd",
-        "mve",
-        "amv",
-        "viv",
-    ),
+    "3gp,mov,matroska,webm,avi,mpeg,mpegts,asf,flv,live_flv,kux,ogg,nut,mxf,gxf,rm,dv,wtv,dhav,ty,nsv,nuv,ivf,swf,gif,"
+    "apng,yuv4mpegpipe,mpegvideo,m4v,h261,h263,h264,hevc,vvc,av1,obu,vc1,vc1test,cavsvideo,dirac,bink,smk,roq,flic,"
+    "film_cpk,ea,4xm,idcin,ipmovie,wc3movie,vmd,mve,amv,viv"
 )
 # ITU-T H.273 codes of YCbCr (as FFmpeg's) -> swscale's names.
 COLORSPACES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
 # Codes of the range: Y from 16 to 235, or from 0 to 255, as RGB has it.
 LIMITED_RANGE, FULL_RANGE = 1, 2
+# Times that a frame may be repeated to keep a constant rate: an hour of a slide at 25 frames a second is 90,000. More
+# come from damaged times, or would paint the same frame for days.
+MOST_REPEATS = 100_000
 
 
 def mpeg4_rate(rate: Fraction) -> Fraction:
@@ -172,7 +170,7 @@ def open_container(path, *arguments, **options):
     Of files to read only CONTAINERS are opened, and nothing but the file itself.
     """
     if not arguments:
-        closed = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
+        closed = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
         options = {"metadata_errors": "replace", "options": closed, **options}
     return pyav().open(os.path.abspath(str(path)), *arguments, **options)
 
@@ -222,7 +220,7 @@ class Filter:
             chosen.link_to(self._sink)
             graph.configure()
         self._source.push(frame)
-        return ready + self._pull()
+        return [*ready, *pull_all(self._sink)]
 
     def flush(self) -> list:
         """The frames that the filter still holds back. Nothing can be pushed to it before it is made anew."""
@@ -230,14 +228,15 @@ class Filter:
             return []
         self._made_for = None
         self._source.push(None)
-        return self._pull()
+        return list(pull_all(self._sink))
 
-    def _pull(self):
-        ready, errors = [], pyav().error
-        with contextlib.suppress(errors.BlockingIOError, errors.EOFError):
-            while True:
-                ready.append(self._sink.pull())
-        return ready
+
+def pull_all(sink):
+    """The frames that the last filter of a graph, its sink, has ready."""
+    errors = pyav().error
+    with contextlib.suppress(errors.BlockingIOError, errors.EOFError):
+        while True:
+            yield sink.pull()
 
 
 def video_format(path: PathLike) -> VideoFormat:

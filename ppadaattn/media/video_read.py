@@ -25,6 +25,7 @@ from ppadaattn.media.tags import clip_tags
 from ppadaattn.media.video_colors import Converter, look_of
 from ppadaattn.media.video_formats import (
     FULL_RANGE,
+    MOST_REPEATS,
     Colors,
     Filter,
     Frame,
@@ -49,9 +50,6 @@ ROUNDED_END = Fraction(1, 4)
 # Time bases that all encoders take as they are: libvpx refuses more units a second, and containers miscount where a
 # unit is a fraction of large numbers. Others, as a damaged file may have, become microseconds.
 MOST_UNITS, MOST_NUMERATOR, MICROSECONDS = 1_000_000_000, 100_000, Fraction(1, 1_000_000)
-# Times that a frame may be repeated to keep a constant rate: an hour of a slide at 25 frames a second is 90,000. More
-# come from damaged times, or would paint the same frame for days.
-MOST_REPEATS = 100_000
 # FFmpeg's own decoders of these do not read the transparency that WebM keeps beside the pictures; libvpx's do.
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 

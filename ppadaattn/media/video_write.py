@@ -22,6 +22,7 @@ from ppadaattn.media.video_formats import (
     FULL_RANGE,
     LIMITED_RANGE,
     open_container,
+    pull_all,
     pyav,
     video_format,
 )
@@ -135,6 +136,8 @@ def join_parts(parts, end, output, clip, until=None):
                     packets = [_video_track(parts, end, clip, target, opened), *tracks.add_to(target, opened)]
                     for packet in heapq.merge(*packets, key=lambda p: p.dts * p.time_base):
                         target.mux(packet)
+            if kind.container == "webp":
+                _replace_frames(temporary)
             tracks.say_what_is_lost(temporary)
     except errors.FFmpegError as error:
         raise InputError(f"{output} cannot be written: {getattr(error, 'strerror', None) or error}") from error
@@ -202,7 +205,8 @@ def _join_gif(parts, seconds, target):
 
     graph = pyav().filter.Graph()
     first = next(_decoded(parts))
-    source, find = source_of(graph, first), graph.add("palettegen", "reserve_transparent=0")
+    source = source_of(graph, first)
+    find = graph.add("palettegen", f"reserve_transparent={int(_is_transparent(first))}")
     source.link_to(find)
     sink = sink_of(graph, find)
     for frame in _decoded(parts):
@@ -223,7 +227,7 @@ def _join_gif(parts, seconds, target):
     def painted():
         for frame in itertools.chain(_decoded(parts), [None]):
             source.push(frame)
-            yield from _pull_all(sink)
+            yield from pull_all(sink)
 
     _encode(painted(), seconds, target, "gif", "pal8", 100)
 
@@ -233,8 +237,32 @@ def _join_webp(parts, seconds, target):
     _encode(_decoded(parts, "bgra"), seconds, target, "libwebp", "bgra", 1000, {"quality": "95"})
 
 
+def _replace_frames(path):
+    """Let each frame of a WebP replace the one before; FFmpeg lets them show through transparent parts.
+
+    https://developers.google.com/speed/webp/docs/riff_container: the flags are the last byte of a frame's head.
+    """
+    with open(path, "r+b") as file:
+        place, do_not_blend = 12, 2
+        while True:
+            file.seek(place)
+            head = file.read(24)
+            if len(head) < 8:
+                return
+            if head[:4] == b"ANMF":
+                file.seek(place + 23)
+                file.write(bytes([head[23] | do_not_blend]))
+            length = int.from_bytes(head[4:8], "little")
+            place += 8 + length + length % 2
+
+
 def _join_apng(parts, seconds, target):
-    _encode(_decoded(parts, "rgb24"), seconds, target, "apng", "rgb24", 1000)
+    layout = "rgba" if _is_transparent(next(_decoded(parts))) else "rgb24"
+    _encode(_decoded(parts, layout), seconds, target, "apng", layout, 1000)
+
+
+def _is_transparent(frame):
+    return len(frame.format.components) == 4
 
 
 MOVING_PICTURES = {"gif": _join_gif, "webp": _join_webp, "apng": _join_apng}
@@ -268,10 +296,3 @@ def _decoded(parts, pixel_format=None):
         with open_container(part) as container:
             for frame in container.decode(video=0):
                 yield frame.reformat(format=pixel_format) if pixel_format else frame
-
-
-def _pull_all(sink):
-    errors = pyav().error
-    with contextlib.suppress(errors.BlockingIOError, errors.EOFError):
-        while True:
-            yield sink.pull()
