@@ -179,8 +179,7 @@ def test_a_transparent_gif_is_laid_on_white():
         picture.putpalette([0, 0, 0, 255, 0, 0])
         picture.paste(1, (0, 0, 16, 8 * number + 8))
     pictures[0].save("in.gif", save_all=True, append_images=pictures[1:], transparency=0, duration=100, disposal=2)
-    with pytest.warns(InputNote, match="in.gif is transparent in parts"):
-        first = images("in.gif")[0]
+    first = images("in.gif")[0]  # the note is of the output that cannot hold it
     assert (first[20:] == 255).all() and (first[2, 2] == (255, 0, 0)).all()
 
 
