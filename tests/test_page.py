@@ -142,7 +142,7 @@ def test_drop_choose_a_style_and_see_the_result(page, stylizer):
 
 
 def page_styles():
-    from ppadaattn.serve.jobs import examples
+    from ppadaattn.serve.about import examples
 
     return examples("style").items()
 
