@@ -6,6 +6,7 @@ export const capabilities = ["pictures", "camera"];
 
 const PREVIEW = 256; // long side, in pixels, of what is shown first
 const WORTH_A_PREVIEW = 384; // long side from which on a preview is made
+const LONGEST_START = 10000; // milliseconds for the service worker to begin
 const PATIENCE = 1.5; // seconds: painting that takes longer is stopped with its worker, not waited for
 
 let about = null; // about.json
@@ -30,9 +31,10 @@ function sentence({ gpu, threads }) {
 // from the next load on.
 async function isolate() {
   try {
-    await navigator.serviceWorker.register("sw.js");
-    if (crossOriginIsolated || sessionStorage.getItem("reloaded")) return;
-    await navigator.serviceWorker.ready;
+    const registered = await navigator.serviceWorker.register("sw.js");
+    if (!registered || crossOriginIsolated || sessionStorage.getItem("reloaded")) return;
+    const late = new Promise((resolve) => setTimeout(resolve, LONGEST_START));
+    if (!(await Promise.race([navigator.serviceWorker.ready, late]))) return;
     sessionStorage.setItem("reloaded", "yes");
   } catch {
     return; // no service workers here, or no storage: the page works on one thread, and only online
@@ -78,6 +80,10 @@ export async function paint(request, { signal, report }) {
     content: request.content, model: modelOf(request), style: shown(request.styles[0]),
     stroke: options.style_size, colours: options.preserve_color, format: format || about.formats.picture[0],
   };
+  const done = (blob) => {
+    navigator.serviceWorker?.controller?.postMessage("keep");
+    return { blob, name: `painted.${values.format}` };
+  };
   report({ state: "loading" });
   await call("prepare", { model: values.model, style: values.style, stroke: values.stroke });
   signal.throwIfAborted();
@@ -86,6 +92,7 @@ export async function paint(request, { signal, report }) {
   if (options.size >= WORTH_A_PREVIEW) {
     const small = await call("paint", { ...values, size: PREVIEW });
     signal.throwIfAborted();
+    if (small.long <= PREVIEW) return done(small.blob);
     const scale = Math.min(options.size, small.long) / PREVIEW;
     secondsLeft = scale * scale * small.seconds;
     report({ state: "painting", preview: small.blob, secondsLeft });
@@ -96,8 +103,7 @@ export async function paint(request, { signal, report }) {
   try {
     const { blob } = await call("paint", { ...values, size: options.size });
     signal.throwIfAborted();
-    navigator.serviceWorker?.controller?.postMessage("keep");
-    return { blob, name: `painted.${values.format}` };
+    return done(blob);
   } finally {
     signal.removeEventListener("abort", abort);
   }
