@@ -1,4 +1,4 @@
-"""The files of the page without a service, and its smaller programs. tests/test_web.py paints with them in a browser."""
+"""The files of the page without a service, and its smaller programs. tests/test_web.py paints with them."""
 
 import json
 import re

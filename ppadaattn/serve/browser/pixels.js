@@ -101,18 +101,19 @@ function alongColumns(data, width, points) {
   return new Uint8Array(result.buffer);
 }
 
-// Give a picture the colours of its content: Y of the one, Cb and Cr of the other (BT.601, full range, in bytes).
+// Give a picture the colours of its content: Y of the one, Cb and Cr of the other (BT.601, full range). Pillow
+// rounds down throughout.
 export function keepColours(picture, content) {
   const data = new Uint8ClampedArray(picture.data.length);
   const [p, c] = [picture.data, content.data];
-  const light = (x, at) => Math.round(0.299 * x[at] + 0.587 * x[at + 1] + 0.114 * x[at + 2]);
+  const light = (x, at) => Math.floor(0.299 * x[at] + 0.587 * x[at + 1] + 0.114 * x[at + 2]);
   for (let at = 0; at < data.length; at += 3) {
     const y = light(p, at);
-    const blue = Math.round(-0.168736 * c[at] - 0.331264 * c[at + 1] + 0.5 * c[at + 2]);
-    const red = Math.round(0.5 * c[at] - 0.418688 * c[at + 1] - 0.081312 * c[at + 2]);
-    data[at] = y + 1.402 * red;
-    data[at + 1] = y - 0.344136 * blue - 0.714136 * red;
-    data[at + 2] = y + 1.772 * blue;
+    const blue = Math.floor(-0.168736 * c[at] - 0.331264 * c[at + 1] + 0.5 * c[at + 2]);
+    const red = Math.floor(0.5 * c[at] - 0.418688 * c[at + 1] - 0.081312 * c[at + 2]);
+    data[at] = Math.floor(y + 1.402 * red);
+    data[at + 1] = Math.floor(y - 0.344136 * blue - 0.714136 * red);
+    data[at + 2] = Math.floor(y + 1.772 * blue);
   }
   return { ...picture, data };
 }
