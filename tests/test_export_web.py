@@ -57,6 +57,14 @@ def test_page_asks_no_other_host(page):
     assert "https://" not in (page / "index.html").read_text() + (page / "about.json").read_text()
 
 
+@pytest.fixture
+def _without_models(monkeypatch):
+    monkeypatch.setattr(
+        export_web, "_write_model", lambda writer, name, *_: writer.bytes(f"models/{name}/a.bin", b"") or []
+    )
+
+
+@pytest.mark.usefixtures("_without_models")
 def test_another_export_replaces_the_page_and_its_version(page, runtime, tmp_path):
     again = tmp_path / "page"
     shutil.copytree(page, again)
@@ -65,6 +73,7 @@ def test_another_export_replaces_the_page_and_its_version(page, runtime, tmp_pat
     assert [model["name"] for model in json.loads((again / "about.json").read_text())["models"]] == [MODEL]
 
 
+@pytest.mark.usefixtures("_without_models")
 def test_pinned_address_where_there_is_no_package(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert save_page("page", model=MODEL) == PINNED

@@ -34,7 +34,6 @@ def parser(prog="ppadaattn export"):
         "a state. Or write a page that paints in the visitor's browser.",
         examples=(
             "--model adaattn_lite_video --output exported",
-            "--model my_weights.pdparams --output exported --format inference",
             "--web page",
         ),
         synonyms={"--save-dir": "--output", "--output-dir": "--output", "--weights": "--model"},
