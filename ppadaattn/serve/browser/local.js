@@ -18,6 +18,7 @@ let count = 0;
 export async function describe() {
   await isolate();
   about = await (await fetch("about.json")).json();
+  about.webgpu = new URLSearchParams(location.search).has("webgpu"); // not tested on a graphics processor yet
   return { ...about, how: call("start", { model: about.models[0].name }).then(sentence) };
 }
 

@@ -37,8 +37,9 @@ function described(error) {
   return { text };
 }
 
-async function start({ runtime: folder }) {
-  const gpu = Boolean(await navigator.gpu?.requestAdapter().catch(() => null));
+async function start({ runtime: folder, webgpu }) {
+  const adapter = webgpu && (await navigator.gpu?.requestAdapter().catch(() => null));
+  const gpu = Boolean(adapter) && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter);
   const name = `ort.${gpu ? "webgpu" : "wasm"}.bundle.min.mjs`;
   const ort = await import(new URL(folder + name, location.href)).catch(() => {
     throw new SentenceError("noRuntime");
