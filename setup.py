@@ -56,7 +56,7 @@ setup(
     package_dir=PACKAGES,
     package_data={
         "ppadaattn": ["py.typed"],
-        "ppadaattn.serve": ["static/*"],  # the page
+        "ppadaattn.serve": ["static/*", "browser/*"],  # the page, and what it has without a service
         **{name: RESOURCES[folder] for name, folder in PACKAGES.items()},
     },
     install_requires=[

@@ -31,17 +31,24 @@ SIDE = 128  # long side of what is painted: small, so that the whole file takes 
 PAINTED = "#frame[data-painted=whole]"
 
 
-@pytest.fixture(scope="module")
-def browser():
+@contextlib.contextmanager
+def chromium(*more):
+    """Chromium, started with more words of its command line; the test is skipped where there is none."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip(f"browser tests need one of {', '.join(BROWSERS)}, such as Debian's package chromium")
     # Chromium's sandbox does not start for root.
     words = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=words)
-        yield chromium
-        chromium.close()
+        browser = driver.chromium.launch(executable_path=path, args=[*words, *more])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +149,7 @@ def test_drop_choose_a_style_and_see_the_result(page, stylizer):
 
 
 def page_styles():
-    from ppadaattn.serve.jobs import examples
+    from ppadaattn.serve.about import examples
 
     return examples("style").items()
 

@@ -3,9 +3,9 @@
 import argparse
 import shlex
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 
-from ppadaattn.cli import pictures, videos
+from ppadaattn.cli import camera, pictures, videos
 from ppadaattn.cli.common import DEVICE_HELP, Parser, run
 from ppadaattn.cli.pictures import PictureOptions
 from ppadaattn.cli.styles import MODES, existing, style_specs
@@ -27,6 +27,7 @@ EXAMPLE_PAIR = (EXAMPLES / "content" / "still_life.jpg", EXAMPLES / "style" / "b
 # Fields that one kind of contents alone has: an error with the other kind, unless they are left at their defaults.
 FOR_PICTURES = own_fields(PictureOptions)
 FOR_VIDEOS = [*own_fields(VideoOptions), *own_fields(ClipOptions)]
+SIZE = next(item for item in fields(PaintOptions) if item.name == "size")
 FOR_ALL = [*own_fields(PaintOptions), *own_fields(FileOptions)]
 
 
@@ -60,7 +61,7 @@ def parser(prog="ppadaattn paint"):
 
 def _add_files(group):
     files = {"nargs": "+", "action": "extend", "metavar": "FILE"}
-    group.add_argument("--content", **files, help="pictures or videos: files, folders or globs")
+    group.add_argument("--content", **files, help="pictures or videos: files, folders or globs; camera:0: a camera")
     group.add_argument("--style", **files, help=f"pictures, or {STYLE_SUFFIX} files of --save-style")
     group.add_argument(
         "--output",
@@ -157,6 +158,8 @@ def _number(item):
 
 def _paint(args):
     contents, styles = _contents_and_styles(args)
+    if any(map(camera.is_camera, contents)):
+        return _paint_camera(args, contents, styles)
     specs = style_specs(styles, args.style_mask, args.style_weights, args.style_mode)
     are_clips = bool(contents) and videos.are_clips(contents, args.output, args.frames)
     kind, options_kind = (videos, VideoOptions) if are_clips else (pictures, PictureOptions)
@@ -178,6 +181,29 @@ def _paint(args):
         words = [word for word in args.command_line if word != "--resume"]
         print(f"stopped; to resume: {shlex.join([*words, '--resume'])}", file=sys.stderr)
     return status
+
+
+def _paint_camera(args, contents, styles):
+    """Paint a camera in a window with each style in turn."""
+    if len(contents) > 1:
+        raise InputError("a camera is painted alone: give --content nothing else")
+    alone = (*FOR_PICTURES, *FOR_VIDEOS)
+    given = [_option(item) for item in alone if getattr(args, item.name) != _default(item)]
+    words = ("content_mask", "style_mask", "style_mode", "style_weights", "save_style", "resume")
+    given += [f"--{word.replace('_', '-')}" for word in words if getattr(args, word)]
+    if given:
+        raise InputError(f"{given[0]} does nothing with a camera: leave it out")
+    options = PaintOptions(**{item.name: getattr(args, item.name) for item in fields(PaintOptions)})
+    if options.size == _default(SIZE):
+        options = replace(options, size=camera.SIDE)
+    if options.style_scale is not None:
+        raise InputError("--style-scale does nothing with a camera: give --style-size")
+    folder = args.output
+    check_writable(folder, folder=True)
+    stylizer = load(args.model or DEFAULT_VIDEO_MODEL, device=args.device, engine=args.engine)
+    specs = style_specs(styles, None, None, None)
+    prepared = [(spec.name, spec.prepare(stylizer, **options.style_arguments(0))) for spec in specs]
+    return camera.paint(stylizer, contents[0], prepared, folder, options)
 
 
 def _contents_and_styles(args):

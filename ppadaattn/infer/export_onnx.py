@@ -83,6 +83,25 @@ def make_program(network, program, form="bytes", about=None):
     return model
 
 
+def store_halves(model, least):
+    """Store the weights of an onnx.ModelProto with at least so many numbers as float16; it still computes in float32.
+
+    A Cast restores float32. Runtimes do that once, when they load the program: its file is half as large, no more.
+    """
+    onnx = import_optional("onnx", "onnx", "exported programs")
+    graph, casts = model.graph, []
+    for tensor in graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if array.dtype == np.float32 and array.size >= least:
+            name, half = tensor.name, f"{tensor.name}_half"
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array.astype(np.float16), half))
+            casts.append(onnx.helper.make_node("Cast", [half], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+
+
 class _Graph:
     """Collects the nodes and constants of an ONNX graph; tensors are known by their names."""
 

@@ -17,13 +17,11 @@ import json
 import logging
 import re
 import time
-from dataclasses import fields
 
 from ppadaattn.errors import InputError, nearest, one_line
 from ppadaattn.infer.options import ClipOptions, PaintOptions, value_type
 from ppadaattn.infer.stylizer import check_weights
-from ppadaattn.media.images import find_images
-from ppadaattn.resources import packaged
+from ppadaattn.serve.about import CLIP_FORMATS, STYLE_MODES, client_options, examples
 from ppadaattn.serve.limits import CLIENT_LEFT, FORMATS, LONGEST_MESSAGE
 from ppadaattn.serve.painter import PainterError
 from ppadaattn.serve.store import Store, new_name
@@ -32,11 +30,7 @@ from ppadaattn.weights.zoo import DEFAULT_MODEL, DEFAULT_VIDEO_MODEL
 from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
-CLIP_FORMATS = ("mp4", "webm", "gif")  # of painted clips; the first is the default
 KEYS = ("content", "styles", "weights", "mode", "mask", "colours", "model", "options", "format")
-STYLE_MODES = ("mix", "concat")
-# Options that a service decides by itself.
-NOT_FOR_CLIENTS = ("batch_size",)
 LARGEST_NUMBER = 10**12  # whole numbers are not bounded in JSON, and turn into floats later
 LARGEST_JOB = 2**16  # bytes of the description of a job
 MOST_JOBS = 1000  # that are remembered
@@ -52,17 +46,6 @@ class RefusalError(Exception):
     def __init__(self, status, message, headers=None):
         super().__init__(message)
         self.status, self.message, self.headers = status, message, headers
-
-
-def examples(kind):
-    """{name: path} of the bundled pictures, 'content' or 'style'."""
-    folder = packaged("examples") / kind
-    return {path.stem: path for path in find_images([folder])} if folder.is_dir() else {}
-
-
-def client_options(clip=True):
-    """The fields of options that a job may give: those of clips, or of pictures."""
-    return [item for item in fields(ClipOptions if clip else PaintOptions) if item.name not in NOT_FOR_CLIENTS]
 
 
 class Job:

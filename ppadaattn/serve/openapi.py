@@ -1,8 +1,8 @@
 """The OpenAPI description of the service's programming interface; /api.html shows it to readers."""
 
-from ppadaattn.serve.jobs import CLIP_FORMATS, KEYS, OVER, STYLE_MODES
+from ppadaattn.serve.about import CLIP_FORMATS, STYLE_MODES, option_schema
+from ppadaattn.serve.jobs import KEYS, OVER
 from ppadaattn.serve.limits import FORMATS
-from ppadaattn.serve.site import option_schema
 from ppadaattn.version import __version__
 
 ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}

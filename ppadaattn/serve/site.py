@@ -9,11 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ppadaattn.infer.options import ClipOptions, own_fields, value_type
-from ppadaattn.serve.jobs import CLIP_FORMATS, STYLE_MODES, client_options
-from ppadaattn.serve.limits import FORMATS
-from ppadaattn.version import __version__
-from ppadaattn.weights.zoo import DEFAULT_MODEL, DEFAULT_VIDEO_MODEL, MODELS
+from ppadaattn.serve.about import describe
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -144,49 +140,7 @@ class Site:
 
     async def get_options(self, _):
         """What can be painted: models, bundled pictures, options with their defaults, limits."""
-        return JSONResponse(describe(self.jobs))
-
-
-def describe(jobs):
-    """What a page needs to know of the service, as plain values."""
-    models, limits = jobs.service.painter.models, jobs.limits
-    for_clips = {item.name for item in own_fields(ClipOptions)}
-    return {
-        "version": __version__,
-        "models": [
-            {"name": name, "description": MODELS[name].description if name in MODELS else ""} for name in models
-        ],
-        "default_models": {"picture": DEFAULT_MODEL, "clip": DEFAULT_VIDEO_MODEL},
-        "modes": list(STYLE_MODES),
-        "formats": {"picture": list(FORMATS), "clip": list(CLIP_FORMATS)},
-        "options": [
-            {
-                "name": item.name,
-                "type": {bool: "boolean", int: "integer", float: "number"}[value_type(item)],
-                "default": limits.size if item.name == "size" else item.default,
-                "help": item.metadata["help"],
-                "limits": item.metadata["limits"].words if item.metadata["limits"] else None,
-                "for_clips": item.name in for_clips,
-                "command_line": item.metadata.get("command_line", item.default),
-            }
-            for item in client_options()
-        ],
-        "limits": asdict(limits),
-        **{
-            kind: [{"name": name, "url": f"pictures/{kind}/{name}.jpg"} for name in pictures]
-            for kind, pictures in (("styles", jobs.styles), ("contents", jobs.contents))
-        },
-    }
-
-
-def option_schema():
-    """{name: JSON schema} of the options, for the description of the interface."""
-    schemas, of_pictures = {}, {item.name for item in client_options(clip=False)}
-    for item in client_options():
-        kind = {bool: "boolean", int: "integer", float: "number"}[value_type(item)]
-        words = item.metadata["help"] + (f"; {item.metadata['limits'].words}" if item.metadata["limits"] else "")
-        words += "" if item.name in of_pictures else " (clips only)"
-        schemas[item.name] = {"type": kind, "description": words}
-        if item.default is not None and item.name != "size":
-            schemas[item.name]["default"] = item.default
-    return schemas
+        jobs = self.jobs
+        return JSONResponse(
+            describe(jobs.service.painter.models, asdict(jobs.limits), styles=jobs.styles, contents=jobs.contents)
+        )

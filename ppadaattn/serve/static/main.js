@@ -9,7 +9,8 @@ const $ = (id) => document.getElementById(id);
 const KEPT = "ppadaattn"; // name of the settings in the browser's storage
 const DRAWN_SIDE = 1024; // long side of the canvas of regions, in pixels: finer than any brush needs
 const SETTLE = 250; // milliseconds after a change until it is painted
-const TOOLS = { compare: "c", brush: "b", fill: "f", outline: "o", erase: "e" };
+const can = (word) => backend.capabilities.includes(word);
+const TOOLS = can("regions") ? { compare: "c", brush: "b", fill: "f", outline: "o", erase: "e" } : { compare: "c" };
 const MODES = ["one", "mix", "concat"];
 const THEMES = ["", "light", "dark"]; // "": as the system
 const MIB = 2 ** 20;
@@ -26,6 +27,8 @@ let target = 0; // the region whose style is chosen; 0: the whole picture, or th
 let tool = "compare";
 let controller = null; // of what is being painted
 let settling = null;
+let how = null; // {word, values}: what runs the network, where the backend says it
+let camera = null; // what useCamera() gave
 const regions = new Regions($("regions"));
 
 // Settings ------------------------------------------------------------------------------------------------------------
@@ -59,7 +62,7 @@ function change(values, repaint = true) {
 
 function repaintSoon() {
   clearTimeout(settling);
-  if (settings.live && content?.kind === "picture") settling = setTimeout(paint, SETTLE);
+  if (settings.live && content?.kind === "picture" && !$("frame").hidden) settling = setTimeout(paint, SETTLE);
 }
 
 // What is painted -----------------------------------------------------------------------------------------------------
@@ -178,7 +181,7 @@ function showProgress(how, word) {
   else if (how.state === "painting") {
     parts.push(how.total ? say("frames", how) : say(word));
     if (how.total) bar.value = how.done / how.total;
-  } else if (["sending", "busy", "offline"].includes(how.state)) parts.push(say(how.state));
+  } else if (["sending", "loading", "busy", "offline"].includes(how.state)) parts.push(say(how.state));
   if (how.state === "offline") bar.removeAttribute("value");
   if (how.secondsLeft >= 1) parts.push(say("left", { time: duration(how.secondsLeft) }));
   document.body.dataset.work = how.state;
@@ -193,6 +196,7 @@ async function open(file) {
   if (/\.style$/i.test(name)) return addStyle(file);
   const clip = file.type.startsWith("video/") || /\.(mkv|avi|mov|mts|m2ts|wmv|flv)$/i.test(name);
   if (!clip && file.type && !file.type.startsWith("image/")) return complain(say("noPicture", { name }));
+  if (clip && !can("clips")) return complain(say("noClips", { name }));
   const most = clip ? service.limits.max_upload : service.limits.max_body;
   if (file.size > most * MIB) {
     return complain(say("tooLarge", { name, size: Math.ceil(file.size / MIB), most }));
@@ -206,6 +210,7 @@ async function open(file) {
     return complain(say("tooManyPixels", { name, megapixels, most: limit }));
   }
   controller?.abort();
+  camera?.close();
   hideMessage();
   if (!size) complain(say("notShown", { name }));
   URL.revokeObjectURL(content?.url);
@@ -519,7 +524,7 @@ function showSettings() {
   $("undo").disabled = !regions.steps.length;
   $("undo").hidden = $("clear").hidden = tool === "compare";
   $("clear").disabled = !regions.used().length;
-  $("hint").textContent = content ? say(`hint${tool[0].toUpperCase()}${tool.slice(1)}`) : "";
+  $("hint").textContent = content && !$("frame").hidden ? say(`hint${tool[0].toUpperCase()}${tool.slice(1)}`) : "";
   if (content?.kind === "clip" && tool !== "compare") $("hint").textContent += ` ${say("hintClip")}`;
   $("download").hidden = !result;
   if (result) $("download").download = resultName();
@@ -751,10 +756,38 @@ function translate() {
     return made;
   }));
   if (service) {
-    $("model").replaceChildren(new Option(say("automatic"), ""), ...service.models.map(({ name }) => new Option(name, name)));
+    const models = service.models.map(({ name }) => new Option(name, name));
+    $("model").replaceChildren(...(canChooseModel() ? [new Option(say("automatic"), "")] : []), ...models);
     showTiles();
   }
+  showHow();
   showSettings();
+}
+
+// Whether the model is another one for clips, so that it can be left to the backend.
+const canChooseModel = () => service.default_models.picture !== service.default_models.clip;
+
+function showHow() {
+  $("how").textContent = how ? say(how.word, how.values) : "";
+}
+
+async function beginCamera() {
+  const { useCamera } = await import("./camera.js");
+  const opened = () => {
+    controller?.abort();
+    hideMessage();
+    $("empty").hidden = $("frame").hidden = $("tools").hidden = $("work").hidden = true;
+    $("hint").textContent = "";
+  };
+  const closed = () => {
+    $("work").hidden = false;
+    $("empty").hidden = Boolean(content);
+    $("frame").hidden = $("tools").hidden = !content;
+    showSettings();
+    repaintSoon();
+  };
+  const paintFrame = (frame) => backend.paintFrame(frame, chosenStyles()[0], settings.model);
+  camera = useCamera({ paintFrame, complain, save, opened, closed });
 }
 
 function showExamples() {
@@ -770,6 +803,9 @@ function showExamples() {
 async function begin() {
   restore();
   if (!LANGUAGES.includes(settings.language)) settings.language = "en";
+  for (const element of document.querySelectorAll("[data-needs]")) {
+    element.classList.toggle("absent", !can(element.dataset.needs));
+  }
   translate();
   listen();
   for (;;) {
@@ -788,10 +824,19 @@ async function begin() {
     $(id).min = Math.min(Number($(id).min), service.limits.size);
     settings[id] = Math.min(settings[id], service.limits.size) || service.options.find((one) => one.name === name).default;
   }
-  if (!service.models.some(({ name }) => name === settings.model)) settings.model = "";
+  if (!service.models.some(({ name }) => name === settings.model)) {
+    settings.model = canChooseModel() ? "" : service.models[0].name;
+  }
+  if (!can("mixtures")) settings.mode = "one";
+  if (!can("strength")) settings.strength = 1;
   if (!chosenStyles().length && styles.length) settings.chosen = [styles[0].name];
   translate();
   showExamples();
+  service.how?.then((found) => {
+    how = found;
+    showHow();
+  }, (error) => complain(error.message));
+  if (can("camera")) await beginCamera();
   document.body.dataset.state = "ready";
 }
 

@@ -1,0 +1,2 @@
+// Who paints: this browser.
+export * from "./local.js";

@@ -1,0 +1,155 @@
+"""The files of the page without a service, and its smaller programs. tests/test_web.py paints with them."""
+
+import json
+import re
+import shutil
+
+import ppadaattn
+from ppadaattn.errors import InputError
+from ppadaattn.infer import export_onnx
+from ppadaattn.media.images import read_image
+from ppadaattn.resources import packaged
+from ppadaattn.serve import export_web
+from ppadaattn.serve.export_web import PINNED, PINNED_HOST, RUNTIME, RUNTIME_FILES, save_page
+
+import numpy as np
+import pytest
+from conftest import smooth
+
+pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+MODEL = "adaattn_lite_video"
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory):
+    """A folder that looks like onnxruntime-web's."""
+    folder = tmp_path_factory.mktemp("dist")
+    for pair in RUNTIME_FILES.items():
+        for name in pair:
+            (folder / name).write_bytes(b"")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, runtime):
+    folder = tmp_path_factory.mktemp("web") / "page"
+    assert save_page(folder, runtime=runtime) == RUNTIME
+    return folder
+
+
+def words_of(folder, name):
+    """A constant that the service worker begins with."""
+    return json.loads(re.search(rf"^const {name} = (.*);$", (folder / "sw.js").read_text(), re.MULTILINE)[1])
+
+
+def test_service_worker_knows_every_file(page):
+    files = {path.relative_to(page).as_posix() for path in page.rglob("*") if path.is_file()} - {"sw.js"}
+    with_gpu = {f"{RUNTIME}{name}" for name in list(RUNTIME_FILES.items())[1]}
+    assert set(words_of(page, "FIRST")) | set(words_of(page, "REST")) == files - with_gpu
+    for path in page.glob("*.js"):  # modules import only what is there
+        for name in re.findall(r'(?:from|import\() ?"\./([\w.]+)"', path.read_text()):
+            assert (page / name).is_file(), name
+
+
+def test_page_asks_no_other_host(page):
+    assert "https://" not in (page / "index.html").read_text() + (page / "about.json").read_text()
+
+
+@pytest.fixture
+def _without_models(monkeypatch):
+    monkeypatch.setattr(
+        export_web, "_write_model", lambda writer, name, *_: writer.bytes(f"models/{name}/a.bin", b"") or []
+    )
+
+
+@pytest.mark.usefixtures("_without_models")
+def test_another_export_replaces_the_page_and_its_version(page, runtime, tmp_path):
+    again = tmp_path / "page"
+    shutil.copytree(page, again)
+    save_page(again, model=MODEL, runtime=runtime)
+    assert words_of(again, "VERSION") != words_of(page, "VERSION")
+    assert [model["name"] for model in json.loads((again / "about.json").read_text())["models"]] == [MODEL]
+
+
+@pytest.mark.usefixtures("_without_models")
+def test_pinned_address_where_there_is_no_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert save_page("page", model=MODEL) == PINNED
+    assert json.loads((tmp_path / "page" / "about.json").read_text())["runtime"] == PINNED
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert f"connect-src 'self' {PINNED_HOST};" in page and not (tmp_path / "page" / RUNTIME).exists()
+
+
+def test_halves_paint_nearly_the_same(page):
+    """Large weights and states as float16: at least 60 dB, as docs/web.md says."""
+    network = ppadaattn.load(MODEL, device="cpu", engine="eager").network
+    content = smooth(np.random.RandomState(3), 61, 83)
+    style = read_image(packaged("examples") / "style" / "woodcut.jpg", 512)
+
+    def run(program, **inputs):
+        session = onnxruntime.InferenceSession(program, providers=["CPUExecutionProvider"])
+        return dict(zip([output.name for output in session.get_outputs()], session.run(None, inputs)))
+
+    whole = {name: export_onnx.make_program(network, name).SerializeToString() for name in ("style", "content")}
+    state = run(whole["style"], style=style)
+    expected = run(whole["content"], content=content, **state)["stylized"].astype(float)
+    numbers = np.frombuffer((page / "models" / MODEL / "woodcut.bin").read_bytes(), "<f2").astype("float32")
+    shapes, kept = json.loads((page / "about.json").read_text())["states"][MODEL], {}
+    for name, shape in shapes:
+        kept[name], numbers = numbers[: np.prod(shape)].reshape(shape), numbers[np.prod(shape) :]
+    assert numbers.size == 0
+    halves = {name: (page / "models" / MODEL / f"{name}.onnx").read_bytes() for name in whole}
+    assert all(len(halves[name]) < 0.55 * len(whole[name]) for name in whole)
+    for given in (kept, run(halves["style"], style=style)):
+        found = run(halves["content"], content=content, **given)["stylized"]
+        assert np.abs(found - expected).max() <= 2
+        assert 10 * np.log10(255**2 / np.mean((found - expected) ** 2)) > 60
+
+
+def test_programs_of_the_image_model_lose_nothing(page):
+    """Its weights were trained as float16."""
+    onnx = export_onnx.import_optional("onnx", "onnx", "programs")
+    network = ppadaattn.load("adaattn_lite_image", device="cpu", engine="eager").network
+    before = {x.name: x for x in export_onnx.make_program(network, "content").graph.initializer}
+    stored = onnx.load(page / "models" / "adaattn_lite_image" / "content.onnx").graph.initializer
+    halves = [tensor for tensor in stored if tensor.name.endswith("_half")]
+    assert len(halves) > 10
+    for tensor in halves:
+        whole = onnx.numpy_helper.to_array(before[tensor.name[: -len("_half")]])
+        np.testing.assert_array_equal(onnx.numpy_helper.to_array(tensor).astype("float32"), whole)
+
+
+def test_refusals(tmp_path, runtime, capsys):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "thesis.txt").write_text("x")
+    with pytest.raises(InputError, match="holds other files: give a new folder for the page"):
+        save_page(tmp_path / "own", runtime=runtime)
+    with pytest.raises(InputError, match=r"has no ort\.wasm\.bundle\.min\.mjs: give `dist` of the npm package"):
+        save_page(tmp_path / "new", runtime=tmp_path)
+    assert not (tmp_path / "new").exists() and [path.name for path in (tmp_path / "own").iterdir()] == ["thesis.txt"]
+
+
+def test_command(tmp_path, runtime, monkeypatch, capsys):
+    from ppadaattn.cli import export
+
+    asked = []
+
+    def save(*words):
+        asked.append(words)
+        return PINNED
+
+    monkeypatch.setattr(export, "save_page", save)
+    assert export.main(["--web", str(tmp_path / "page"), "--onnxruntime-web", str(runtime)]) == 0
+    assert asked == [(str(tmp_path / "page"), None, str(runtime))]
+    said = capsys.readouterr()
+    assert "python -m http.server --directory" in said.out and export_web.PINNED in said.err
+    for words, sentence in (
+        ([], "give --output for programs, or --web for a page: one of them"),
+        (["--web", "a", "--output", "b"], "one of them"),
+        (["--web", "a", "--format", "onnx"], "--format is for --output"),
+        (["--output", "b", "--onnxruntime-web", "c"], "--onnxruntime-web is for --web"),
+    ):
+        assert export.main(words) == 2
+        assert sentence in capsys.readouterr().err

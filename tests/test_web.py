@@ -1,0 +1,205 @@
+"""The page of `ppadaattn export --web` in Chromium: the network runs in the browser, with WebAssembly."""
+
+import contextlib
+import functools
+import http.server
+import io
+import os
+import re
+import threading
+from pathlib import Path
+
+import ppadaattn
+from ppadaattn.media.video_read import open_clip
+from ppadaattn.resources import packaged
+from ppadaattn.serve.export_web import NPM_FOLDER, RUNTIME_FILES, save_page
+
+import numpy as np
+import pytest
+from conftest import ROOT, smooth
+from PIL import Image
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from test_page import PAINTED, choose, chromium, file_of, opened, paint_after, painted, photo
+
+# Its files, where they are not in node_modules of this clone.
+RUNTIME = Path(os.environ.get("PPADAATTN_ONNXRUNTIME_WEB", ROOT / NPM_FOLDER))
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if not (RUNTIME / next(iter(RUNTIME_FILES))).is_file():
+        pytest.skip("the page needs ONNX Runtime: npm install onnxruntime-web, or PPADAATTN_ONNXRUNTIME_WEB=FOLDER")
+    frames = tmp_path_factory.mktemp("camera") / "frames.mjpeg"
+    with frames.open("wb") as file:
+        for seed in range(3):
+            Image.fromarray(smooth(np.random.RandomState(seed), 96, 128)).save(file, "JPEG")
+    with chromium("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={frames}") as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def port(browser, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("web") / "page"
+    save_page(folder, runtime=RUNTIME)
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def page(browser, port):
+    with opened(browser, port) as page:
+        page.select_option("#format", "png")
+        yield page
+
+
+@pytest.fixture(scope="module")
+def video_stylizer():
+    return ppadaattn.load("adaattn_lite_video", device="cpu")
+
+
+def style(name):
+    return str(packaged("examples") / "style" / f"{name}.jpg")
+
+
+@contextlib.contextmanager
+def said(page):
+    """What the page complains of in this block."""
+    page.evaluate("document.getElementById('message').hidden = true")
+    sentences = []
+    yield sentences
+    page.wait_for_selector("#message:not([hidden])")
+    sentences.append(page.inner_text("#message span"))
+
+
+def test_paints_what_the_command_paints(page, video_stylizer):
+    page.wait_for_selector("#how:not(:empty)")
+    assert re.search(r"on \d+ threads; no picture leaves this computer", page.inner_text("#how")) or os.cpu_count() == 1
+    for hidden in ("#strength", "#tool", "#mode", "#save-style", "#interface"):
+        assert page.locator(hidden).is_hidden(), hidden
+    choose(page, file_of(photo(97, 131)))  # odd sides
+    first = painted(page)
+    np.testing.assert_allclose(first, video_stylizer(photo(97, 131), style("brush_strokes")), atol=2)
+    second = paint_after(page, lambda: page.click("[data-style=woodcut]"))
+    expected = video_stylizer(photo(97, 131), style("woodcut"))
+    np.testing.assert_allclose(second, expected, atol=2)
+    kept = paint_after(page, lambda: page.check("#keep"))
+    expected = video_stylizer(photo(97, 131), style("woodcut"), preserve_color=True)
+    np.testing.assert_allclose(kept, expected, atol=3)  # 2 of the luminance, and rounding of the conversion
+    page.click("#command summary")
+    assert "--model adaattn_lite_video" in page.inner_text("#command code").replace("\\\n", "")
+
+
+def test_sizes_and_own_styles_are_reduced_alike(page, video_stylizer, tmp_path):
+    page.locator("#size").fill("256")
+    content, own = photo(301, 413), photo(150, 203)
+    Image.fromarray(content).save(tmp_path / "content.png")
+    Image.fromarray(own).save(tmp_path / "own.png")
+    page.locator("#stroke").fill("128")
+    page.set_input_files("#style-file", str(tmp_path / "own.png"))
+    choose(page, str(tmp_path / "content.png"))
+    found = painted(page)
+    expected = video_stylizer(str(tmp_path / "content.png"), str(tmp_path / "own.png"), size=256, style_size=128)
+    np.testing.assert_allclose(found, expected, atol=2)
+
+
+def test_image_model(page, stylizer):
+    page.select_option("#model", "adaattn_lite_image")
+    page.locator("#stroke").fill("128")
+    page.set_input_files("#style-file", file_of(photo(64, 80), "own.png"))
+    choose(page, file_of(photo(65, 96)))
+    np.testing.assert_allclose(painted(page), stylizer(photo(65, 96), photo(64, 80)), atol=2)
+
+
+def test_works_offline(browser, port):
+    with opened(browser, port) as page:
+        choose(page, file_of(photo()))
+        before = painted(page)
+        page.wait_for_function(
+            "async () => (await (await caches.open((await caches.keys())[0])).keys())"
+            ".some(({ url }) => url.endsWith('adaattn_lite_video/woodcut.bin'))"
+        )
+        page.context.set_offline(True)
+        page.reload()
+        page.wait_for_selector("body[data-state=ready]")
+        choose(page, file_of(photo()))
+        np.testing.assert_array_equal(painted(page), before)
+
+
+def test_one_thread_without_isolation(browser, port, video_stylizer):
+    with opened(browser, port, service_workers="block") as page:
+        page.wait_for_selector("#how >> text=/on one thread, since the page is not isolated/")
+        choose(page, file_of(photo()))
+        page.wait_for_selector(PAINTED)
+        page.problems[:] = [text for text in page.problems if "Service Worker" not in text]  # Playwright says so
+
+
+def test_what_cannot_be_painted_is_said(page):
+    with said(page) as sentences:
+        choose(page, {"name": "clip.mp4", "mimeType": "video/mp4", "buffer": b"x"})
+    with said(page) as sentences_of_picture:
+        choose(page, {"name": "b.png", "mimeType": "image/png", "buffer": b"no picture"})
+        page.wait_for_selector("body[data-state=failed]")
+    with said(page) as sentences_of_small:
+        choose(page, file_of(photo(8, 40), "small.png"))
+        page.wait_for_selector("body[data-state=opened]")
+        page.wait_for_selector("body[data-state=failed]")
+    assert sentences == ["clip.mp4 is a clip, and this page paints pictures; for clips install ppadaattn."]
+    assert sentences_of_picture == ["b.png is not a picture that this browser can read."]
+    assert sentences_of_small == ["small.png is too small: each side must have at least 17 pixels."]
+    large = io.BytesIO()
+    Image.new("1", (10000, 6000)).save(large, "PNG")
+    with said(page) as sentences:
+        choose(page, {"name": "large.png", "mimeType": "image/png", "buffer": large.getvalue()})
+    assert sentences == ["large.png has 60 megapixels, and up to 25 are read; make it smaller first."]
+
+
+def test_camera(browser, port, tmp_path):
+    with opened(browser, port, permissions=["camera"]) as page:
+        page.click("#camera")
+        frames = "() => Number(document.getElementById('camera-canvas').dataset.frames || 0)"
+
+        def wait_for_frames(count):
+            before = page.evaluate(frames)
+            page.wait_for_function(f"{frames} >= {before + count}")
+
+        def snapshot():
+            with page.expect_download() as download:
+                page.click("#snapshot")
+            return np.asarray(Image.open(download.value.path()).convert("RGB")).astype(int)
+
+        wait_for_frames(2)
+        assert re.fullmatch(r"[\d.]+ frames per second", page.inner_text("#rate"))
+        first = snapshot()
+        assert first.shape == (192, 256, 3)
+        page.click("[data-style=woodcut]")
+        wait_for_frames(2)
+        second = snapshot()
+        assert np.ptp(first.std(2)) > 30 and second.std(2).mean() < first.std(2).mean()  # a woodcut has few colours
+        page.click("#record")
+        wait_for_frames(3)
+        with page.expect_download() as download:
+            page.click("#record")
+        download.value.save_as(tmp_path / "camera.webm")
+        assert len(list(open_clip(tmp_path / "camera.webm").frames())) >= 2
+        page.click("#camera-off")
+        assert page.locator("#camera-view").is_hidden() and page.locator("#choose").is_visible()
+
+
+def test_camera_refused(page):
+    with said(page) as sentences:
+        page.click("#camera")
+    assert sentences == ["The camera was refused; allow it for this page in the browser's settings."]
+    assert page.locator("#choose").is_visible()
