@@ -135,7 +135,7 @@ def test_statistics_are_those_of_the_whole_in_float64(engine, in_tiles):
     network, content = stylizer.network, picture(149, 170)
     content = (content // 8 + 200).astype("uint8")  # a mean that is large beside the spread
     stacks = strips.Stacks(network.architecture, content.shape[:2])
-    encode = strips_eager.EagerEncoder(network) if engine == "eager" else strips.ProgramEncoder(stylizer.engine)
+    encode = strips_eager.EagerEncoder(network) if engine == "eager" else strips.ProgramEncoder(stylizer.engine, 1)
     for tile in strips.tiles(content.shape[:2], 0, 16, strips.encoder_border(network.architecture)):
         rows, columns = tile.part("read", 1)
         pixels = content[rows, columns].transpose(2, 0, 1)[None].astype("float32") / 255
