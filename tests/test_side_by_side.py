@@ -70,6 +70,19 @@ def test_an_error_comes_at_its_place_and_the_rest_is_left_out():
     assert len(begun) < 20
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_error_of_the_items_comes_after_the_results_of_those_before(workers):
+    def items():
+        yield from range(4)
+        raise KeyError("the fifth")
+
+    done = []
+    with pytest.raises(KeyError, match="the fifth"):
+        for item in in_order(lambda item: item, items(), workers):
+            done.append(item)
+    assert done == [0, 1, 2, 3]
+
+
 def test_threads_are_those_of_the_user_or_of_the_control_group(monkeypatch, tmp_path):
     for given, expected in (("3", 3), ("4,2", 4), ("none", 5), ("0", 5)):
         monkeypatch.delenv("MKL_NUM_THREADS", raising=False)

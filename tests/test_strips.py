@@ -10,6 +10,7 @@ from ppadaattn.model.attention import MixedState, RegionState
 from ppadaattn.model.features import stacked_features
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.style import Style
+from ppadaattn.side_by_side import in_order
 
 import numpy as np
 import paddle
@@ -19,9 +20,15 @@ SIDE = 64  # of tiles
 CLOSE = 0.1 / 255
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("PPADAATTN_HOME", str(tmp_path))
+def _cache(home, monkeypatch):
+    monkeypatch.setenv("PPADAATTN_HOME", str(home))  # one for all: programs are made once
+    monkeypatch.setenv("MKL_NUM_THREADS", "2")  # tiles are painted side by side
 
 
 @pytest.fixture(params=["eager", "onnxruntime"])
@@ -37,7 +44,7 @@ def in_tiles(monkeypatch):
     """in_tiles(): from now on every picture is painted in tiles of about SIDE."""
 
     def change():
-        for name, value in {"WHOLE_BYTES": 0, "TILE_BYTES": 0, "LEAST_SIDE": SIDE}.items():
+        for name, value in {"WHOLE_BYTES": 0, "TILE_BYTES": 0, "LEAST_SIDE": SIDE, "LEAST_AT_ONCE": 2**12}.items():
             monkeypatch.setattr(strips, name, value)
 
     return change
@@ -69,7 +76,7 @@ def assert_tiles_are_the_whole(stylizer, in_tiles, content, style, **options):
 
 
 @pytest.mark.parametrize("model", ["adaattn_lite_image", "adaattn_lite_video"])
-@pytest.mark.parametrize("size", [(128, 192), (151, 199)])
+@pytest.mark.parametrize("size", [(48, 192), (199, 51)])  # tiles along either side that read less than the whole
 def test_bundled_models_paint_tiles_as_the_whole(engine, in_tiles, model, size):
     stylizer = ppadaattn.load(model, device="cpu", engine=engine)
     style = stylizer.prepare_style(picture(48, 64, seed=1))
@@ -89,14 +96,14 @@ def test_bundled_models_paint_tiles_as_the_whole(engine, in_tiles, model, size):
 def test_other_networks_paint_tiles_as_the_whole(engine, in_tiles, architecture):
     stylizer = made(engine, **architecture)
     style = stylizer.prepare_style(picture(40, 60, seed=1))
-    assert_tiles_are_the_whole(stylizer, in_tiles, picture(131, 205), style)
+    assert_tiles_are_the_whole(stylizer, in_tiles, picture(205, 71), style)
 
 
 @pytest.mark.parametrize("attention", ["softmax", "cosine"])
 def test_every_kind_of_style_in_tiles(engine, in_tiles, attention):
-    stylizer, content = made(engine, attention=attention), picture(117, 150)
+    stylizer, content = made(engine, attention=attention), picture(72, 150)
     first, second = (stylizer.prepare_style(picture(40, 60, seed)) for seed in (1, 2))
-    mask = np.zeros((117, 150, 3), np.uint8)
+    mask = np.zeros((72, 150, 3), np.uint8)
     mask[:, 40:] = (255, 0, 0)
     mask[60:, 90:] = (0, 0, 255)
     regions = first.as_region((255, 0, 0))
@@ -135,7 +142,7 @@ def test_statistics_are_those_of_the_whole_in_float64(engine, in_tiles):
     network, content = stylizer.network, picture(149, 170)
     content = (content // 8 + 200).astype("uint8")  # a mean that is large beside the spread
     stacks = strips.Stacks(network.architecture, content.shape[:2])
-    encode = strips_eager.EagerEncoder(network) if engine == "eager" else strips.ProgramEncoder(stylizer.engine)
+    encode = strips_eager.EagerEncoder(network) if engine == "eager" else strips.ProgramEncoder(stylizer.engine, 1)
     for tile in strips.tiles(content.shape[:2], 0, 16, strips.encoder_border(network.architecture)):
         rows, columns = tile.part("read", 1)
         pixels = content[rows, columns].transpose(2, 0, 1)[None].astype("float32") / 255
@@ -202,3 +209,20 @@ def test_states_for_some_points():
         picked = query.index_select(paddle.to_tensor(chosen), -1)
         for found, expected in zip(state.at(chosen).statistics(picked), state.statistics(query)):
             np.testing.assert_allclose(found.numpy(), expected.numpy()[:, :, chosen], rtol=1e-5, atol=1e-6)
+
+
+def test_threads_paint_large_pictures_in_turn(in_tiles, monkeypatch):
+    stylizer, running, most = made("eager", attention="cosine"), [], []
+    style, free = stylizer.prepare_style(picture(40, 60, seed=1)), strips._painted_tiles
+
+    def painted_tiles(*arguments):
+        running.append(1)
+        most.append(len(running))
+        yield from free(*arguments)
+        running.pop()
+
+    in_tiles()
+    monkeypatch.setattr(strips, "_painted_tiles", painted_tiles)
+    content = picture(24, 100)[None]
+    list(in_order(lambda _: stylizer.paint(content, style), range(4), 3))
+    assert most == [1] * 4

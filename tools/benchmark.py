@@ -137,17 +137,11 @@ def measure_authors(python, attention, size):
 
 
 def measure_like_the_authors(attention, size):
-    """(seconds with the style kept, both new, peak bytes) of a network of the authors' conventions and full width.
-
-    The weights are random, but small: attention with large scores takes as long, but its small weights would be
-    denormal numbers in float32, which are slow.
-    """
+    """(seconds with the style kept, both new, peak bytes) of a network of the authors' conventions and full width."""
     paddle.seed(0)
     levels = [3] if attention == "cosine" else [3, 4, 5]
     network = AdaAttNNetwork(attention=attention, levels=levels, conventions="release")
     network.eval()
-    for level in levels:
-        getattr(network, f"adaattn{level}").f.weight.scale_(0.01)
     return measure_pair(Stylizer(network, make_engine("auto", network)), size)
 
 
@@ -321,7 +315,7 @@ def measure_network_alone(model, path, style):
     return (time.perf_counter() - start) / count
 
 
-def print_commands(models, count=100):
+def print_commands(models, count):
     """Start, a clip and a folder: whole commands, programs in the cache. The start of a command is not in its rate."""
     print(f"\n## Commands ({count} pictures, a clip of {count} frames 512 x 256, style kept)\n")
     print("| command | time | ratio |")
@@ -473,6 +467,15 @@ def print_authors(python, sizes):
                 print(f"| {name}, {kind} | {size} | {times} | {memory} |", flush=True)
 
 
+def processor():
+    """Name of the processor, and whether it has AVX-512; elsewhere than on Linux the architecture."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+        return f"{name} ({'with' if any('avx512f' in line for line in lines) else 'without'} AVX-512)"
+    return platform.machine()
+
+
 @contextlib.contextmanager
 def environment(**variables):
     """Set environment variables for processes that begin in this block."""
@@ -557,14 +560,21 @@ def main(argv=None):
     parser.add_argument(
         "--torch-sizes", nargs="+", type=_side, default=[512], metavar="SIDE", help="default: %(default)s"
     )
-    parser.add_argument("--commands", action="store_true", help="also whole commands: start, a folder, a clip")
+    parser.add_argument(
+        "--commands",
+        nargs="?",
+        type=int,
+        const=48,
+        metavar="COUNT",
+        help="also whole commands: start, a folder of COUNT pictures, a clip of COUNT frames (%(const)s unless given)",
+    )
     parser.add_argument("--training-size", type=_side, default=256, metavar="SIDE", help="default: %(default)s")
     parser.add_argument("--no-bands", action="store_true", help="convolve whole maps instead of bands of rows")
     parser.add_argument(
         "--models", nargs="+", choices=list(BUNDLED), default=list(BUNDLED), help="default: %(default)s"
     )
     args = parser.parse_args(argv)
-    print(f"paddle {paddle.__version__}, {platform.machine()}, {os.cpu_count()} cores\n")
+    print(f"paddle {paddle.__version__}, {processor()}, {os.cpu_count()} cores\n")
     if args.attention:
         print_attention(args.attention)
     if args.network:
@@ -573,7 +583,7 @@ def main(argv=None):
         full_width = [name for name, attention in FULL_WIDTH.items() if attention in args.full_width]
         print_engines([*args.models, *full_width], args.engines)
     if args.commands:
-        print_commands(args.models)
+        print_commands(args.models, args.commands)
     if args.variants:
         print_variants()
     if args.large:

@@ -5,6 +5,7 @@ one, until the whole clip is painted; an interrupted run resumes from there. Mem
 """
 
 import contextlib
+import itertools
 import json
 import os
 import queue
@@ -121,8 +122,7 @@ def _paint(painter, clip, output, options, journal, resume, progress):
     sink = _VideoSink(journal, clip, output, kind, options.crf) if kind else _FolderSink(output)
     work = _Work(painter, sink, journal, options, progress, clip.frame_count, keep_alpha)
     with stop_when_asked() as asked, contextlib.closing(_Ahead(clip.frames(journal.last_pts))) as source:
-        while not asked and source.wait_next():
-            work.paint_part(source, asked)
+        work.paint(source, asked)
         whole = not work.left_out and not source.wait_next()
     sink.finish(whole)
     if whole:
@@ -229,14 +229,24 @@ class _Work:
         self.left_out = 0  # frames that were taken from the source, and not written
         self.times, self._adding = {"network": 0.0, "encode": 0.0}, threading.Lock()
 
-    def paint_part(self, source, asked):
-        """Paint and record PART frames, or fewer where the clip ends or a signal asks to stop."""
+    def paint(self, source, asked):
+        """Paint and record part by part, until the clip ends or a signal asks to stop."""
+        batches = in_order(self._paint_alone, self._batches(source, asked), self.painter.workers)
+        with contextlib.closing(batches):
+            while not asked and self._paint_part(batches, asked):
+                pass
+
+    def _paint_part(self, batches, asked):
+        """Write and record the next PART frames, or fewer where the clip ends; False where there are none.
+
+        The first frames of the next part are painted meanwhile, so that no core waits at the end of a part.
+        """
+        first = next(batches, None)
+        if first is None:
+            return False
         journal, memory, count, encoding = self.journal, self.journal.memory, 0, None
-        painted = in_order(self._paint_alone, self._batches(source, asked), self.painter.workers)
-        with contextlib.ExitStack() as stack:
-            writer = stack.enter_context(self.sink.part(journal.frames))
-            encoder = stack.enter_context(ThreadPoolExecutor(1))
-            for batch, pictures in stack.enter_context(contextlib.closing(painted)):
+        with self.sink.part(journal.frames) as writer, ThreadPoolExecutor(1) as encoder:
+            for batch, pictures in itertools.chain([first], batches):
                 pictures, memory = self._follow(batch, pictures, memory)
                 if encoding is not None:
                     encoding.result()
@@ -246,20 +256,19 @@ class _Work:
                 if self.progress:
                     done = journal.frames + count
                     self.progress(done, max(done, self.expected))
-                if asked:  # frames that are under way are left out, so that the end comes at once
+                if asked or count == PART:  # frames that are under way are left out, so that the end comes at once
                     break
-            if encoding is not None:
-                encoding.result()
-                encoder.submit(self._encode, writer, (), ()).result()
-        if count:
-            journal.record(count, batch[-1].pts, batch[-1].pts + batch[-1].duration, memory)
+            encoding.result()
+            encoder.submit(self._encode, writer, (), ()).result()
+        journal.record(count, batch[-1].pts, batch[-1].pts + batch[-1].duration, memory)
+        return True
 
     def _batches(self, source, asked):
-        """The frames of a part, in batches."""
+        """The frames in batches, none of which spans two parts."""
         left = PART
-        while left and not asked and source.wait_next():
+        while not asked and source.wait_next():
             batch = source.take(min(self.options.batch_size, left))
-            left -= len(batch)
+            left = left - len(batch) or PART
             self.left_out += len(batch)
             yield batch
 

