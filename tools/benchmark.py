@@ -278,7 +278,12 @@ def naive_similarity(contents, stylized, *, levels, **_):
 def run_command(*words):
     """Seconds of `ppadaattn WORDS...` in a process of its own."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "ppadaattn", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "ppadaattn", *map(str, words)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     return time.perf_counter() - start
 
 

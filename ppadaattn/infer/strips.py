@@ -40,8 +40,8 @@ import numpy as np
 WHOLE_BYTES = 2**30
 # The same in the tiles that are painted at once. With 320 MiB 3840 x 2160 pixels took as long, and 100 MiB more memory.
 TILE_BYTES = 2**28
-# Tiles are painted side by side, each with a share of the threads, where each may read this many pixels of TILE_BYTES:
-# on two cores 3840 x 2160 pixels took 7.5 s instead of 10.1 s. More and smaller tiles would read more of each other.
+# Tiles are painted side by side, each with a share of the threads, where each may read this many pixels: on
+# two cores 3840 x 2160 pixels took 7.5 s instead of 10.1 s. More and smaller tiles would read more of each other.
 LEAST_AT_ONCE = 2**19
 # Tiles painted from fewer pixels than this a side would be mostly border.
 LEAST_SIDE = 256
