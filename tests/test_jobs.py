@@ -25,7 +25,7 @@ pytest.importorskip("starlette")
 pytest.importorskip("prometheus_client")
 pytest.importorskip("uvicorn")
 
-from ppadaattn.serve import jobs, site
+from ppadaattn.serve import about, site
 from ppadaattn.serve.limits import Limits
 from ppadaattn.serve.openapi import description
 from ppadaattn.serve.painter import Painter, PainterError
@@ -448,7 +448,7 @@ def test_openapi_describes_every_route_and_option(port):
     of_the_page |= {("GET", f"/{path.name}") for path in site.FOLDER.iterdir()}
     assert described == routes - of_the_page
     options = answer["components"]["schemas"]["NewJob"]["properties"]["options"]["properties"]
-    assert options.keys() == {item.name for item in fields(ClipOptions)} - set(jobs.NOT_FOR_CLIENTS)
+    assert options.keys() == {item.name for item in fields(ClipOptions)} - set(about.NOT_FOR_CLIENTS)
     references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(answer)))
     assert references <= answer["components"]["schemas"].keys()
     assert description(Limits(max_body=7))["paths"]["/files"]["post"]["description"].startswith("Pictures have up to 7")
