@@ -7,13 +7,15 @@ from ppadaattn.errors import InputError
 from ppadaattn.evaluation.methods import load_method
 from ppadaattn.evaluation.quality import loss_network
 from ppadaattn.media.images import to_floats
+from ppadaattn.train import losses
 from ppadaattn.train.config import TargetData
 from ppadaattn.train.data import Targets
 
 import paddle
 import paddle.nn.functional as F
 
-LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+LEVELS = (1, 2, 3, 4)
+LAYERS = tuple(f"relu{level}_1" for level in LEVELS)
 TONE_SIZE = 32  # pixels: what is left are colours and their places
 DISTANCES = {
     "pixels": "mean absolute difference of RGB in [0, 1]",
@@ -28,17 +30,12 @@ def distances(encoder, picture, painted):
     """{distance: float} for each of DISTANCES, of uint8 pictures [H, W, 3]; `encoder` as of `quality.loss_network`."""
     first, second = (paddle.to_tensor(to_floats(array[None])) for array in (picture, painted))
     features, wanted = (encoder(image, LAYERS) for image in (first, second))
-    relative = [_difference(features[layer], wanted[layer]) / wanted[layer].abs().mean() for layer in LAYERS]
     tones = (F.adaptive_avg_pool2d(image, TONE_SIZE) for image in (first, second))
     return {
-        "pixels": float(_difference(first, second)),
-        "tone": float(_difference(*tones)),
-        "features": float(sum(relative) / len(LAYERS)),
+        "pixels": float(losses.target_pixels_loss(first, second)),
+        "tone": float(losses.target_pixels_loss(*tones)),
+        "features": float(losses.target_features_loss(features, wanted, levels=LEVELS)),
     }
-
-
-def _difference(first, second):
-    return (first - second).abs().mean()
 
 
 def measure_painted(methods, folder, *, encoder=None, device=None):

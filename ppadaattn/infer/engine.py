@@ -24,7 +24,7 @@ from ppadaattn.infer.programs import ProgramStyle, signature, state_arrays, styl
 from ppadaattn.media.images import MIN_SIDE, to_bytes, to_floats
 from ppadaattn.runtime import current_device, import_paddle, threads
 from ppadaattn.version import __version__
-from ppadaattn.weights.checkpoint import StoredNetwork, fingerprint
+from ppadaattn.weights.checkpoint import built, fingerprint
 
 import numpy as np
 
@@ -184,7 +184,7 @@ class InferenceEngine(ProgramEngine):
 
     def __init__(self, network):
         self.runtime = f"paddle-{import_paddle().__version__}"
-        super().__init__(network.network() if isinstance(network, StoredNetwork) else network)
+        super().__init__(built(network))
         # Made now rather than when needed: tracing changes the mode of the whole process, and Paddle 3 aborts where
         # another thread runs a network meanwhile.
         for program in ("style", "content"):

@@ -67,7 +67,6 @@ class FramePainter:
             before, an exponential moving average.
             `flow_blend`: the share of the painted frame before, moved along the optical flow of the contents, where
             that can be trusted.
-
         pixels: of a frame, as in `Stylizer.side_by_side`.
 
     Raises:

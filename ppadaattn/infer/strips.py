@@ -31,7 +31,7 @@ from ppadaattn.model.architecture import (
 from ppadaattn.model.style import Style
 from ppadaattn.runtime import free_memory
 from ppadaattn.side_by_side import in_order
-from ppadaattn.weights.checkpoint import StoredNetwork
+from ppadaattn.weights.checkpoint import built
 
 import numpy as np
 
@@ -146,12 +146,12 @@ def _painted_tiles(network, engine, content, style, pixels, strength):
         workers = max(1, min(programs.workers, int(pixels / LEAST_AT_ONCE)))
     stacks = _normalized_stacks(network, programs, content, pixels, workers)
     if strength < 1:
-        own = _eager().own_style(_built(network), stacks, style.fingerprint)
+        own = _eager().own_style(built(network), stacks, style.fingerprint)
         style = Style.mix([style, own], [strength, 1 - strength])
     if programs and programs.takes_state(style):
         paint_tile = ProgramPainter(programs, workers, style)
     else:
-        paint_tile, workers = _eager().EagerPainter(_built(network), style, size), 1
+        paint_tile, workers = _eager().EagerPainter(built(network), style, size), 1
     where = tiles(size, pixels / workers, step, decoder_border(architecture))
     for tile, painted in in_order(lambda x: (x, paint_tile(stacks.parts(x), x)), where, workers):
         rows, columns = tile.part("within", 1)
@@ -161,7 +161,7 @@ def _painted_tiles(network, engine, content, style, pixels, strength):
 def _normalized_stacks(network, programs, content, pixels, workers):
     """The first pass. Its program, which keeps its memory as long as it is open, ends with this function."""
     architecture, size = network.architecture, content.shape[:2]
-    encode = ProgramEncoder(programs, workers) if programs else _eager().EagerEncoder(_built(network))
+    encode = ProgramEncoder(programs, workers) if programs else _eager().EagerEncoder(built(network))
 
     def encoded(tile):
         return tile, encode(to_floats(content[tile.part("read", 1)][None]), tile)
@@ -178,10 +178,6 @@ def _eager():
     from ppadaattn.infer import strips_eager  # here, because it loads Paddle
 
     return strips_eager
-
-
-def _built(network):
-    return network.network() if isinstance(network, StoredNetwork) else network
 
 
 def tiles(size, pixels, step, border) -> List[Tile]:

@@ -17,6 +17,7 @@ from ppadaattn.runtime import free_memory, has_only_cpu, import_paddle
 from ppadaattn.weights.checkpoint import (
     STYLE_SUFFIX,
     StoredNetwork,
+    built,
     fingerprint,
     is_network,
     load_network,
@@ -100,7 +101,7 @@ class Stylizer:
     @property
     def network(self):
         """The AdaAttNNetwork; one of a file is built when it is first needed, since programs do without."""
-        return self._network.network() if isinstance(self._network, StoredNetwork) else self._network
+        return built(self._network)
 
     def __repr__(self):
         engine = next((name for name, kind in PROGRAM_ENGINES.items() if isinstance(self.engine, kind)), "eager")
@@ -215,7 +216,7 @@ class Stylizer:
         if pictures is None and self._engine_takes(contents, style, **options):
             pictures = self.engine.paint(contents, style)
         elif pictures is None:
-            pictures = list(to_bytes(self.paint_array(contents, style, **options)))
+            pictures = list(to_bytes(self._paint_whole(contents, style, **options)))
         return list(map(keep_colors, pictures, contents)) if preserve_color else pictures
 
     def paint_array(self, contents, style, *, strength=PaintOptions.strength, features=None, content_statistics=None):
@@ -235,7 +236,10 @@ class Stylizer:
             return np.stack(painted)
         if self._engine_takes(contents, style, **options):
             return self.engine.paint_array(contents, style)
-        del options["features"]
+        return self._paint_whole(contents, style, **options)
+
+    def _paint_whole(self, contents, style, *, features=None, **options):
+        """As `paint_array`, by Paddle layer by layer."""
         with _without_gradients():
             features = features or self.encode(contents)
             return self.network.stylize_features(features, style, **options).clip(0, 1).numpy()

@@ -11,8 +11,24 @@ from ppadaattn.weights.zoo import DEFAULT_MODEL, DEFAULT_VIDEO_MODEL, MODELS
 
 CLIP_FORMATS = ("mp4", "webm", "gif")  # of painted clips; the first is the default
 STYLE_MODES = ("mix", "concat")
+# What the page may load, for its Content-Security-Policy: its own files, and pictures that it makes itself.
+POLICY = {
+    "default-src": "'self'",
+    "script-src": "'self'",
+    "connect-src": "'self'",
+    "img-src": "'self' blob: data:",
+    "media-src": "'self' blob:",
+    "object-src": "'none'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+}
 # Options that a service decides by itself.
 NOT_FOR_CLIENTS = ("batch_size",)
+
+
+def content_policy(more):
+    """The Content-Security-Policy of POLICY, with {directive: sources} in place of its own or besides."""
+    return "; ".join(f"{directive} {sources}" for directive, sources in {**POLICY, **more}.items())
 
 
 def examples(kind):

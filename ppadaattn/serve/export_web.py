@@ -20,7 +20,7 @@ from ppadaattn.infer import export_onnx
 from ppadaattn.infer.options import PaintOptions
 from ppadaattn.infer.programs import signature
 from ppadaattn.infer.stylizer import load
-from ppadaattn.serve.about import describe, examples
+from ppadaattn.serve.about import content_policy, describe, examples
 from ppadaattn.serve.limits import Limits
 from ppadaattn.weights.zoo import DEFAULT_MODEL, DEFAULT_VIDEO_MODEL, MODELS
 
@@ -122,10 +122,12 @@ def _write_page(writer, address):
         if path.name not in ("index.html", "sw.js") and (path.parent == BROWSER or path.name not in FOR_SERVICES):
             writer.copy(path, path.name)
     other = "" if address == RUNTIME else f" {PINNED_HOST}"
-    policy = (
-        f"default-src 'self'; script-src 'self' 'wasm-unsafe-eval'{other}; connect-src 'self'{other}; "
-        "img-src 'self' blob: data:; media-src 'self' blob: mediastream:; object-src 'none'; base-uri 'none'; "
-        "form-action 'none'"
+    policy = content_policy(
+        {
+            "script-src": f"'self' 'wasm-unsafe-eval'{other}",
+            "connect-src": f"'self'{other}",
+            "media-src": "'self' blob: mediastream:",
+        }
     )
     head = (
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<link rel="manifest" href="manifest.json">\n'

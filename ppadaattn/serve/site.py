@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ppadaattn.serve.about import describe
+from ppadaattn.serve.about import content_policy, describe
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -18,19 +18,8 @@ FOLDER = Path(__file__).resolve().parent / "static"
 PAGE = "index.html"
 # Types of the static files; systems disagree about that of modules.
 TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
-POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "img-src 'self' blob: data:",
-        "media-src 'self' blob:",
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    )
-)
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": content_policy({"frame-ancestors": "'none'"}),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",

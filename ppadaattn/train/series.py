@@ -16,7 +16,7 @@ from ppadaattn.files import atomic_write, sole_writer
 from ppadaattn.train.config import Config, load_config
 from ppadaattn.train.data import is_missing_input
 from ppadaattn.train.run import train
-from ppadaattn.train.trainer import snapshots
+from ppadaattn.train.trainer import snapshots, weights_path
 
 # File in a series' folder that is there, and locked, while a process trains it.
 LOCK = "series.lock"
@@ -134,7 +134,7 @@ def _train_stage(stage, place, say, begin):
     """Train one stage from where it was; the signal that stopped it, or None."""
     folder, iteration = _last_run(stage)
     total = stage.config.total_iters
-    weights = folder / f"iter_{total}_weight.pdparams" if folder else None
+    weights = weights_path(folder, total) if folder else None
     if weights is None or not weights.is_file():
         say(f"{place}: {f'resumes {folder} at iteration {iteration}' if folder else 'begins'}, of {total} iterations")
         run = begin(stage.config, stage.name, resume=folder)

@@ -353,6 +353,11 @@ class StoredNetwork:
             return self._network
 
 
+def built(network):
+    """The AdaAttNNetwork of what may be a StoredNetwork."""
+    return network.network() if isinstance(network, StoredNetwork) else network
+
+
 def read_weights(path):
     """What a file written by `save_weights` or `save_heads` holds.
 
