@@ -110,7 +110,7 @@ def test_from_a_tool_to_the_network_are_eight_calls(tmp_path, monkeypatch, rng):
         Image.fromarray(rng.randint(0, 256, (20, 24, 3)).astype("uint8")).save(name)
     words = ["--content", "c.png", "--style", "s.png", "--output", "o.png", "--engine", "eager"]
     assert common.run("paint", words) == 0
-    assert calls == [["run", "_paint", "paint", "paint_one", "__call__", "paint", "paint_array"]]
+    assert calls == [["run", "_paint", "paint", "paint_one", "__call__", "paint", "_paint_whole"]]
 
 
 def test_help_and_version_need_no_library():
