@@ -269,6 +269,11 @@ class TargetData:
     num_style_points: Optional[int] = option(2048, least=1)
     # Iterations after which whole contents and styles are encoded anew, where the encoder is trained.
     refresh_interval: int = option(300, least=1)
+    # Mirror content and painted picture left to right half the time.
+    flip: bool = False
+    # Share of the pairs whose red, green and blue are exchanged at random, in content, style and painted picture alike:
+    # palettes that no painted picture has.
+    permute_colours: float = option(0.0, least=0)
 
 
 @dataclass
@@ -436,8 +441,12 @@ def load_config(path, overrides=()) -> Config:
             "dataset.train.crop_scale must be two numbers above 0, the smaller one first, such as [0.6, 1.6]; "
             f"got {scale}"
         )
-    if train.permute_colours > 1 or min(config.optimizer.rates.values(), default=0) < 0:
-        raise InputError("dataset.train.permute_colours is at most 1, and optimizer.rates are not negative")
+    shares = (train.permute_colours, train.targets.permute_colours)
+    if max(shares) > 1 or min(config.optimizer.rates.values(), default=0) < 0:
+        raise InputError(
+            "dataset.train.permute_colours and dataset.train.targets.permute_colours are at most 1, "
+            "and optimizer.rates are not negative"
+        )
     _check_targets(config)
     return config
 

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Tuple
 
 from ppadaattn.errors import InputError, all_errors
 from ppadaattn.media.images import READ_FORMATS, flatten, is_listed, read_image, to_floats
@@ -230,6 +230,15 @@ class Target(NamedTuple):
     style: str
 
 
+class TargetCrop(NamedTuple):
+    """A square of a Target and of its content, uint8 [S, S, 3], and the order of red, green and blue in both."""
+
+    target: Target
+    colours: Tuple[int, int, int]
+    content: np.ndarray
+    painted: np.ndarray
+
+
 class Targets:
     """Pictures that another network has painted, with their contents and styles.
 
@@ -287,18 +296,22 @@ class Targets:
         return painted
 
     def draw(self, rng):
-        """Yield (Target, uint8 [S, S, 3] of its content, the same square of the painted picture), `batch_size` times.
+        """Yield a TargetCrop, `batch_size` times.
 
         S is `crop_size`. Squares begin at multiples of 16 pixels, so that the positions of relu5_1 in a square are
         positions of the whole picture. `rng` is a numpy RandomState.
         """
-        size = self.data.crop_size
+        size, flip, permute = self.data.crop_size, self.data.flip, self.data.permute_colours
         for _ in range(self.data.batch_size):
             target, painted = self._read(rng)
             content = self.contents[target.content]
             top, left = (16 * int(rng.randint((length - size) // 16 + 1)) for length in content.shape[:2])
-            square = (slice(top, top + size), slice(left, left + size))
-            yield target, content[square], painted[square]
+            colours = (0, 1, 2)
+            if permute and rng.uniform() < permute:
+                colours = tuple(map(int, rng.permutation(3)))
+            square = (slice(top, top + size), slice(left, left + size), colours)
+            columns = slice(None, None, -1 if flip and rng.uniform() < 0.5 else 1)
+            yield TargetCrop(target, colours, content[square][:, columns], painted[square][:, columns])
 
     def _read(self, rng):
         for _ in range(MOST_SKIPPED):

@@ -54,12 +54,11 @@ class TargetPainter(nn.Layer):
         """
         rng = np.random.RandomState([seed, distributed.get_rank()])
         contents, stylized, painted = [], [], []
-        for target, content, wanted in self.source.draw(rng):
-            content, wanted = (paddle.to_tensor(to_floats(crop[None])) for crop in (content, wanted))
-            style = self._style(network, target.style, int(rng.randint(2**31)))
-            stylized.append(
-                network.stylize_features(network.encoder(content), style, **self._statistics(network, target.content))
-            )
+        for target, colours, *crops in self.source.draw(rng):
+            content, wanted = (paddle.to_tensor(to_floats(crop[None])) for crop in crops)
+            style = self._style(network, target.style, colours, int(rng.randint(2**31)))
+            statistics = self._statistics(network, target.content, colours)
+            stylized.append(network.stylize_features(network.encoder(content), style, **statistics))
             contents.append(content)
             painted.append(wanted)
         return tuple(map(paddle.concat, (contents, stylized, painted)))
@@ -72,24 +71,24 @@ class TargetPainter(nn.Layer):
         return [image[:, :, top : top + size, left : left + size] for image in images]
 
     @without_gradients
-    def _encode(self, network, picture):
+    def _encode(self, network, picture, colours):
         encoder = network.encoder if self.encoder is None else self.encoder
-        return encoder(paddle.to_tensor(to_floats(picture[None])))
+        return encoder(paddle.to_tensor(to_floats(picture[None][..., colours])))
 
     @without_gradients
-    def _statistics(self, network, name):
-        if name not in self._contents:
-            features = self._encode(network, self.source.contents[name])
-            self._contents[name] = {
+    def _statistics(self, network, name, colours):
+        if (name, colours) not in self._contents:
+            features = self._encode(network, self.source.contents[name], colours)
+            self._contents[name, colours] = {
                 "content_statistics": network.content_statistics(features),
                 "key_statistics": network.key_statistics(features),
             }
-        return self._contents[name]
+        return self._contents[name, colours]
 
-    def _style(self, network, name, seed):
+    def _style(self, network, name, colours, seed):
         """A Style of at most `num_style_points` points of each level, drawn anew each time."""
         states = {}
-        for level, (feature, key) in self._whole_style(network, name).items():
+        for level, (feature, key) in self._whole_style(network, name, colours).items():
             chosen = sample_points(key.shape[2], self.options.num_style_points, seed)
             if chosen is not None:
                 feature, key = (points.index_select(chosen, 2) for points in (feature, key))
@@ -97,12 +96,15 @@ class TargetPainter(nn.Layer):
         return Style(states)
 
     @without_gradients
-    def _whole_style(self, network, name):
+    def _whole_style(self, network, name, colours):
         """{level: (F_s [1, C, N, 1], Norm(F_s^{1:x}) [1, D, N, 1])} of a whole style."""
-        if name not in self._styles:
-            features = self._encode(network, self.source.styles[name])
-            self._styles[name] = {
-                level: tuple(points.flatten(2).unsqueeze(-1) for points in (feature, key))
-                for level, _, feature, key in network.attention_inputs(features)
-            }
-        return self._styles[name]
+        if (name, colours) in self._styles:
+            return self._styles[name, colours]
+        features = self._encode(network, self.source.styles[name], colours)
+        whole = {
+            level: tuple(points.flatten(2).unsqueeze(-1) for points in (feature, key))
+            for level, _, feature, key in network.attention_inputs(features)
+        }
+        if colours == (0, 1, 2):  # one of full width has 70 MB: with all six orders a dozen of them would have 5 GB
+            self._styles[name, colours] = whole
+        return whole
