@@ -202,6 +202,54 @@ def test_conversions(network, files, tmp_path, convert):
         assert reason in convert(source, "no.pdparams", *words)[1]
 
 
+def test_heads_for_an_encoder_that_was_normalised_over_other_pictures(network, tmp_path, convert, rng):
+    """Channels multiplied by d: W' = d W / d_before, b' = d b. Pictures are the same, fingerprints are not."""
+    for name, tensor in network.encoder.state_dict().items():  # features large beside the epsilon of Norm
+        tensor.set_value(tensor * 4 if name.endswith("weight") else tensor)
+    heads, encoder = tmp_path / "own.safetensors", save_encoder(tmp_path / "own.npz", network)
+    save_heads(heads, network)
+    arrays, before = dict(np.load(encoder)), np.ones(3)
+    for name in [name[: -len(".weight")] for name in arrays if name.endswith(".weight")]:
+        factors = rng.uniform(0.3, 3, len(arrays[f"{name}.bias"]))
+        scaled = arrays[f"{name}.weight"] * factors[:, None, None, None] / before[:, None, None]
+        arrays[f"{name}.weight"] = scaled.astype("float32")
+        arrays[f"{name}.bias"] = (arrays[f"{name}.bias"] * factors).astype("float32")
+        before = factors
+    np.savez(tmp_path / "scaled.npz", **arrays)
+    made, _ = convert(heads, "m.safetensors", "--encoder", encoder, "--to-encoder", tmp_path / "scaled.npz", "--heads")
+    content, style = (rng.randint(0, 256, (48, 40, 3)).astype("uint8") for _ in range(2))
+    options = {"device": "cpu", "engine": "eager"}
+    found = []
+    for file, its_encoder in ((heads, encoder), (made, tmp_path / "scaled.npz")):
+        stylizer = ppadaattn.load(file, encoder=its_encoder, **options)
+        with paddle.no_grad():
+            found.append(stylizer.network.embed(stylizer.encode(content[None]), stylizer.prepare_style(style)))
+    for level in (3, 4, 5):
+        own, other = (embedded[level].numpy() for embedded in found)
+        np.testing.assert_allclose(own, other, atol=2e-3 * own.std())  # float16 rounds h anew
+    with pytest.raises(InputError, match="is another encoder than the one that"):
+        ppadaattn.load(made, encoder=encoder, **options)
+
+    for change, name in ((-1, "conv1_1"), (1, "conv3_2")):  # a negative factor, and one weight that is another
+        changed = {**arrays, f"{name}.weight": arrays[f"{name}.weight"].copy()}
+        changed[f"{name}.weight"][2, 1, 1] *= -1 if change > 0 else 1
+        if change < 0:
+            changed[f"{name}.weight"][2], changed[f"{name}.bias"] = (
+                -changed[f"{name}.weight"][2],
+                -arrays[f"{name}.bias"],
+            )
+        np.savez(tmp_path / "changed.npz", **changed)
+        words = ("--encoder", encoder, "--to-encoder", tmp_path / "changed.npz")
+        assert (
+            f"changed.npz holds another encoder than this network's: its {name}"
+            in convert(heads, "no.pdparams", *words)[1]
+        )
+    sanet = tmp_path / "sanet.pdparams"
+    save_weights(sanet, AdaAttNNetwork(**{**OPTIONS, "attention": "softmax", "transform": "sanet", "levels": (4, 5)}))
+    words = ("--to-encoder", encoder)
+    assert "--to-encoder is for networks of AdaAttN" in convert(sanet, "no.pdparams", *words)[1]
+
+
 def test_a_training_loads_heads_with_the_encoder_of_its_losses(tmp_path):
     bundled = load_network(zoo.weights_file("adaattn_lite_image"))
     save_heads(tmp_path / "heads.safetensors", bundled)

@@ -20,6 +20,7 @@ from ppadaattn.weights.checkpoint import (
 )
 from ppadaattn.weights.convert import (
     ENCODER_FILE,
+    exchange_encoder,
     has_encoder,
     network_from_arrays,
     network_from_release,
@@ -74,6 +75,12 @@ def parser(prog="ppadaattn convert"):
         action="store_true",
         help="write the network without its encoder, in float16, with the fingerprint of that encoder",
     )
+    made.add_argument(
+        "--to-encoder",
+        metavar="FILE",
+        help="put this file of the same encoder, normalised over other pictures, in the place of the network's own; "
+        "pictures stay the same",
+    )
     made.add_argument("--attention", choices=KINDS, help="for an .npz file, which needs it")
     made.add_argument("--conventions", choices=list(CONVENTIONS), help="for an .npz file; default: paper")
     made.add_argument("--about", metavar="TEXT", help="origin of the weights, kept in the file")
@@ -83,7 +90,7 @@ def parser(prog="ppadaattn convert"):
 def _convert(args):
     check_writable(args.output)
     sources = Path(args.source).glob("*.pth") if os.path.isdir(args.source) else ()
-    for source in (args.source, args.encoder, *sources):
+    for source in (args.source, args.encoder, args.to_encoder, *sources):
         if source and os.path.realpath(args.output) == os.path.realpath(source):
             raise InputError(f"{args.output} is a file to read; choose another --output")
     if _has_suffix(args.source, STYLE_SUFFIX):
@@ -99,6 +106,8 @@ def _convert(args):
         network, about = _arrays(args), ""
     else:
         network, about = _weights(args)
+    if args.to_encoder:
+        exchange_encoder(network, args.to_encoder)
     about = about if args.about is None else args.about
     (save_heads if args.heads else save_weights)(args.output, network, about)
     print(f"{args.output}: {'heads of ' if args.heads else ''}{network.architecture}")
@@ -110,7 +119,7 @@ def _has_suffix(path, *suffixes):
 
 
 def _style(args):
-    _refuse_options(args, "a style file", "encoder", "heads", "attention", "conventions", "about")
+    _refuse_options(args, "a style file", "encoder", "heads", "to_encoder", "attention", "conventions", "about")
     if not _has_suffix(args.output, STYLE_SUFFIX):
         raise InputError(
             f"--output {args.output}: {args.source} is a style; give it a name that ends in {STYLE_SUFFIX}"
@@ -132,7 +141,7 @@ def _weights(args):
 
 def _refuse_options(args, what, *names):
     if any(getattr(args, name) not in (None, False) for name in names):
-        *options, last = (f"--{name}" for name in names)
+        *options, last = (f"--{name.replace('_', '-')}" for name in names)
         raise InputError(f"{args.source} is {what}: leave out {', '.join(options)} and {last}")
 
 

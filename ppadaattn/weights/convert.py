@@ -150,6 +150,59 @@ def with_encoder(arrays, source, find_encoder):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# The same encoder with channels of other scales
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+# Two files of one VGG-19 differ by float32's rounding; weights of two trainings by about their own size.
+SAME_WEIGHTS = 1e-3
+
+
+def exchange_encoder(network, path):
+    """Put another file of the same encoder, with channels of other scales, into a network.
+
+    A normalised VGG-19 is VGG-19 with every channel multiplied by a positive number, chosen so that its mean activation
+    over some pictures is 1: there is one for every set of pictures. Norm (eqs. 4 and 8) makes queries, keys and content
+    of all of them the same, and the columns of h are divided by the factors, so that pictures stay the same but for
+    rounding and the epsilon of Norm.
+
+    Args:
+        network: an AdaAttNNetwork of the transform adaattn; its encoder and the weights of its h change.
+        path: a file that `encoder_arrays` takes.
+
+    Raises InputError where the file is missing or damaged, or holds other weights than those of the encoder.
+    """
+    if network.architecture["transform"] != "adaattn":
+        raise InputError("`to_encoder` is for networks of AdaAttN: what other transforms read is not scaled")
+    own = {name: tensor.numpy() for name, tensor in network.encoder.state_dict().items()}
+    arrays = encoder_arrays(path, network.encoder)
+    set_weights(network.encoder, arrays, path, "the encoder of this network")
+    factors = _channel_factors(own, arrays, network.encoder.convolutions(), path)
+    for level in network.levels:
+        weight = getattr(network, f"adaattn{level}").h.weight
+        weight.set_value((weight.numpy() / factors[level, 1][:, None, None]).astype("float32"))
+
+
+def _channel_factors(own, other, convolutions, path):
+    """{(block, index): float64 [C]}: by what the channels of `own` are multiplied in `other`, {name: array} both."""
+    factors, before = {}, np.ones(3)
+    for place in convolutions:
+        name = "conv{}_{}".format(*place)
+        weight, bias = (own[f"{name}.{part}"].astype("float64") for part in ("weight", "bias"))
+        expected = np.concatenate([(weight / before[:, None, None]).reshape(len(bias), -1), bias[:, None]], 1)
+        found = np.concatenate([other[f"{name}.weight"].reshape(len(bias), -1), other[f"{name}.bias"][:, None]], 1)
+        sizes, own_sizes = np.linalg.norm(found, axis=1), np.linalg.norm(expected, axis=1)
+        before = factors[place] = np.where(own_sizes > 0, sizes, 1) / np.where(own_sizes > 0, own_sizes, 1)
+        apart = np.linalg.norm(found - expected * before[:, None], axis=1)
+        if not np.all((before > 0) & (apart <= SAME_WEIGHTS * sizes)):
+            raise InputError(
+                f"{path} holds another encoder than this network's: its {name} is not that of the network with its "
+                "channels multiplied by positive numbers"
+            )
+    return factors
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # VGG-19
 # ---------------------------------------------------------------------------------------------------------------------
 
