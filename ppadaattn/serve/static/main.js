@@ -88,20 +88,22 @@ function options() {
 
 const format = () => (content?.kind === "clip" ? settings.clipFormat : settings.pictureFormat) || null;
 
-async function currentRequest() {
+// What is painted now, without the mask's file; as server.js says. withRegions: false leaves out the regions.
+function requestNow(withRegions = true) {
   const base = chosenStyles();
-  const used = regions.used().filter((label) => styleNamed(settings.ofRegion[label]));
-  const request = {
+  const used = withRegions ? regions.used().filter((label) => styleNamed(settings.ofRegion[label])) : [];
+  return {
     content: content?.file, kind: content?.kind, mode: settings.mode === "concat" ? "concat" : "mix",
     styles: [...base, ...used.map((label) => styleNamed(settings.ofRegion[label]))],
     weights: [...shares(), ...used.map(() => 1)],
-    model: settings.model || null, options: options(), format: format(), mask: null, colours: null,
+    model: settings.model || null, options: options(), format: format(), mask: null,
+    colours: used.length ? [...base.map(() => hex(0)), ...used.map(hex)] : null,
   };
-  if (used.length) {
-    request.mask = await regions.mask();
-    request.colours = [...base.map(() => hex(0)), ...used.map(hex)];
-  }
-  return request;
+}
+
+async function currentRequest() {
+  const request = requestNow();
+  return request.colours ? { ...request, mask: await regions.mask() } : request;
 }
 
 async function paint() {
@@ -111,12 +113,16 @@ async function paint() {
   controller?.abort();
   const own = (controller = new AbortController());
   const begun = performance.now();
-  await work(own, "painting", async (how) => {
-    const painted = await backend.paint(await currentRequest(), how);
+  await work(own, "painting", async (watch) => {
+    const painted = await backend.paint(await currentRequest(), watch);
     if (own.signal.aborted) return;
     result = painted;
     await showAfter(painted.blob);
     if (painted.note) complain(painted.note);
+    if (painted.how) {
+      how = painted.how;
+      showHow();
+    }
     status(say("finished", { time: duration((performance.now() - begun) / 1000) }));
   });
 }
@@ -126,10 +132,9 @@ async function saveStyle() {
   controller?.abort();
   controller = new AbortController();
   await work(controller, "preparingStyle", async (how) => {
-    const base = chosenStyles();
-    const request = { ...(await currentRequest()), styles: base, weights: shares() };
+    const request = requestNow(false);
     const saved = await backend.saveStyle(request, how);
-    const name = `${base.map((style) => style.name.replace(/\.\w+$/, "")).join("+")}.style`;
+    const name = `${request.styles.map((style) => style.name.replace(/\.\w+$/, "")).join("+")}.style`;
     save(saved.blob, name);
     status("");
   });
@@ -602,19 +607,12 @@ function showFormats() {
   $("format").value = settings[`${kind}Format`] || known[0] || "";
 }
 
-async function showCommand() {
+function showCommand() {
   $("command").hidden = !content || !chosenStyles().length;
   if ($("command").hidden) return;
-  const used = regions.used().filter((number) => styleNamed(settings.ofRegion[number]));
-  const base = chosenStyles();
-  const request = {
-    kind: content.kind, styles: [...base, ...used.map((number) => styleNamed(settings.ofRegion[number]))],
-    weights: [...shares(), ...used.map(() => 1)], mode: settings.mode === "concat" ? "concat" : "mix",
-    model: settings.model || null, options: options(), format: format(),
-    colours: used.length ? [...base.map(() => hex(0)), ...used.map(hex)] : null,
-  };
+  const request = requestNow();
   $("command").querySelector("code").textContent = commandLine(request, content.file.name, service.options);
-  $("download-mask").hidden = !used.length;
+  $("download-mask").hidden = !request.colours;
 }
 
 function status(text) {
@@ -786,7 +784,7 @@ async function beginCamera() {
     showSettings();
     repaintSoon();
   };
-  const paintFrame = (frame) => backend.paintFrame(frame, chosenStyles()[0], settings.model);
+  const paintFrame = (frame) => backend.paintFrame(frame, requestNow(false));
   camera = useCamera({ paintFrame, complain, save, opened, closed });
 }
 

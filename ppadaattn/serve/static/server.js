@@ -1,6 +1,6 @@
 // Paint with `ppadaattn serve`, through its jobs (see api.html).
 //
-// A backend exports `capabilities`, describe(), paint(), with "styleFiles" saveStyle() and with "camera" paintFrame().
+// A backend exports `capabilities`, describe(), paint(), with "styleFiles" saveStyle() and with "camera" paintFrame(ImageData, request).
 // A request is
 //   {content: File, kind: "picture" | "clip", styles: [{name, file}], weights, mode, mask, colours, model, options, format};
 // a style without `file` is a bundled one. An Error's message is a sentence for the page.
