@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import ppadaattn
+from ppadaattn.errors import InputNote
 from ppadaattn.media.video_read import open_clip
 from ppadaattn.model.style import Style
 from ppadaattn.resources import packaged
@@ -180,7 +181,8 @@ def test_regions(page, video_stylizer):
         for colour, names in colours.items()
         for name in names
     ]
-    expected = video_stylizer(content, Style.mix(styles, [0.5, 0.5, 1, 1]), mask=mask, strength=0.8)
+    with pytest.warns(InputNote, match="widened to one cell"):
+        expected = video_stylizer(content, Style.mix(styles, [0.5, 0.5, 1, 1]), mask=mask, strength=0.8)
     np.testing.assert_allclose(found, expected, atol=2)
 
 
@@ -203,10 +205,10 @@ def test_a_clip(page, video_stylizer, tmp_path):
     clip = open_clip(tmp_path / "painted.webm")
     frames = [frame.image for frame in clip.frames()]
     assert len(frames) == 24 and clip.seconds == pytest.approx(open_clip(tmp_path / "clip.mp4").seconds, abs=0.05)
-    prepared = video_stylizer.prepare_style(style("brush_strokes"))
-    for number in (0, 11, 23):
-        # Colours as the browser decodes and encodes them are not those of FFmpeg to the last value.
-        assert np.abs(video_stylizer(source[number], prepared).astype(int) - frames[number]).mean() < 8
+    prepared, light = video_stylizer.prepare_style(style("brush_strokes")), np.array([0.299, 0.587, 0.114])
+    for number in (0, 11, 23):  # encoding takes the colours of small strokes, and leaves their light
+        found, expected = frames[number] @ light, video_stylizer(source[number], prepared) @ light
+        assert np.abs(found - expected).mean() < 5 < np.abs(found - frames[number - 3] @ light).mean()
     page.wait_for_function("document.getElementById('after-clip').readyState >= 2")  # the browser plays it
 
 
@@ -238,12 +240,11 @@ def test_what_cannot_be_painted_is_said(page):
         choose(page, {"name": "clip.mp4", "mimeType": "video/mp4", "buffer": b"x"})
     with said(page) as sentences_of_picture:
         choose(page, {"name": "b.png", "mimeType": "image/png", "buffer": b"no picture"})
-        page.wait_for_selector("body[data-state=failed]")
     with said(page) as sentences_of_small:
         choose(page, file_of(photo(8, 40), "small.png"))
         page.wait_for_selector("body[data-state=opened]")
         page.wait_for_selector("body[data-state=failed]")
-    assert sentences == ["clip.mp4 is a clip, and this page paints pictures; for clips install ppadaattn."]
+    assert sentences == ["clip.mp4 is not a clip that this browser can play."]
     assert sentences_of_picture == ["b.png is not a picture that this browser can read."]
     assert sentences_of_small == ["small.png is too small: each side must have at least 17 pixels."]
     large = io.BytesIO()

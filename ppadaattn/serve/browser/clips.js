@@ -10,6 +10,7 @@ const LOOKS = 40; // at the beginning of a clip, to find its frames per second
 const LATE = 300; // milliseconds to wait for what a frame tells of itself
 const GROUP = 60; // frames from one key frame to the next
 const BITS = 0.2; // of the painted clip, a pixel and frame: brush strokes are full of detail
+const LEAST_BITS = 500000; // a second: for the smallest clips
 const CODECS = [["vp09.00.50.08", "V_VP9"], ["vp8", "V_VP8"]];
 const AHEAD = 4; // frames that the encoder may have before it
 
@@ -101,7 +102,7 @@ async function frameWriter({ width, height }, rate) {
 
 async function usableCodec(width, height, framerate) {
   for (const [codec, name] of CODECS) {
-    const config = { codec, width, height, framerate, bitrate: Math.round(BITS * width * height * framerate) };
+    const config = { codec, width, height, framerate, bitrate: Math.round(Math.max(LEAST_BITS, BITS * width * height * framerate)) };
     if ((await VideoEncoder.isConfigSupported(config).catch(() => ({}))).supported) return [config, name];
   }
   throw new Error(say("noEncoder"));
@@ -120,7 +121,9 @@ async function times(video) {
   const first = seen[0] ?? 0;
   if (seen.length < 2) return { first, rate: seen.length ? 1 / Math.max(video.duration - first, 0.1) : 25 };
   const rate = (seen.length - 1) / (seen.at(-1) - first);
-  return { first, rate: USUAL_RATES.find((usual) => Math.abs(rate / usual - 1) < NEAR) ?? rate };
+  const off = (usual) => Math.abs(rate / usual - 1);
+  const nearest = USUAL_RATES.reduce((a, b) => (off(b) < off(a) ? b : a));
+  return { first, rate: off(nearest) < NEAR ? nearest : rate };
 }
 
 // Show the frame of a time, in seconds. Gives the time from which on it is shown, where the browser says it.

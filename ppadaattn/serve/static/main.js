@@ -209,6 +209,10 @@ async function open(file) {
   const kind = clip ? "clip" : "picture";
   const url = URL.createObjectURL(file);
   const size = await (clip ? clipSize : pictureSize)(url).catch(() => null);
+  if (!size && !can("anyFile")) {
+    URL.revokeObjectURL(url);
+    return complain(say(clip ? "clipNotReadable" : "notReadable", { name }));
+  }
   if (size && size.width * size.height > service.limits.max_pixels) {
     const [megapixels, limit] = [size.width * size.height, service.limits.max_pixels].map((n) => Math.round(n / 1e6));
     URL.revokeObjectURL(url);

@@ -5,8 +5,9 @@
 //   {content: File, kind: "picture" | "clip", styles: [{name, file}], weights, mode, mask, colours, model, options, format};
 // a style without `file` is a bundled one. An Error's message is a sentence for the page.
 
-// What the page offers: an element whose data-needs is not among these is not shown.
-export const capabilities = ["regions", "clips", "mixtures", "strength", "styleFiles", "programs"];
+// What the page offers: an element whose data-needs is not among these is not shown. "anyFile": also contents that the
+// browser itself cannot show.
+export const capabilities = ["regions", "clips", "mixtures", "strength", "styleFiles", "programs", "anyFile"];
 
 const PATIENCE = 1000; // milliseconds between two looks whether the service is back
 
