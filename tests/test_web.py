@@ -11,6 +11,7 @@ from pathlib import Path
 
 import ppadaattn
 from ppadaattn.errors import InputNote
+from ppadaattn.infer.export_onnx import save_program
 from ppadaattn.media.video_read import open_clip
 from ppadaattn.model.style import Style
 from ppadaattn.resources import packaged
@@ -24,6 +25,7 @@ from PIL import Image
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from clients import PATIENCE
 from test_jobs import make_clip
 from test_page import PAINTED, choose, chromium, file_of, opened, paint_after, painted, photo
 
@@ -48,10 +50,9 @@ def browser(tmp_path_factory):
         yield browser
 
 
-@pytest.fixture(scope="module")
-def port(browser, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("web") / "page"
-    save_page(folder, runtime=RUNTIME)
+@contextlib.contextmanager
+def serving(folder):
+    """The port of a server of static files."""
     handler = functools.partial(Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -59,6 +60,14 @@ def port(browser, tmp_path_factory):
         yield server.server_port
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def port(browser, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("web") / "page"
+    save_page(folder, runtime=RUNTIME)
+    with serving(folder) as port:
+        yield port
 
 
 @pytest.fixture
@@ -291,3 +300,26 @@ def test_camera_refused(page):
         page.click("#camera")
     assert sentences == ["The camera was refused; allow it for this page in the browser's settings."]
     assert page.locator("#choose").is_visible()
+
+
+def test_javascript_of_the_documents(browser, stylizer, tmp_path):
+    """The example of docs/export.md, as it is, on a page of its own."""
+    example = re.search(r"```js\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)[1]
+    (tmp_path / "example.js").write_text(example)
+    (tmp_path / "index.html").write_text(
+        '<link rel="icon" href="data:,"><script type="module" src="example.js"></script>'
+    )
+    save_program(stylizer.network, "network", tmp_path / "exported", "bytes")
+    (tmp_path / "onnxruntime-web").mkdir()
+    for name in next(iter(RUNTIME_FILES.items())):
+        (tmp_path / "onnxruntime-web" / name).symlink_to(RUNTIME / name)
+    content, style = photo(20, 256), photo(24, 256)[::-1]
+    for name, picture in (("photo", content), ("painting", style)):
+        Image.fromarray(picture).save(tmp_path / f"{name}.jpg", "PNG")  # so that all decoders read the same pixels
+    with serving(tmp_path) as port:
+        page = browser.new_page()
+        with page.expect_console_message(timeout=PATIENCE * 1000) as logged:
+            page.goto(f"http://127.0.0.1:{port}/")
+        dims, data = (argument.evaluate("value => Array.from(value)") for argument in logged.value.args)
+        page.close()
+    np.testing.assert_allclose(np.reshape(data, dims), stylizer(content, style), atol=1)

@@ -3,8 +3,7 @@
 index.html, *.js, page.css     the page of `ppadaattn serve`, with static/server.js replaced by browser/
 about.json                     what the page needs to know
 pictures/                      bundled contents and styles
-models/NAME/                   programs of `web_programs`; for cosine attention also the states of the bundled styles, as
-                               float16
+models/NAME/                   programs of `web_programs`; for cosine attention also the states of the bundled styles
 onnxruntime-web/               ONNX Runtime, where it was found
 sw.js                          service worker: the page works offline, and on several threads
 """

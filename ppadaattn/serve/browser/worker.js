@@ -48,6 +48,7 @@ async function withoutGpuIfItFails(work) {
   } catch (error) {
     const used = await runtime?.catch(() => null);
     if (!used?.gpu || ["notThere", "notReadable", "tooSmall"].includes(error.word)) throw error;
+    console.info(`WebGPU failed: ${error.message ?? error}`);
     gpuFailed = true;
     runtime = null;
     for (const kept of [sessions, states, encoded]) kept.clear();
