@@ -284,6 +284,7 @@ def test_settings_outlive_a_reload(page):
     page.wait_for_selector("body[data-state=ready]")
     assert page.get_attribute("[data-style=ink_wash]", "aria-pressed") == "true"
     assert page.input_value("#strength") == "0.4" and page.is_checked("#keep")
+    assert page.inner_text("[data-style=ink_wash]") == "水墨"
     assert page.inner_text("#paint") == "绘制" and page.get_attribute("html", "lang") == "zh-CN"
 
 

@@ -33,6 +33,9 @@ from test_page import PAINTED, choose, chromium, file_of, opened, paint_after, p
 RUNTIME = Path(os.environ.get("PPADAATTN_ONNXRUNTIME_WEB", ROOT / NPM_FOLDER))
 
 
+JS = "text/javascript"
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
@@ -46,7 +49,8 @@ def browser(tmp_path_factory):
     with frames.open("wb") as file:
         for seed in range(3):
             Image.fromarray(smooth(np.random.RandomState(seed), 96, 128)).save(file, "JPEG")
-    with chromium("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={frames}") as browser:
+    gpu = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")  # which pages do not choose by themselves
+    with chromium(*gpu, "--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={frames}") as browser:
         yield browser
 
 
@@ -241,6 +245,25 @@ def test_one_thread_without_isolation(browser, port, video_stylizer):
         page.wait_for_selector("#how >> text=/on one thread, since the page is not isolated/")
         choose(page, file_of(photo()))
         page.wait_for_selector(PAINTED)
+        page.problems[:] = [text for text in page.problems if "Service Worker" not in text]  # Playwright says so
+
+
+# In place of ONNX Runtime with WebGPU: it loads, and a session fails.
+BROKEN = """
+export const env = { wasm: {} };
+export const InferenceSession = { async create() { throw new Error("the device is lost"); } };
+"""
+
+
+def test_without_a_graphics_processor_that_fails(browser, port, video_stylizer):
+    with opened(browser, port, service_workers="block") as page:
+        page.context.route("**/ort.webgpu.bundle.min.mjs", lambda route: route.fulfill(body=BROKEN, content_type=JS))
+        page.goto(f"http://127.0.0.1:{port}/?webgpu=any")
+        page.wait_for_selector("body[data-state=ready]")
+        page.wait_for_selector("#how >> text=/The graphics processor failed, so this browser paints without it/")
+        page.select_option("#format", "png")
+        choose(page, file_of(photo()))
+        np.testing.assert_allclose(painted(page), video_stylizer(photo(), style("brush_strokes")), atol=2)
         page.problems[:] = [text for text in page.problems if "Service Worker" not in text]  # Playwright says so
 
 

@@ -17,6 +17,7 @@ class SentenceError extends Error {
 
 let runtime = null; // promise of {ort, gpu, threads}
 let gpuFailed = false; // then WebAssembly paints, until the page is loaded again
+let creating = Promise.resolve(); // the last session that was begun
 const sessions = new Map(); // address -> promise of a session
 const states = new Map(); // key -> promise of a state, as mixing.js has them
 const encoded = new Map(); // key -> promise of {name: tensor}
@@ -90,7 +91,8 @@ async function session(about, model, program) {
   const { ort, gpu } = await begin(about);
   return remembered(sessions, `models/${model}/${program}.onnx`, async (address) => {
     const bytes = new Uint8Array(await (await get(address)).arrayBuffer());
-    return ort.InferenceSession.create(bytes, { executionProviders: gpu ? ["webgpu", "wasm"] : ["wasm"] });
+    const create = () => ort.InferenceSession.create(bytes, { executionProviders: gpu ? ["webgpu", "wasm"] : ["wasm"] });
+    return (creating = creating.then(create, create)); // with WebGPU one after the other
   });
 }
 

@@ -3,7 +3,7 @@
 import * as backend from "./backend.js";
 import { commandLine } from "./command.js";
 import { COLOURS, Regions, hex } from "./regions.js";
-import { LANGUAGES, duration, say, setLanguage } from "./words.js";
+import { LANGUAGES, duration, nameOf, say, setLanguage } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const KEPT = "ppadaattn"; // name of the settings in the browser's storage
@@ -477,8 +477,6 @@ function chooseStyle(name) {
   change({ chosen: chosen.length < settings.chosen.length ? chosen : [...chosen, name] });
 }
 
-const shownName = (style) => style.name.replace(/\.\w+$/, "").replace(/_/g, " ");
-
 function showTiles() {
   const add = button("", () => $("style-file").click(), { className: "tile add", id: "add-style" });
   add.append(Object.assign(document.createElement("span"), { textContent: "+", className: "plus", ariaHidden: true }));
@@ -489,8 +487,8 @@ function showTiles() {
     if (style.url) {
       tile.append(Object.assign(document.createElement("img"), { src: style.url, alt: "", draggable: false }));
     }
-    tile.append(Object.assign(document.createElement("span"), { textContent: shownName(style) }));
-    tile.title = shownName(style);
+    tile.append(Object.assign(document.createElement("span"), { textContent: nameOf(style.name) }));
+    tile.title = nameOf(style.name);
     if (!style.file) return tile;
     const holder = Object.assign(document.createElement("div"), { className: "holder" });
     const remove = button("✕", () => removeStyle(style), { className: "remove", title: say("remove", { name: style.name }) });
@@ -581,7 +579,7 @@ function showShares(base) {
       row.dataset.style = style.name;
       const range = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 1, step: 0.01 });
       range.addEventListener("input", () => changeShare(style.name, Number(range.value)));
-      row.append(Object.assign(document.createElement("span"), { textContent: shownName(style) }), range, document.createElement("output"));
+      row.append(Object.assign(document.createElement("span"), { textContent: nameOf(style.name) }), range, document.createElement("output"));
       return row;
     }));
   }
@@ -761,6 +759,7 @@ function translate() {
     const models = service.models.map(({ name }) => new Option(name, name));
     $("model").replaceChildren(...(canChooseModel() ? [new Option(say("automatic"), "")] : []), ...models);
     showTiles();
+    showExamples();
   }
   showHow();
   showSettings();
@@ -796,7 +795,7 @@ function showExamples() {
   $("examples").replaceChildren(...service.contents.map(({ name, url }) => {
     const made = button("", async () => open(new File([await (await fetch(url)).blob()], `${name}.jpg`, { type: "image/jpeg" })));
     made.dataset.content = name;
-    made.title = made.ariaLabel = name.replace(/_/g, " ");
+    made.title = made.ariaLabel = nameOf(name);
     made.append(Object.assign(document.createElement("img"), { src: url, alt: "" }));
     return made;
   }));
@@ -833,7 +832,6 @@ async function begin() {
   if (!can("strength")) settings.strength = 1;
   if (!chosenStyles().length && styles.length) settings.chosen = [styles[0].name];
   translate();
-  showExamples();
   service.how?.then((found) => {
     how = found;
     showHow();

@@ -89,7 +89,7 @@ export const WORDS = {
     runsOnThreads: "Painted in this browser on {count} threads; no picture leaves this computer.",
     runsOnOne: "Painted in this browser on one thread; no picture leaves this computer.",
     runsNotIsolated: "Painted in this browser on one thread, since the page is not isolated from others; no picture leaves this computer.",
-    runsWithoutGpu: "The graphics processor failed, so this browser paints on {count} threads of the processor; no picture leaves this computer.",
+    runsWithoutGpu: "The graphics processor failed, so this browser paints without it (threads: {count}); no picture leaves this computer.",
     clipNotReadable: "{name} is not a clip that this browser can play.",
     clipTooLong: "{name} has {frames} frames, and up to {most} are painted; cut it first.",
     noEncoder: "This browser cannot write WebM clips.",
@@ -195,7 +195,7 @@ export const WORDS = {
     runsOnThreads: "在此浏览器中以 {count} 个线程绘制；图片不会离开本机。",
     runsOnOne: "在此浏览器中以单线程绘制；图片不会离开本机。",
     runsNotIsolated: "由于页面未与其他页面隔离，在此浏览器中以单线程绘制；图片不会离开本机。",
-    runsWithoutGpu: "图形处理器出错，因此在此浏览器中以处理器的 {count} 个线程绘制；图片不会离开本机。",
+    runsWithoutGpu: "图形处理器出错，因此此浏览器不用它绘制（线程数：{count}）；图片不会离开本机。",
     clipNotReadable: "此浏览器无法播放视频 {name}。",
     clipTooLong: "{name} 有 {frames} 帧，最多绘制 {most} 帧；请先剪短。",
     noEncoder: "此浏览器无法写出 WebM 视频。",
@@ -215,6 +215,14 @@ export const WORDS = {
   },
 };
 
+// Names of the bundled pictures, where they are not those of their files.
+const NAMES = {
+  zh: {
+    brush_strokes: "笔触", ink_wash: "水墨", pointillism: "点彩", stained_glass: "彩绘玻璃", wave_print: "浪花版画", woodcut: "木刻",
+    landscape: "风景", still_life: "静物",
+  },
+};
+
 export const LANGUAGES = Object.keys(WORDS);
 let language = "en";
 
@@ -231,6 +239,10 @@ export function setLanguage(name) {
 
 export function say(word, values = {}) {
   return WORDS[language][word].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+export function nameOf(picture) {
+  return NAMES[language]?.[picture] ?? picture.replace(/\.\w+$/, "").replace(/_/g, " ");
 }
 
 export function duration(seconds) {
