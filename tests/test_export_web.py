@@ -126,10 +126,19 @@ def test_halves_paint_nearly_the_same(page):
         assert 10 * np.log10(255**2 / np.mean((found - expected) ** 2)) > 60
 
 
-@pytest.mark.parametrize("attention", ["softmax", "cosine"])
-def test_programs_together_are_the_network(rng, attention):
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"attention": "softmax"},
+        {"attention": "cosine"},
+        {"attention": "cosine", "levels": [3], "conventions": "release"},
+        {"attention": "softmax", "levels": [3, 4], "shallow_features": False},
+    ],
+    ids=str,
+)
+def test_programs_together_are_the_network(rng, architecture):
     """Also at a strength below 1, where the content is a style of its own."""
-    network = ppadaattn.AdaAttNNetwork(width=0.0625, attention=attention)
+    network = ppadaattn.AdaAttNNetwork(width=0.0625, **architecture)
     network.eval()
     stylizer, (content, style) = Stylizer(network), (smooth(rng, 37, 50), smooth(rng, 28, 33))
     run = runner(lambda name: make_program(network, name).SerializeToString())

@@ -327,6 +327,42 @@ def test_what_cannot_be_painted_is_said(page):
     page.problems[:] = [text for text in page.problems if "ERR_" not in text]  # what the browser could not show
 
 
+def sound_alone(path):
+    """Write a clip that has no video."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), "float32"), format="fltp", layout="mono")
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return str(path)
+
+
+def test_a_clip_without_video(page, tmp_path):
+    choose(page, sound_alone(tmp_path / "sound.mp4"))
+    page.wait_for_selector("body[data-state=opened]")
+    page.click("#paint")
+    page.wait_for_selector("body[data-state=failed]")
+    assert page.inner_text("#message span") == "the clip holds no video; expected a video file"
+
+
+def test_an_upload_that_is_cut_off_is_sent_again(page):
+    cut = []
+
+    def abort_the_first(route):
+        if cut:
+            return route.continue_()
+        cut.append(route.request.url)
+        route.abort("connectionreset")
+
+    page.route("**/files", abort_the_first)
+    choose(page, file_of(photo()))
+    painted(page)
+    assert len(cut) == 1
+    page.problems[:] = [text for text in page.problems if "ERR_CONNECTION_RESET" not in text]
+
+
 def test_telephone_and_dark(browser, port):
     options = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "color_scheme": "dark"}
     with opened(browser, port, **options) as page:

@@ -27,7 +27,7 @@ pytest.importorskip("onnxruntime")
 
 from clients import PATIENCE
 from test_jobs import make_clip
-from test_page import PAINTED, choose, chromium, file_of, opened, paint_after, painted, photo
+from test_page import PAINTED, choose, chromium, file_of, opened, paint_after, painted, photo, sound_alone
 
 # Its files, where they are not in node_modules of this clone.
 RUNTIME = Path(os.environ.get("PPADAATTN_ONNXRUNTIME_WEB", ROOT / NPM_FOLDER))
@@ -210,6 +210,10 @@ def test_a_clip(page, video_stylizer, tmp_path):
     choose(page, str(tmp_path / "clip.mp4"))
     page.wait_for_selector("body[data-state=opened]")
     page.click("#paint")
+    page.wait_for_selector("#status >> text=/^Frame [1-9]\\d* of 24/")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("body[data-state=cancelled]")
+    page.click("#paint")
     page.wait_for_selector(f"body[data-state=ready] {PAINTED}")
     with page.expect_download() as download:
         page.click("#download")
@@ -267,7 +271,10 @@ def test_without_a_graphics_processor_that_fails(browser, port, video_stylizer):
         page.problems[:] = [text for text in page.problems if "Service Worker" not in text]  # Playwright says so
 
 
-def test_what_cannot_be_painted_is_said(page):
+def test_what_cannot_be_painted_is_said(page, tmp_path):
+    with said(page) as sentences:
+        choose(page, sound_alone(tmp_path / "sound.mp4"))
+    assert sentences == ["sound.mp4 is not a clip that this browser can play."]
     with said(page) as sentences:
         choose(page, {"name": "clip.mp4", "mimeType": "video/mp4", "buffer": b"x"})
     with said(page) as sentences_of_picture:
