@@ -352,9 +352,10 @@ def test_an_upload_that_is_cut_off_is_sent_again(page):
 
     def abort_the_first(route):
         if cut:
-            return route.continue_()
-        cut.append(route.request.url)
-        route.abort("connectionreset")
+            route.continue_()
+        else:
+            cut.append(route.request.url)
+            route.abort("connectionreset")
 
     page.route("**/files", abort_the_first)
     choose(page, file_of(photo()))

@@ -18,7 +18,6 @@ from ppadaattn.version import __version__
 
 import numpy as np
 
-PROGRAMS = ("encode", "state", "attend", "decode")
 MEANINGS = {
     "content": "picture, RGB: uint8 [height, width, 3], at least 17 pixels a side",
     "stylized": "painted picture, RGB: uint8 [height, width, 3]",
@@ -28,26 +27,6 @@ MEANINGS = {
     "mean": "M (eq. 6) of each point, or a weighted sum of several",
     "std": "S (eq. 7) of each point, or a weighted sum of several",
 }
-
-
-def make_program(network, program, about=None):
-    """The onnx.ModelProto of one of PROGRAMS; `about`, {key: text}, is added to the file's metadata."""
-    graph = _Parts(network)
-    inputs, outputs = getattr(graph, f"{program}_program")()
-    shapes = {"content": ["height", "width", 3], "stylized": ["height", "width", 3], "size": [2]}
-    shapes.update(state_shapes(network))
-    for level, (key, value) in attention_channels(network.architecture).items():
-        for name, channels in (("key", key), ("feature", value)):
-            shapes[f"content_{name}{level}"] = [1, channels, f"height{level}", f"width{level}"]
-        shapes.update({f"{name}{level}": [1, value, f"content_points{level}"] for name in ("mean", "std")})
-    outputs = {name: (tensor, shapes[name]) for name, tensor in outputs.items()}
-    model = graph.model(program, {name: shapes[name] for name in inputs}, outputs)
-    for value in (*model.graph.input, *model.graph.output):
-        name = value.name.replace("content_", "").rstrip("345")
-        value.doc_string = MEANINGS.get(name, "part of a style's state")
-    described = {"version": __version__, "program": program, "architecture": json.dumps(network.architecture)}
-    graph.onnx.helper.set_model_props(model, {**described, **(about or {})})
-    return model
 
 
 class _Parts(Network):
@@ -95,3 +74,31 @@ class _Parts(Network):
         size = self.node("Cast", "size", to=self.onnx.TensorProto.INT64)
         picture = self.node("Slice", self.decode(embedded), self.integers(0, 0), size, self.integers(2, 3))
         return [*self.named("content_key", "mean", "std"), "size"], {"stylized": self.write_picture(self.clip(picture))}
+
+
+PROGRAMS = {
+    "encode": _Parts.encode_program,
+    "state": _Parts.state_program,
+    "attend": _Parts.attend_program,
+    "decode": _Parts.decode_program,
+}
+
+
+def make_program(network, program, about=None):
+    """The onnx.ModelProto of one of PROGRAMS; `about`, {key: text}, is added to the file's metadata."""
+    graph = _Parts(network)
+    inputs, outputs = PROGRAMS[program](graph)
+    shapes = {"content": ["height", "width", 3], "stylized": ["height", "width", 3], "size": [2]}
+    shapes.update(state_shapes(network))
+    for level, (key, value) in attention_channels(network.architecture).items():
+        for name, channels in (("key", key), ("feature", value)):
+            shapes[f"content_{name}{level}"] = [1, channels, f"height{level}", f"width{level}"]
+        shapes.update({f"{name}{level}": [1, value, f"content_points{level}"] for name in ("mean", "std")})
+    outputs = {name: (tensor, shapes[name]) for name, tensor in outputs.items()}
+    model = graph.model(program, {name: shapes[name] for name in inputs}, outputs)
+    for value in (*model.graph.input, *model.graph.output):
+        name = value.name.replace("content_", "").rstrip("345")
+        value.doc_string = MEANINGS.get(name, "part of a style's state")
+    described = {"version": __version__, "program": program, "architecture": json.dumps(network.architecture)}
+    graph.onnx.helper.set_model_props(model, {**described, **(about or {})})
+    return model
