@@ -5,12 +5,13 @@ import re
 import shutil
 
 import ppadaattn
-from ppadaattn.errors import InputError
-from ppadaattn.infer import export_onnx
+from ppadaattn.errors import InputError, import_optional
+from ppadaattn.infer.stylizer import Stylizer
 from ppadaattn.media.images import read_image
 from ppadaattn.resources import packaged
 from ppadaattn.serve import export_web
 from ppadaattn.serve.export_web import PINNED, PINNED_HOST, RUNTIME, RUNTIME_FILES, save_page
+from ppadaattn.serve.web_programs import PROGRAMS, make_program
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_page_asks_no_other_host(page):
 @pytest.fixture
 def _without_models(monkeypatch):
     monkeypatch.setattr(
-        export_web, "_write_model", lambda writer, name, *_: writer.bytes(f"models/{name}/a.bin", b"") or []
+        export_web, "_write_model", lambda writer, name, *_: writer.bytes(f"models/{name}/a.bin", b"") or None
     )
 
 
@@ -82,43 +83,101 @@ def test_pinned_address_where_there_is_no_package(tmp_path, monkeypatch):
     assert f"connect-src 'self' {PINNED_HOST};" in page and not (tmp_path / "page" / RUNTIME).exists()
 
 
+def runner(read):
+    """A function (program, inputs) -> {name: array}; read: a function that gives the bytes of a program by name."""
+    sessions = {name: onnxruntime.InferenceSession(read(name), providers=["CPUExecutionProvider"]) for name in PROGRAMS}
+
+    def run(program, **inputs):
+        names = [output.name for output in sessions[program].get_outputs()]
+        taken = {one.name for one in sessions[program].get_inputs()}
+        given = {name: np.asarray(array) for name, array in inputs.items() if name in taken}
+        return dict(zip(names, sessions[program].run(None, given)))
+
+    return run
+
+
+def paint(run, content, state):
+    """The stylized picture, by the programs one after the other."""
+    keys = run("encode", content=content)
+    size = np.array(content.shape[:2], "float32")
+    return run("decode", **keys, **run("attend", **keys, **state), size=size)["stylized"].astype(float)
+
+
 def test_halves_paint_nearly_the_same(page):
     """Large weights and states as float16: at least 60 dB, as docs/web.md says."""
     network = ppadaattn.load(MODEL, device="cpu", engine="eager").network
     content = smooth(np.random.RandomState(3), 61, 83)
     style = read_image(packaged("examples") / "style" / "woodcut.jpg", 512)
-
-    def run(program, **inputs):
-        session = onnxruntime.InferenceSession(program, providers=["CPUExecutionProvider"])
-        return dict(zip([output.name for output in session.get_outputs()], session.run(None, inputs)))
-
-    whole = {name: export_onnx.make_program(network, name).SerializeToString() for name in ("style", "content")}
-    state = run(whole["style"], style=style)
-    expected = run(whole["content"], content=content, **state)["stylized"].astype(float)
+    run = runner(lambda name: make_program(network, name).SerializeToString())
+    state = run("state", **run("encode", content=style))
+    expected = paint(run, content, state)
+    about, kept = json.loads((page / "about.json").read_text())["states"][MODEL], {}
     numbers = np.frombuffer((page / "models" / MODEL / "woodcut.bin").read_bytes(), "<f2").astype("float32")
-    shapes, kept = json.loads((page / "about.json").read_text())["states"][MODEL], {}
-    for name, shape in shapes:
+    for name, shape in about["tensors"]:
         kept[name], numbers = numbers[: np.prod(shape)].reshape(shape), numbers[np.prod(shape) :]
+        if not name.startswith("centre"):
+            kept[name] = kept[name] * about["counts"]["woodcut"][name[-1]]
+        np.testing.assert_allclose(kept[name], state[name], rtol=2e-3, atol=2e-3 * np.abs(state[name]).max())
     assert numbers.size == 0
-    halves = {name: (page / "models" / MODEL / f"{name}.onnx").read_bytes() for name in whole}
-    assert all(len(halves[name]) < 0.55 * len(whole[name]) for name in whole)
-    for given in (kept, run(halves["style"], style=style)):
-        found = run(halves["content"], content=content, **given)["stylized"]
+    halves = runner(lambda name: (page / "models" / MODEL / f"{name}.onnx").read_bytes())
+    for given in (kept, halves("state", **halves("encode", content=style))):
+        found = paint(halves, content, given)
         assert np.abs(found - expected).max() <= 2
         assert 10 * np.log10(255**2 / np.mean((found - expected) ** 2)) > 60
 
 
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"attention": "softmax"},
+        {"attention": "cosine"},
+        {"attention": "cosine", "levels": [3], "conventions": "release"},
+        {"attention": "softmax", "levels": [3, 4], "shallow_features": False},
+    ],
+    ids=str,
+)
+def test_programs_together_are_the_network(rng, architecture):
+    """Also at a strength below 1, where the content is a style of its own."""
+    network = ppadaattn.AdaAttNNetwork(width=0.0625, **architecture)
+    network.eval()
+    stylizer, (content, style) = Stylizer(network), (smooth(rng, 37, 50), smooth(rng, 28, 33))
+    run = runner(lambda name: make_program(network, name).SerializeToString())
+    keys = run("encode", content=content)
+    states = run("state", **run("encode", content=style)), run("state", **keys)
+    parts = [run("attend", **keys, **state) for state in states]
+    mixed = {name: np.float32(0.3) * array + np.float32(0.7) * parts[1][name] for name, array in parts[0].items()}
+    found = run("decode", **keys, **mixed, size=np.array([37, 50], "float32"))["stylized"].astype(int)
+    assert np.abs(found - stylizer(content, style, strength=0.3)).max() <= 1
+    assert np.abs(paint(run, content, states[0]) - stylizer(content, style)).max() <= 1
+
+
+def test_programs_say_what_they_are(page):
+    onnx = import_optional("onnx", "onnx", "programs")
+    for name in PROGRAMS:
+        model = onnx.load(page / "models" / MODEL / f"{name}.onnx")
+        about = {entry.key: entry.value for entry in model.metadata_props}
+        assert (
+            about["model"] == MODEL
+            and about["program"] == name
+            and {"version", "licence", "architecture"} <= set(about)
+        )
+        assert all(value.doc_string for value in (*model.graph.input, *model.graph.output))
+
+
 def test_programs_of_the_image_model_lose_nothing(page):
     """Its weights were trained as float16."""
-    onnx = export_onnx.import_optional("onnx", "onnx", "programs")
+    onnx = import_optional("onnx", "onnx", "programs")
     network = ppadaattn.load("adaattn_lite_image", device="cpu", engine="eager").network
-    before = {x.name: x for x in export_onnx.make_program(network, "content").graph.initializer}
-    stored = onnx.load(page / "models" / "adaattn_lite_image" / "content.onnx").graph.initializer
-    halves = [tensor for tensor in stored if tensor.name.endswith("_half")]
-    assert len(halves) > 10
-    for tensor in halves:
-        whole = onnx.numpy_helper.to_array(before[tensor.name[: -len("_half")]])
-        np.testing.assert_array_equal(onnx.numpy_helper.to_array(tensor).astype("float32"), whole)
+    halves = 0
+    for program in PROGRAMS:
+        before = {x.name: x for x in make_program(network, program).graph.initializer}
+        stored = onnx.load(page / "models" / "adaattn_lite_image" / f"{program}.onnx").graph.initializer
+        for tensor in stored:
+            if tensor.name.endswith("_half"):
+                halves += 1
+                whole = onnx.numpy_helper.to_array(before[tensor.name[: -len("_half")]])
+                np.testing.assert_array_equal(onnx.numpy_helper.to_array(tensor).astype("float32"), whole)
+    assert halves > 10
 
 
 def test_refusals(tmp_path, runtime, capsys):

@@ -284,6 +284,7 @@ def test_settings_outlive_a_reload(page):
     page.wait_for_selector("body[data-state=ready]")
     assert page.get_attribute("[data-style=ink_wash]", "aria-pressed") == "true"
     assert page.input_value("#strength") == "0.4" and page.is_checked("#keep")
+    assert page.inner_text("[data-style=ink_wash]") == "水墨"
     assert page.inner_text("#paint") == "绘制" and page.get_attribute("html", "lang") == "zh-CN"
 
 
@@ -324,6 +325,43 @@ def test_what_cannot_be_painted_is_said(page):
     page.wait_for_selector("body[data-state=failed]")
     assert "the clip" in page.inner_text("#message span")
     page.problems[:] = [text for text in page.problems if "ERR_" not in text]  # what the browser could not show
+
+
+def sound_alone(path):
+    """Write a clip that has no video."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), "float32"), format="fltp", layout="mono")
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return str(path)
+
+
+def test_a_clip_without_video(page, tmp_path):
+    choose(page, sound_alone(tmp_path / "sound.mp4"))
+    page.wait_for_selector("body[data-state=opened]")
+    page.click("#paint")
+    page.wait_for_selector("body[data-state=failed]")
+    assert page.inner_text("#message span") == "the clip holds no video; expected a video file"
+
+
+def test_an_upload_that_is_cut_off_is_sent_again(page):
+    cut = []
+
+    def abort_the_first(route):
+        if cut:
+            route.continue_()
+        else:
+            cut.append(route.request.url)
+            route.abort("connectionreset")
+
+    page.route("**/files", abort_the_first)
+    choose(page, file_of(photo()))
+    painted(page)
+    assert len(cut) == 1
+    page.problems[:] = [text for text in page.problems if "ERR_CONNECTION_RESET" not in text]
 
 
 def test_telephone_and_dark(browser, port):

@@ -3,7 +3,7 @@
 index.html, *.js, page.css     the page of `ppadaattn serve`, with static/server.js replaced by browser/
 about.json                     what the page needs to know
 pictures/                      bundled contents and styles
-models/NAME/                   programs; for cosine attention also the states of the bundled styles, as float16
+models/NAME/                   programs of `web_programs`; for cosine attention also the states of the bundled styles
 onnxruntime-web/               ONNX Runtime, where it was found
 sw.js                          service worker: the page works offline, and on several threads
 """
@@ -16,12 +16,13 @@ from pathlib import Path
 
 from ppadaattn.errors import InputError
 from ppadaattn.files import atomic_write, check_writable
-from ppadaattn.infer import export_onnx
+from ppadaattn.infer.export_onnx import store_halves
 from ppadaattn.infer.options import PaintOptions
 from ppadaattn.infer.programs import signature
 from ppadaattn.infer.stylizer import load
 from ppadaattn.serve.about import content_policy, describe, examples
 from ppadaattn.serve.limits import Limits
+from ppadaattn.serve.web_programs import PROGRAMS, make_program
 from ppadaattn.weights.zoo import DEFAULT_MODEL, DEFAULT_VIDEO_MODEL, MODELS
 
 import numpy as np
@@ -38,6 +39,8 @@ RUNTIME_FILES = {
 }
 PINNED_HOST = "https://cdn.jsdelivr.net"
 PINNED = f"{PINNED_HOST}/npm/onnxruntime-web@1.30.0/dist/"
+PAGE_LIMITS = ("size", "max_pixels", "max_frames", "style_files")  # those of the service that the page keeps to
+LARGEST_PICTURE, LARGEST_CLIP = 64, 4096  # MiB; a clip is read piece by piece
 LARGE = 10_000  # weights of a layer from which on they are stored as float16; docs/web.md has what that changes
 
 
@@ -86,8 +89,10 @@ def save_page(folder, model=None, runtime=None):
         for name in pair:
             writer.copy(given / name, RUNTIME + name)
     first = next(iter(stylizers))
-    limits = {name: value for name, value in asdict(Limits()).items() if name in ("size", "max_pixels", "style_files")}
-    about = describe(list(stylizers), {**limits, "max_body": 64, "max_upload": 64}, **pictures)
+    limits = {name: value for name, value in asdict(Limits()).items() if name in PAGE_LIMITS}
+    limits.update(max_body=LARGEST_PICTURE, max_upload=LARGEST_CLIP)
+    about = describe(list(stylizers), limits, **pictures)
+    about["formats"]["clip"] = ["webm"]  # the one that the page writes by itself
     about.update(default_models={"picture": first, "clip": first}, states=states, runtime=address)
     writer.text("about.json", json.dumps(about))
     _write_service_worker(writer, address)  # the last: it names the others
@@ -137,30 +142,28 @@ def _write_page(writer, address):
 
 
 def _write_model(writer, name, stylizer, styles):
-    """Write programs and states of a model. Returns [(name, shape)] of the states' tensors, [] where there are none."""
+    """Write programs and states of a model.
+
+    Returns {'tensors': [(name, shape)] of the states, 'counts': {style: {level: its points}}}; None without states.
+    """
     about = {"model": name, **({"licence": MODELS[name].licence} if name in MODELS else {})}
-    programs = {
-        program: export_onnx.make_program(stylizer.network, program, "bytes", about) for program in ("content", "style")
-    }
-    for program, model in programs.items():
-        export_onnx.store_halves(model, LARGE)
+    for program in PROGRAMS:
+        model = make_program(stylizer.network, program, about)
+        store_halves(model, LARGE)
         writer.bytes(f"models/{name}/{program}.onnx", model.SerializeToString())
     if stylizer.network.architecture["attention"] != "cosine":
-        return []  # states of softmax attention are larger than the program that makes them
+        return None  # states of softmax attention are larger than the program that makes them
+    counts = {}
     for style, path in styles.items():
         prepared = stylizer.prepare_style(str(path), style_size=PaintOptions.style_size)
         arrays = _small_states(prepared)
-        writer.bytes(
-            f"models/{name}/{style}.bin", b"".join(array.astype("<f2").tobytes() for _, array in arrays.items())
-        )
-    return [(key, array.shape) for key, array in arrays.items()]
+        writer.bytes(f"models/{name}/{style}.bin", b"".join(array.astype("<f2").tobytes() for array in arrays.values()))
+        counts[style] = {level: state.count for level, state in prepared.states.items()}
+    return {"tensors": [(key, array.shape) for key, array in arrays.items()], "counts": counts}
 
 
 def _small_states(style):
-    """{name: array} of a cosine state, divided by the number of style points: so float16 holds it.
-
-    Attention is a quotient of two such sums, which stays the same.
-    """
+    """{name: array} of a cosine state, its sums divided by the number of style points: so float16 holds them."""
     arrays = {}
     for level, state in style.states.items():
         for name in ("products", "sums"):

@@ -3,7 +3,7 @@
 import * as backend from "./backend.js";
 import { commandLine } from "./command.js";
 import { COLOURS, Regions, hex } from "./regions.js";
-import { LANGUAGES, duration, say, setLanguage } from "./words.js";
+import { LANGUAGES, duration, nameOf, say, setLanguage } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const KEPT = "ppadaattn"; // name of the settings in the browser's storage
@@ -88,20 +88,22 @@ function options() {
 
 const format = () => (content?.kind === "clip" ? settings.clipFormat : settings.pictureFormat) || null;
 
-async function currentRequest() {
+// What is painted now, without the mask's file; as server.js says. withRegions: false leaves out the regions.
+function requestNow(withRegions = true) {
   const base = chosenStyles();
-  const used = regions.used().filter((label) => styleNamed(settings.ofRegion[label]));
-  const request = {
+  const used = withRegions ? regions.used().filter((label) => styleNamed(settings.ofRegion[label])) : [];
+  return {
     content: content?.file, kind: content?.kind, mode: settings.mode === "concat" ? "concat" : "mix",
     styles: [...base, ...used.map((label) => styleNamed(settings.ofRegion[label]))],
     weights: [...shares(), ...used.map(() => 1)],
-    model: settings.model || null, options: options(), format: format(), mask: null, colours: null,
+    model: settings.model || null, options: options(), format: format(), mask: null,
+    colours: used.length ? [...base.map(() => hex(0)), ...used.map(hex)] : null,
   };
-  if (used.length) {
-    request.mask = await regions.mask();
-    request.colours = [...base.map(() => hex(0)), ...used.map(hex)];
-  }
-  return request;
+}
+
+async function currentRequest() {
+  const request = requestNow();
+  return request.colours ? { ...request, mask: await regions.mask() } : request;
 }
 
 async function paint() {
@@ -111,12 +113,16 @@ async function paint() {
   controller?.abort();
   const own = (controller = new AbortController());
   const begun = performance.now();
-  await work(own, "painting", async (how) => {
-    const painted = await backend.paint(await currentRequest(), how);
+  await work(own, "painting", async (watch) => {
+    const painted = await backend.paint(await currentRequest(), watch);
     if (own.signal.aborted) return;
     result = painted;
     await showAfter(painted.blob);
     if (painted.note) complain(painted.note);
+    if (painted.how) {
+      how = painted.how;
+      showHow();
+    }
     status(say("finished", { time: duration((performance.now() - begun) / 1000) }));
   });
 }
@@ -126,10 +132,9 @@ async function saveStyle() {
   controller?.abort();
   controller = new AbortController();
   await work(controller, "preparingStyle", async (how) => {
-    const base = chosenStyles();
-    const request = { ...(await currentRequest()), styles: base, weights: shares() };
+    const request = requestNow(false);
     const saved = await backend.saveStyle(request, how);
-    const name = `${base.map((style) => style.name.replace(/\.\w+$/, "")).join("+")}.style`;
+    const name = `${request.styles.map((style) => style.name.replace(/\.\w+$/, "")).join("+")}.style`;
     save(saved.blob, name);
     status("");
   });
@@ -204,6 +209,10 @@ async function open(file) {
   const kind = clip ? "clip" : "picture";
   const url = URL.createObjectURL(file);
   const size = await (clip ? clipSize : pictureSize)(url).catch(() => null);
+  if (!size && !can("anyFile")) {
+    URL.revokeObjectURL(url);
+    return complain(say(clip ? "clipNotReadable" : "notReadable", { name }));
+  }
   if (size && size.width * size.height > service.limits.max_pixels) {
     const [megapixels, limit] = [size.width * size.height, service.limits.max_pixels].map((n) => Math.round(n / 1e6));
     URL.revokeObjectURL(url);
@@ -468,8 +477,6 @@ function chooseStyle(name) {
   change({ chosen: chosen.length < settings.chosen.length ? chosen : [...chosen, name] });
 }
 
-const shownName = (style) => style.name.replace(/\.\w+$/, "").replace(/_/g, " ");
-
 function showTiles() {
   const add = button("", () => $("style-file").click(), { className: "tile add", id: "add-style" });
   add.append(Object.assign(document.createElement("span"), { textContent: "+", className: "plus", ariaHidden: true }));
@@ -480,8 +487,8 @@ function showTiles() {
     if (style.url) {
       tile.append(Object.assign(document.createElement("img"), { src: style.url, alt: "", draggable: false }));
     }
-    tile.append(Object.assign(document.createElement("span"), { textContent: shownName(style) }));
-    tile.title = shownName(style);
+    tile.append(Object.assign(document.createElement("span"), { textContent: nameOf(style.name) }));
+    tile.title = nameOf(style.name);
     if (!style.file) return tile;
     const holder = Object.assign(document.createElement("div"), { className: "holder" });
     const remove = button("✕", () => removeStyle(style), { className: "remove", title: say("remove", { name: style.name }) });
@@ -572,7 +579,7 @@ function showShares(base) {
       row.dataset.style = style.name;
       const range = Object.assign(document.createElement("input"), { type: "range", min: 0, max: 1, step: 0.01 });
       range.addEventListener("input", () => changeShare(style.name, Number(range.value)));
-      row.append(Object.assign(document.createElement("span"), { textContent: shownName(style) }), range, document.createElement("output"));
+      row.append(Object.assign(document.createElement("span"), { textContent: nameOf(style.name) }), range, document.createElement("output"));
       return row;
     }));
   }
@@ -602,19 +609,12 @@ function showFormats() {
   $("format").value = settings[`${kind}Format`] || known[0] || "";
 }
 
-async function showCommand() {
+function showCommand() {
   $("command").hidden = !content || !chosenStyles().length;
   if ($("command").hidden) return;
-  const used = regions.used().filter((number) => styleNamed(settings.ofRegion[number]));
-  const base = chosenStyles();
-  const request = {
-    kind: content.kind, styles: [...base, ...used.map((number) => styleNamed(settings.ofRegion[number]))],
-    weights: [...shares(), ...used.map(() => 1)], mode: settings.mode === "concat" ? "concat" : "mix",
-    model: settings.model || null, options: options(), format: format(),
-    colours: used.length ? [...base.map(() => hex(0)), ...used.map(hex)] : null,
-  };
+  const request = requestNow();
   $("command").querySelector("code").textContent = commandLine(request, content.file.name, service.options);
-  $("download-mask").hidden = !used.length;
+  $("download-mask").hidden = !request.colours;
 }
 
 function status(text) {
@@ -759,6 +759,7 @@ function translate() {
     const models = service.models.map(({ name }) => new Option(name, name));
     $("model").replaceChildren(...(canChooseModel() ? [new Option(say("automatic"), "")] : []), ...models);
     showTiles();
+    showExamples();
   }
   showHow();
   showSettings();
@@ -786,7 +787,7 @@ async function beginCamera() {
     showSettings();
     repaintSoon();
   };
-  const paintFrame = (frame) => backend.paintFrame(frame, chosenStyles()[0], settings.model);
+  const paintFrame = (frame) => backend.paintFrame(frame, requestNow(false));
   camera = useCamera({ paintFrame, complain, save, opened, closed });
 }
 
@@ -794,7 +795,7 @@ function showExamples() {
   $("examples").replaceChildren(...service.contents.map(({ name, url }) => {
     const made = button("", async () => open(new File([await (await fetch(url)).blob()], `${name}.jpg`, { type: "image/jpeg" })));
     made.dataset.content = name;
-    made.title = made.ariaLabel = name.replace(/_/g, " ");
+    made.title = made.ariaLabel = nameOf(name);
     made.append(Object.assign(document.createElement("img"), { src: url, alt: "" }));
     return made;
   }));
@@ -831,7 +832,6 @@ async function begin() {
   if (!can("strength")) settings.strength = 1;
   if (!chosenStyles().length && styles.length) settings.chosen = [styles[0].name];
   translate();
-  showExamples();
   service.how?.then((found) => {
     how = found;
     showHow();

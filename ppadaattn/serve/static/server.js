@@ -1,12 +1,13 @@
 // Paint with `ppadaattn serve`, through its jobs (see api.html).
 //
-// A backend exports `capabilities`, describe(), paint(), with "styleFiles" saveStyle() and with "camera" paintFrame().
+// A backend exports `capabilities`, describe(), paint(), with "styleFiles" saveStyle() and with "camera" paintFrame(ImageData, request).
 // A request is
 //   {content: File, kind: "picture" | "clip", styles: [{name, file}], weights, mode, mask, colours, model, options, format};
 // a style without `file` is a bundled one. An Error's message is a sentence for the page.
 
-// What the page offers: an element whose data-needs is not among these is not shown.
-export const capabilities = ["regions", "clips", "mixtures", "strength", "styleFiles", "programs"];
+// What the page offers: an element whose data-needs is not among these is not shown. "anyFile": also contents that the
+// browser itself cannot show.
+export const capabilities = ["regions", "clips", "mixtures", "strength", "styleFiles", "programs", "anyFile"];
 
 const PATIENCE = 1000; // milliseconds between two looks whether the service is back
 

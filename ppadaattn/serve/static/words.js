@@ -79,7 +79,7 @@ export const WORDS = {
     tooManyPixels: "{name} has {megapixels} megapixels, and up to {most} are read; make it smaller first.",
     tooLarge: "{name} has {size} MiB, and up to {most} are taken; make it smaller first.",
     noPicture: "{name} is neither a picture nor a clip.",
-    noStyleFiles: "{name} is a style file, which this service does not take; give the picture.",
+    noStyleFiles: "{name} is a style file, which is not taken here; give the picture.",
     preparingStyle: "Preparing the style file",
     small: "a small version first",
     noClips: "{name} is a clip, and this page paints pictures; for clips install ppadaattn.",
@@ -89,6 +89,10 @@ export const WORDS = {
     runsOnThreads: "Painted in this browser on {count} threads; no picture leaves this computer.",
     runsOnOne: "Painted in this browser on one thread; no picture leaves this computer.",
     runsNotIsolated: "Painted in this browser on one thread, since the page is not isolated from others; no picture leaves this computer.",
+    runsWithoutGpu: "The graphics processor failed, so this browser paints without it (threads: {count}); no picture leaves this computer.",
+    clipNotReadable: "{name} is not a clip that this browser can play.",
+    clipTooLong: "{name} has {frames} frames, and up to {most} are painted; cut it first.",
+    noEncoder: "This browser cannot write WebM clips.",
     noRuntime: "ONNX Runtime could not be loaded: the page needs it to paint.",
     notThere: "{name} could not be loaded; are you offline?",
     notReadable: "{name} is not a picture that this browser can read.",
@@ -181,7 +185,7 @@ export const WORDS = {
     tooManyPixels: "{name} 有 {megapixels} 百万像素，最多读取 {most} 百万；请先缩小。",
     tooLarge: "{name} 有 {size} MiB，最多接收 {most} MiB；请先缩小。",
     noPicture: "{name} 既不是图片也不是视频。",
-    noStyleFiles: "{name} 是风格文件，此服务不接收；请提供图片。",
+    noStyleFiles: "{name} 是风格文件，这里不接收；请提供图片。",
     preparingStyle: "正在准备风格文件",
     small: "先显示小图",
     noClips: "{name} 是视频，此页面只绘制图片；绘制视频请安装 ppadaattn。",
@@ -191,6 +195,10 @@ export const WORDS = {
     runsOnThreads: "在此浏览器中以 {count} 个线程绘制；图片不会离开本机。",
     runsOnOne: "在此浏览器中以单线程绘制；图片不会离开本机。",
     runsNotIsolated: "由于页面未与其他页面隔离，在此浏览器中以单线程绘制；图片不会离开本机。",
+    runsWithoutGpu: "图形处理器出错，因此此浏览器不用它绘制（线程数：{count}）；图片不会离开本机。",
+    clipNotReadable: "此浏览器无法播放视频 {name}。",
+    clipTooLong: "{name} 有 {frames} 帧，最多绘制 {most} 帧；请先剪短。",
+    noEncoder: "此浏览器无法写出 WebM 视频。",
     noRuntime: "无法加载 ONNX Runtime：页面需要它才能绘制。",
     notThere: "无法加载 {name}；是否已离线？",
     notReadable: "此浏览器无法读取图片 {name}。",
@@ -204,6 +212,14 @@ export const WORDS = {
     snapshot: "拍照",
     record: "录制",
     stopRecording: "停止录制",
+  },
+};
+
+// Names of the bundled pictures, where they are not those of their files.
+const NAMES = {
+  zh: {
+    brush_strokes: "笔触", ink_wash: "水墨", pointillism: "点彩", stained_glass: "彩绘玻璃", wave_print: "浪花版画", woodcut: "木刻",
+    landscape: "风景", still_life: "静物",
   },
 };
 
@@ -223,6 +239,10 @@ export function setLanguage(name) {
 
 export function say(word, values = {}) {
   return WORDS[language][word].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+export function nameOf(picture) {
+  return NAMES[language]?.[picture] ?? picture.replace(/\.\w+$/, "").replace(/_/g, " ");
 }
 
 export function duration(seconds) {
