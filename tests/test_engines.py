@@ -10,6 +10,7 @@ from ppadaattn.errors import InputError
 from ppadaattn.infer import engine, export_onnx, export_paddle, programs
 from ppadaattn.infer.stylizer import Stylizer
 from ppadaattn.media.images import read_image, to_bytes, to_floats
+from ppadaattn.model.architecture import CONVENTIONS
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.style import Style
 
@@ -96,12 +97,15 @@ def small(**architecture):
         {"attention": "cosine"},
         {"attention": "cosine", "levels": (3,), "conventions": "release"},
         {"attention": "softmax", "conventions": "release"},
+        {"attention": "softmax", "conventions": "lite"},
         {"attention": "softmax", "levels": (4,)},
         {"attention": "softmax", "levels": (3, 4), "shallow_features": False},
     ],
 )
 def test_programs_give_what_the_network_gives_at_any_size(rng, run, architecture, monkeypatch):
     monkeypatch.setattr(export_paddle, "TILE_NUMBERS", 2**14)  # several tiles in small pictures
+    for level, count in {3: 50, 4: 23}.items():
+        monkeypatch.setitem(CONVENTIONS["lite"].num_style_points, level, count)
     network = small(**architecture)
     for content_size, style_size in (((40, 56), (33, 47)), ((65, 99), (70, 24)), ((100, 130), (17, 19))):
         content, style = image(rng, *content_size), image(rng, *style_size)

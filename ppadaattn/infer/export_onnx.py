@@ -277,13 +277,28 @@ class Network(_Graph):
 
     # Attention
 
+    def few(self, points, level):
+        """The points [1, C, N] that attention uses, where they are evenly spaced: see `chosen_positions`."""
+        most = self.conventions.num_style_points.get(level)
+        if most is None or self.conventions.random_points or self.attention != "softmax":
+            return points
+        count = self.node("Reshape", self.node("Shape", points, start=2, end=3), self.constant(np.zeros(0, np.int64)))
+        most = self.node("Min", count, self.constant(np.array(most)))
+        zero, one, two = (self.constant(np.array(number)) for number in (0, 1, 2))
+        middles = self.node("Add", self.node("Mul", self.node("Range", zero, most, one), two), one)
+        chosen = self.node("Div", self.node("Mul", middles, count), self.node("Mul", most, two))
+        return self.node("Gather", points, chosen, axis=2)
+
     def values(self, level):
         """Channels of the values."""
         return self.weights[f"adaattn{level}.h.weight"].shape[0]
 
     def style_state(self, features, level):
-        key = self.flat(self.convolution(f"adaattn{level}.g", self.stacked_key(features, level), relu=False))
-        value = self.flat(self.convolution(f"adaattn{level}.h", features[level], relu=False))
+        maps = {"g": self.stacked_key(features, level), "h": features[level]}
+        key, value = (
+            self.few(self.flat(self.convolution(f"adaattn{level}.{name}", x, relu=False)), level)
+            for name, x in maps.items()
+        )
         centre = self.node("ReduceMean", value, self.integers(2))
         value = self.node("Sub", value, centre)
         if self.attention == "softmax":
