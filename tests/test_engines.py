@@ -146,6 +146,16 @@ def test_programs_of_bytes_give_the_rounded_picture_at_any_size(rng, attention, 
         np.testing.assert_array_equal(paint.run(None, {"content": content, **state})[0], picture)
 
 
+@pytest.mark.parametrize(("width", "returned"), [(1 / 16, 0), (1.0, 1)])
+def test_networks_of_full_width_return_memory(monkeypatch, width, returned):
+    pytest.importorskip("onnxruntime")
+    calls, network = [], small(attention="cosine")
+    network.architecture["width"] = width
+    monkeypatch.setattr(engine, "return_large_blocks", lambda: calls.append(1))
+    engine.make_engine("onnxruntime", network)
+    assert len(calls) == returned
+
+
 def test_a_program_says_what_it_is(tmp_path):
     onnx = pytest.importorskip("onnx")
     model = export_onnx.make_program(small(), "content", about={"model": "small", "licence": "none"})

@@ -16,6 +16,7 @@ Besides, the version of paddle2onnx must fit that of Paddle, its default constan
 (3.3, four of six programs), and every user of the engine would need it: programs are made from the user's weights.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -118,7 +119,7 @@ class _Graph:
 
     def constant(self, array):
         """The name of a constant; equal constants are stored once."""
-        key = (array.dtype.str, array.shape, array.tobytes())
+        key = (array.dtype.str, array.shape, hashlib.sha256(np.ascontiguousarray(array)).digest())
         if key not in self._known:
             self._known[key] = f"constant_{len(self._known)}"
             self.constants.append(self.onnx.numpy_helper.from_array(array, self._known[key]))
@@ -169,7 +170,9 @@ class _Graph:
             [described(name, shape) for name, (_, shape) in outputs.items()],
             self.constants,
         )
+        self.constants = []  # the graph has copies: weights are large at full width, and each copy counts
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="ppadaattn")
+        del graph
         model.ir_version = IR_VERSION
         self.onnx.checker.check_model(model)
         return model
