@@ -17,6 +17,7 @@ GLOG_minloglevel      2                            Paddle's remarks to its devel
 """
 
 import contextlib
+import ctypes
 import importlib.util
 import math
 import os
@@ -89,6 +90,16 @@ def keep_signals():
     _signals_are_ours = True
     if sys.modules.get("paddle") is not None:
         import_paddle().disable_signal_handler()
+
+
+def return_large_blocks():
+    """Let the C library return blocks of memory from 1 MiB on to the system when they are freed (glibc alone has it).
+
+    By itself it keeps freed blocks of up to 32 MiB for later, in pieces that the next ones do not fit.
+    """
+    mmap_threshold = -3  # M_MMAP_THRESHOLD of malloc.h
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library; TypeError: Windows
+        ctypes.CDLL(None).mallopt(mmap_threshold, 2**20)
 
 
 def has_only_cpu():

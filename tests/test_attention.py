@@ -296,6 +296,14 @@ def test_sampled_points_are_distinct_and_repeatable():
     assert sample_points(30, 30) is None and sample_points(100) is None
 
 
+@pytest.mark.parametrize(("count", "most"), [(100, 30), (31, 30), (97, 1), (16384, 2048)])
+def test_evenly_spaced_points_are_the_middles_of_equal_parts(count, most):
+    chosen = sample_points(count, most, seed=None).numpy()
+    parts = np.arange(most + 1) * count / most
+    np.testing.assert_array_equal(chosen, np.floor((parts[1:] + parts[:-1]) / 2))
+    assert len(set(chosen)) == most and chosen.max() < count
+
+
 def test_layer_with_sampled_points_equals_the_layer_on_these_points(rng):
     layer = AdaAttN(3, 5, num_style_points=7)
     content, style = (paddle.to_tensor(rng.randn(1, 3, 4, n).astype("float32")) for n in (4, 6))

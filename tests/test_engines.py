@@ -10,6 +10,7 @@ from ppadaattn.errors import InputError
 from ppadaattn.infer import engine, export_onnx, export_paddle, programs
 from ppadaattn.infer.stylizer import Stylizer
 from ppadaattn.media.images import read_image, to_bytes, to_floats
+from ppadaattn.model.architecture import CONVENTIONS
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.style import Style
 
@@ -96,12 +97,15 @@ def small(**architecture):
         {"attention": "cosine"},
         {"attention": "cosine", "levels": (3,), "conventions": "release"},
         {"attention": "softmax", "conventions": "release"},
+        {"attention": "softmax", "conventions": "lite"},
         {"attention": "softmax", "levels": (4,)},
         {"attention": "softmax", "levels": (3, 4), "shallow_features": False},
     ],
 )
 def test_programs_give_what_the_network_gives_at_any_size(rng, run, architecture, monkeypatch):
     monkeypatch.setattr(export_paddle, "TILE_NUMBERS", 2**14)  # several tiles in small pictures
+    for level, count in {3: 50, 4: 23}.items():
+        monkeypatch.setitem(CONVENTIONS["lite"].num_style_points, level, count)
     network = small(**architecture)
     for content_size, style_size in (((40, 56), (33, 47)), ((65, 99), (70, 24)), ((100, 130), (17, 19))):
         content, style = image(rng, *content_size), image(rng, *style_size)
@@ -140,6 +144,16 @@ def test_programs_of_bytes_give_the_rounded_picture_at_any_size(rng, attention, 
         assert np.abs(picture.astype(int) - to_bytes(expected)[0]).max() <= 1
         state = dict(zip([output.name for output in prepare.get_outputs()], prepare.run(None, {"style": style})))
         np.testing.assert_array_equal(paint.run(None, {"content": content, **state})[0], picture)
+
+
+@pytest.mark.parametrize(("width", "returned"), [(1 / 16, 0), (1.0, 1)])
+def test_networks_of_full_width_return_memory(monkeypatch, width, returned):
+    pytest.importorskip("onnxruntime")
+    calls, network = [], small(attention="cosine")
+    network.architecture["width"] = width
+    monkeypatch.setattr(engine, "return_large_blocks", lambda: calls.append(1))
+    engine.make_engine("onnxruntime", network)
+    assert len(calls) == returned
 
 
 def test_a_program_says_what_it_is(tmp_path):

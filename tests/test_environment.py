@@ -113,3 +113,15 @@ def test_the_users_word_on_telemetry_is_kept(monkeypatch):
     monkeypatch.setattr(os, "environ", {"ORT_DISABLE_TELEMETRY": "0"})
     runtime.prepare_environment()
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"
+
+
+def test_large_blocks_are_returned_where_the_c_library_can(monkeypatch):
+    calls = []
+
+    class Library:
+        mallopt = staticmethod(lambda *arguments: calls.append(arguments))
+
+    for library in (Library, object()):
+        monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name, library=library: library)
+        runtime.return_large_blocks()
+    assert calls == [(-3, 2**20)]

@@ -1,6 +1,7 @@
 """Encoder, decoder and the whole network against float64 numpy, then sizes and conventions."""
 
 from ppadaattn.model import vgg
+from ppadaattn.model.architecture import CONVENTIONS
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.style import Style
 from ppadaattn.model.vgg import Encoder, ReflectionConv2D
@@ -131,6 +132,24 @@ def test_release_samples_style_points_by_the_seed(rng):
     assert (first != other).any()
 
 
+def test_lite_uses_evenly_spaced_style_points_on_each_level(rng, monkeypatch):
+    few = {3: 20, 4: 12, 5: 50}
+    for level, count in few.items():
+        monkeypatch.setitem(CONVENTIONS["lite"].num_style_points, level, count)
+    (lite, _), (paper, _) = tiny_network(conventions="lite"), tiny_network()
+    content, style = (paddle.to_tensor(x) for x in images(rng, style=(40, 48)))
+    with paddle.no_grad():
+        prepared, whole = lite.prepare_style(style, seed=1), paper.prepare_style(style)
+        for level, count in {3: 120, 4: 30, 5: 9}.items():
+            most = min(few[level], count)
+            chosen = np.floor((np.arange(most) + 0.5) * count / most).astype(int)
+            expected = whole.states[level].key.numpy()[..., chosen]
+            np.testing.assert_array_equal(prepared.states[level].key.numpy(), expected)
+        painted = lite.stylize(content, prepared).numpy()
+        np.testing.assert_array_equal(painted, lite(content, style, seed=2).numpy())
+    assert (painted != paper.stylize(content, whole).numpy()).any()
+
+
 def test_full_width_has_the_sizes_of_table_3_and_of_the_release():
     shapes = {name: tuple(x.shape) for name, x in AdaAttNNetwork().state_dict().items() if name.endswith("weight")}
     assert [shapes[f"encoder.conv{x}_1.weight"][0] for x in range(1, 6)] == [64, 128, 256, 512, 512]
@@ -164,7 +183,7 @@ def test_release_draws_style_points_on_level_3_only_and_only_for_softmax():
         ({"levels": [2, 3]}, "levels must be some of 3, 4, 5"),
         ({"levels": [3, 5]}, "5 only with 4"),
         ({"attention": "dot"}, "softmax, cosine; got 'dot'"),
-        ({"conventions": "mine"}, "paper, release; got 'mine'"),
+        ({"conventions": "mine"}, "paper, release, lite; got 'mine'"),
         ({"transform": "adaatn"}, "adaattn, .*sanet; got 'adaatn'"),
     ],
 )

@@ -117,8 +117,9 @@ def test_every_kind_of_style_in_tiles(engine, in_tiles, attention):
         np.testing.assert_allclose(found, expected, rtol=0, atol=CLOSE)
 
 
-def test_a_content_as_its_own_style_draws_the_points_of_the_whole(in_tiles, monkeypatch):
-    stylizer, content = made("eager", conventions="release"), picture(120, 136)
+@pytest.mark.parametrize("conventions", ["release", "lite"])
+def test_a_content_as_its_own_style_takes_the_points_of_the_whole(in_tiles, monkeypatch, conventions):
+    stylizer, content = made("eager", conventions=conventions), picture(120, 136)
     stylizer.network.adaattn3.num_style_points = 100
     style = stylizer.prepare_style(picture(40, 60, seed=1))
     monkeypatch.setattr(strips_eager, "BAND_POINTS", 40)

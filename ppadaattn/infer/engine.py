@@ -22,7 +22,7 @@ from ppadaattn.files import atomic_folder, cache_folder, lock
 from ppadaattn.infer import export_onnx, export_tiles
 from ppadaattn.infer.programs import ProgramStyle, signature, state_arrays, style_of_arrays
 from ppadaattn.media.images import MIN_SIDE, to_bytes, to_floats
-from ppadaattn.runtime import current_device, import_paddle, threads
+from ppadaattn.runtime import current_device, import_paddle, return_large_blocks, threads
 from ppadaattn.version import __version__
 from ppadaattn.weights.checkpoint import built, fingerprint
 
@@ -255,6 +255,12 @@ class OnnxEngine(ProgramEngine):
         super().__init__(network)
         self._onnxruntime = import_optional("onnxruntime", "'ppadaattn[onnx]'", "the engine onnxruntime")
         self.workers = self.threads
+        # Memory that is kept from run to run makes small networks a quarter faster, because new pages need clearing. At
+        # full width, where computing takes longest, ONNX Runtime's arena took half a gigabyte more, and what the C
+        # library kept 400 MB: for no time.
+        self._keeps_memory = network.architecture["width"] < 1
+        if not self._keeps_memory:
+            return_large_blocks()
 
     def prepare_style(self, picture):
         return style_of_arrays(self.network, self._run("style", {"style": picture}, "bytes"), picture.shape[:2])
@@ -273,10 +279,7 @@ class OnnxEngine(ProgramEngine):
         options = self._onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = 3
-        # ONNX Runtime's arena keeps memory from run to run: small networks are a quarter faster with it, because new
-        # pages need clearing. At full width, where computing takes longest, it took half a gigabyte more and saved no
-        # time.
-        options.enable_cpu_mem_arena = self.network.architecture["width"] < 1
+        options.enable_cpu_mem_arena = self._keeps_memory
         # A block of memory planned for each size of the inputs: tiles have several sizes, and took 100 MB more with it.
         options.enable_mem_pattern = program not in export_tiles.PROGRAMS
         options.add_session_config_entry("session.set_denormal_as_zero", "1")

@@ -16,6 +16,7 @@ Besides, the version of paddle2onnx must fit that of Paddle, its default constan
 (3.3, four of six programs), and every user of the engine would need it: programs are made from the user's weights.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -118,7 +119,7 @@ class _Graph:
 
     def constant(self, array):
         """The name of a constant; equal constants are stored once."""
-        key = (array.dtype.str, array.shape, array.tobytes())
+        key = (array.dtype.str, array.shape, hashlib.sha256(np.ascontiguousarray(array)).digest())
         if key not in self._known:
             self._known[key] = f"constant_{len(self._known)}"
             self.constants.append(self.onnx.numpy_helper.from_array(array, self._known[key]))
@@ -169,7 +170,9 @@ class _Graph:
             [described(name, shape) for name, (_, shape) in outputs.items()],
             self.constants,
         )
+        self.constants = []  # the graph has copies: weights are large at full width, and each copy counts
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="ppadaattn")
+        del graph
         model.ir_version = IR_VERSION
         self.onnx.checker.check_model(model)
         return model
@@ -277,13 +280,28 @@ class Network(_Graph):
 
     # Attention
 
+    def few(self, points, level):
+        """The points [1, C, N] that attention uses, where they are evenly spaced: see `chosen_positions`."""
+        most = self.conventions.num_style_points.get(level)
+        if most is None or self.conventions.random_points or self.attention != "softmax":
+            return points
+        count = self.node("Reshape", self.node("Shape", points, start=2, end=3), self.constant(np.zeros(0, np.int64)))
+        most = self.node("Min", count, self.constant(np.array(most)))
+        zero, one, two = (self.constant(np.array(number)) for number in (0, 1, 2))
+        middles = self.node("Add", self.node("Mul", self.node("Range", zero, most, one), two), one)
+        chosen = self.node("Div", self.node("Mul", middles, count), self.node("Mul", most, two))
+        return self.node("Gather", points, chosen, axis=2)
+
     def values(self, level):
         """Channels of the values."""
         return self.weights[f"adaattn{level}.h.weight"].shape[0]
 
     def style_state(self, features, level):
-        key = self.flat(self.convolution(f"adaattn{level}.g", self.stacked_key(features, level), relu=False))
-        value = self.flat(self.convolution(f"adaattn{level}.h", features[level], relu=False))
+        maps = {"g": self.stacked_key(features, level), "h": features[level]}
+        key, value = (
+            self.few(self.flat(self.convolution(f"adaattn{level}.{name}", x, relu=False)), level)
+            for name, x in maps.items()
+        )
         centre = self.node("ReduceMean", value, self.integers(2))
         value = self.node("Sub", value, centre)
         if self.attention == "softmax":

@@ -66,12 +66,20 @@ class _Traced(nn.Layer):
         for level, layer, feature, key in self.network.attention_inputs(self.network.encoder(picture)):
             key, value = layer.g(key).flatten(2), layer.h(feature).flatten(2)
             if layer.attention == "softmax":
-                states[level] = SoftmaxState.from_points(key, value)
+                states[level] = SoftmaxState.from_points(*(self.few(x, layer.num_style_points) for x in (key, value)))
             else:
                 centre = value.mean(-1, keepdim=True)
                 products, sums = CosineState.sums_of(key, value - centre, layer.eps)
                 states[level] = self.cosine_state(products, sums, centre)
         return states
+
+    def few(self, points, most):
+        """The points [1, C, N] that attention uses, where they are evenly spaced: see `chosen_positions`."""
+        if most is None or self.network.conventions.random_points:
+            return points
+        count = paddle.shape(points)[2].astype("int64")
+        most = paddle.minimum(count, paddle.full_like(count, most))
+        return points.index_select((2 * paddle.arange(most) + 1) * count // (2 * most), 2)
 
     def cosine_state(self, products, sums, centre):
         # The count matters only for the floor under a sum of scores; a content program does not get it.

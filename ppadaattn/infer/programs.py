@@ -10,14 +10,14 @@ Pictures are RGB with sides from 17 pixels, in one of two forms:
     floats    float32 [1, 3, H, W] in [0, 1], as the network takes them; stylized pictures are clipped
 
 The tensors of a style state, float32, are those of `StyleState.state_dict`, named with the level at the end. Programs
-use all style points: the release's sampling of points is left to `style_of_arrays`, which draws from the points that a
-style program gives.
+choose style points that are evenly spaced. The release's, which are drawn at random, are left to `style_of_arrays`: the
+programs give and use all of them.
 """
 
 from typing import Dict, Tuple
 
 from ppadaattn.errors import InputError
-from ppadaattn.model.architecture import CONVENTIONS, attention_channels, drawn_positions, feature_size
+from ppadaattn.model.architecture import CONVENTIONS, attention_channels, chosen_positions, feature_size
 from ppadaattn.model.style import Style
 
 import numpy as np
@@ -91,7 +91,7 @@ def style_of_arrays(network, arrays: Dict[str, np.ndarray], size: Tuple[int, int
     for level in network.architecture["levels"]:
         state = {"kind": kind, **{name: arrays[f"{name}{level}"] for name in STATES[kind]}}
         if kind == "softmax":
-            state = _sampled(state, conventions.num_style_points.get(level))
+            state = _sampled(state, conventions.num_style_points.get(level), conventions.seed_of_points())
         else:
             height, width = feature_size(size, level)
             state.update(count=height * width, eps=conventions.eps)
@@ -99,12 +99,12 @@ def style_of_arrays(network, arrays: Dict[str, np.ndarray], size: Tuple[int, int
     return ProgramStyle(saved)
 
 
-def _sampled(state, most):
-    """A softmax state with at most so many points, as `SoftmaxState.sampled`."""
+def _sampled(state, most, seed):
+    """A softmax state with at most so many points, as `style_state` chooses them."""
     count = state["key"].shape[2]
     if most is None or count <= most:
         return state
-    chosen = drawn_positions(count, most)
+    chosen = chosen_positions(count, most, seed)
     value = state["value"][:, :, chosen] + state["centre"]
     centre = value.mean(2, keepdims=True)
     return {"kind": state["kind"], "key": state["key"][:, :, chosen], "value": value - centre, "centre": centre}

@@ -72,7 +72,7 @@ def own_style(network, stacks, fingerprint):
     states = {}
     for level in network.levels:
         layer, stack = getattr(network, f"adaattn{level}"), stacks.maps[level]
-        chosen = sample_points(stack[0].size, layer.num_style_points)
+        chosen = sample_points(stack[0].size, layer.num_style_points, network.conventions.seed_of_points())
         if chosen is None:
             rows = max(1, BAND_POINTS // stack.shape[2])
             bands = [stack[:, start : start + rows] for start in range(0, stack.shape[1], rows)]

@@ -1,7 +1,7 @@
 """What an architecture decides before any layer is built: channels, sizes, conventions. Nothing here needs Paddle."""
 
 from dataclasses import dataclass
-from typing import Dict, Iterator, Sequence, Tuple
+from typing import Dict, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -16,24 +16,34 @@ BLOCKS = {1: (64, 2), 2: (128, 2), 3: (256, 4), 4: (512, 4), 5: (512, 1)}
 
 @dataclass(frozen=True)
 class Conventions:
-    """The details of the network in which the paper and the authors' PyTorch release differ.
+    """Details of the network. The paper and the authors' PyTorch release differ in them.
 
     Attributes:
         resize: of shallow features to level x: 'bilinear' (eq. 1) or 'nearest'.
         merge_relu: whether a ReLU follows the merge convolution (Table 3, stage F5).
-        num_style_points: {level: how many style points softmax attention draws at most}; other levels use all.
+        num_style_points: {level: how many style points softmax attention uses at most}; other levels use all.
+        random_points: whether these are drawn at random, from a seed; otherwise they are evenly spaced.
         eps: added to the norms in cosine attention.
     """
 
     resize: str
     merge_relu: bool
     num_style_points: Dict[int, int]
+    random_points: bool
     eps: float
 
+    def seed_of_points(self, seed: int = 0) -> Optional[int]:
+        """The seed from which style points are drawn; None where they are evenly spaced."""
+        return seed if self.random_points else None
 
+
+# "lite" is for the small models: the paper's network with fewer style points. With 2048 a level, as in their training,
+# pictures are as near to those of the authors' release as with all (BENCHMARKS.md), in a third of the time.
+_POINTS_OF_LITE = dict.fromkeys((3, 4, 5), 2048)
 CONVENTIONS = {
-    "paper": Conventions(resize="bilinear", merge_relu=True, num_style_points={}, eps=0.0),
-    "release": Conventions(resize="nearest", merge_relu=False, num_style_points={3: 4096}, eps=1e-5),
+    "paper": Conventions("bilinear", merge_relu=True, num_style_points={}, random_points=False, eps=0.0),
+    "release": Conventions("nearest", merge_relu=False, num_style_points={3: 4096}, random_points=True, eps=1e-5),
+    "lite": Conventions("bilinear", merge_relu=True, num_style_points=_POINTS_OF_LITE, random_points=False, eps=0.0),
 }
 
 
@@ -53,9 +63,15 @@ def feature_size(size: Sequence[int], level: int) -> Tuple[int, ...]:
     return tuple(-(-side // 2 ** (level - 1)) for side in size)
 
 
-def drawn_positions(count: int, most: int, seed: int = 0) -> np.ndarray:
-    """`most` of `count` flat positions without repetition, int64, as the authors' release draws its style points."""
-    return np.random.RandomState(seed).permutation(count)[:most]
+def chosen_positions(count: int, most: int, seed: Optional[int] = None) -> np.ndarray:
+    """`most` of `count` flat positions, int64, without repetition.
+
+    They are evenly spaced: the middle of each of `most` equal parts. With a `seed` they are drawn at random, as the
+    authors' release draws its style points.
+    """
+    if seed is not None:
+        return np.random.RandomState(seed).permutation(count)[:most]
+    return (2 * np.arange(most, dtype=np.int64) + 1) * count // (2 * most)
 
 
 def encoder_convolutions(depth: int) -> Iterator[Tuple[int, int]]:

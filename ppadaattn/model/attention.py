@@ -74,7 +74,7 @@ def style_state(
     *,
     eps: float = 0.0,
     num_style_points: Optional[int] = None,
-    seed: int = 0,
+    seed: Optional[int] = 0,
 ) -> "StyleState":
     """Prepare one style for any number of queries.
 
@@ -201,14 +201,6 @@ class SoftmaxState(StyleState, saved_as="softmax"):
     def from_points(cls, key, value):
         centre = value.mean(-1, keepdim=True)
         return cls(key, value - centre, centre)
-
-    def sampled(self, num_style_points=None, seed=0):
-        """The same style with at most `num_style_points` points, drawn as `sample_points` does."""
-        chosen = sample_points(self.count, num_style_points, seed)
-        if chosen is None:
-            return self
-        value = self.value.index_select(chosen, -1) + self.centre
-        return SoftmaxState.from_points(self.key.index_select(chosen, -1), value)
 
     def _moments(self, query):
         differentiate = paddle.in_dynamic_mode() and paddle.is_grad_enabled()

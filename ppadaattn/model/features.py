@@ -2,7 +2,7 @@
 
 from typing import Optional, Tuple
 
-from ppadaattn.model.architecture import drawn_positions
+from ppadaattn.model.architecture import chosen_positions
 from ppadaattn.model.vgg import Features, shape_of
 
 import numpy as np
@@ -126,17 +126,19 @@ def unit_points(points: paddle.Tensor, eps: float = 0.0) -> paddle.Tensor:
     return points / (norm + eps)
 
 
-def sample_points(count: int, num_style_points: Optional[int] = None, seed: int = 0) -> Optional[paddle.Tensor]:
-    """Draw the style points that attention uses, as the authors' release does.
+def sample_points(
+    count: int, num_style_points: Optional[int] = None, seed: Optional[int] = 0
+) -> Optional[paddle.Tensor]:
+    """Choose the style points that attention uses.
 
     Args:
         count: how many points there are.
         num_style_points: how many to use at most; None for all.
-        seed: equal seeds draw equal points.
+        seed: equal seeds draw equal points, as the authors' release does; None: evenly spaced ones.
 
     Returns:
         int64 [num_style_points] flat positions without repetition, or None for all points.
     """
     if num_style_points is None or count <= num_style_points:
         return None
-    return paddle.to_tensor(drawn_positions(count, num_style_points, seed))
+    return paddle.to_tensor(chosen_positions(count, num_style_points, seed))

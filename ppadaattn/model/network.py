@@ -117,7 +117,8 @@ class AdaAttNNetwork(nn.Layer):
         levels: where the transform works: (3, 4, 5) in the paper, (3,) in the authors' video release. Any of 3, 4, 5,
             except that level 5 needs level 4, to which it is added. Default: those of the transform's own paper.
         attention: 'softmax' (images, eq. 5) or 'cosine' (video, eq. 12), where the transform has such attention.
-        conventions: 'paper' or 'release' (the authors' PyTorch code): see CONVENTIONS.
+        conventions: 'paper', 'release' (the authors' PyTorch code) or 'lite' (the paper's with fewer style points): see
+            CONVENTIONS.
         transform: 'adaattn', or a method that it is compared with: a name of `ppadaattn.model.transforms.TRANSFORMS`.
         shallow_features: whether query and key stack the features of levels 1 to x (eq. 1), or take those of level x
             alone (the ablation of figures 5 and 11).
@@ -211,7 +212,7 @@ class AdaAttNNetwork(nn.Layer):
 
         Args:
             style: float [B, 3, H, W], RGB in [0, 1], any H and W; with batch 1 it serves contents of any batch.
-            seed: of the drawing of style points, where the conventions use only some.
+            seed: of the drawing of style points, where the conventions draw them at random.
             mask: uint8 H x W x 3, the regions of the image (`ppadaattn.model.regions`).
         """
         return self.prepare_style_features(self.encoder(style), seed, mask)
@@ -219,6 +220,7 @@ class AdaAttNNetwork(nn.Layer):
     def prepare_style_features(self, features: Features, seed: int = 0, mask: Optional[np.ndarray] = None) -> Style:
         """As `prepare_style`, from the encoder's features of the style image."""
         labels, colours = (None, ()) if mask is None else split_mask(mask)
+        seed = self.conventions.seed_of_points(seed)
         states, regions = {}, {colour: {} for colour in colours}
         for level, layer, feature, key in self.attention_inputs(features):
             states[level] = layer.prepare_style(feature, key, seed)

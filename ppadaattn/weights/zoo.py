@@ -95,9 +95,9 @@ ROWS = {
         Row(
             name="adaattn_lite_image",
             file="adaattn_lite_image.pdparams",
-            size=6660801,
-            sha256="68e393a823d704a67323c996c070d83b0fd559ecfdf0329caf3ea5807df9243f",
-            architecture={"width": 0.25, "levels": [3, 4, 5], "attention": "softmax", "conventions": "paper"},
+            size=6660800,
+            sha256="c77d3da79210de0c45129e4f0365e0f300a1e05e51446af9515e09e392ab525c",
+            architecture={"width": 0.25, "levels": [3, 4, 5], "attention": "softmax", "conventions": "lite"},
             encoder=LITE_ENCODER,
             trained="for this project, with the paper's losses, on 1507 photos and 2683 paintings, and to come near to "
             "396 pictures that the authors' released model painted (pretrained/README.md)",

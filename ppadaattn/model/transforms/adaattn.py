@@ -22,7 +22,7 @@ class AdaAttN(nn.Layer):
         value_channels: C, channels of F_c and F_s.
         key_channels: D, channels of the stacked key F^{1:x}.
         attention: 'softmax' or 'cosine'.
-        num_style_points: how many style points to draw at most; None for all (the paper).
+        num_style_points: how many style points to use at most; None for all (the paper).
         eps: as in `attention_statistics`.
 
     Class attributes, which every transform of `ppadaattn.model.transforms` has:
@@ -51,7 +51,7 @@ class AdaAttN(nn.Layer):
     def prepare_style(self, style, style_key, seed=0, points=None):
         """The StyleState of a style feature F_s [B, C, H, W] and its stacked key [B, D, H, W].
 
-        `points`, an int tensor of flat positions, restricts it to a region.
+        `seed` as in `sample_points`; `points`, an int tensor of flat positions, restricts it to a region.
         """
         key, value = points_of(self.g(style_key), points), points_of(self.h(style), points)  # [B, D, N], [B, C, N]
         return style_state(key, value, self.attention, eps=self.eps, num_style_points=self.num_style_points, seed=seed)
