@@ -127,7 +127,7 @@ def test_steps_are_those_of_the_lab(shared, tmp_path, monkeypatch, rng, name):
     words = ["--content", ".", "--style", ".", "--teacher", vgg_file, "--init", tmp_path / "network.npz"]
     words += ["--out", tmp_path / "fit.pt", "--mirror", tmp_path, "--kind", kind, "--size", size]
     words += ["--batch", 4 if margin else 2, "--pairings", 2, "--iterations", 2, "--lr", 0.02, "--train-encoder"]
-    words += ["--style-shares", 3.2, 4.0, 5.7, 3.6, 10.1, "--local-shares", 5.7, 3.6, 10.1, "--mirror-weight", 40]
+    words += ["--style-shares", 3.2, 4.0, 5.7, 3.6, 10.1, "--local-shares", 5.7, 3.6, 10.1, "--mirror-weight", 80]
     words += ["--similarity", 10] if margin else []
     plan = {"lab": str(SHARED / "lab"), "words": list(map(str, words)), "names": list(names), "draws": draws}
     plan.update(crop_size=128, num_style_points=300, refresh_interval=300)
