@@ -66,7 +66,7 @@ def parser(prog="ppadaattn serve"):
             "queue",
             whole_number(0),
             "N",
-            "pictures, and clips, that wait while one is painted; more are refused with 503",
+            "pictures, and clips, that wait while one is painted; more get status 503",
         ),
         ("request_seconds", seconds, "SECONDS", "for a request to be decoded and painted"),
         ("max_upload", whole_number(1), "MIB", "of a file of a job, such as a clip, in MiB"),
