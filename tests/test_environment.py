@@ -1,6 +1,8 @@
 """The environment that the package sets up before Paddle loads, and the message where Paddle is missing."""
 
 import os
+import sys
+import types
 
 from ppadaattn import runtime
 
@@ -113,3 +115,20 @@ def test_the_users_word_on_telemetry_is_kept(monkeypatch):
     monkeypatch.setattr(os, "environ", {"ORT_DISABLE_TELEMETRY": "0"})
     runtime.prepare_environment()
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told to keep freed memory")
+def test_training_keeps_freed_memory_unless_the_user_says_otherwise(monkeypatch):
+    import ctypes
+
+    told = []
+    library = types.SimpleNamespace(mallopt=lambda *words: told.append(words))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    runtime.keep_freed_memory()
+    assert [option for option, _ in told] == [-1, -3]
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    runtime.keep_freed_memory()
+    del library.mallopt
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_")
+    runtime.keep_freed_memory()  # another C library
+    assert len(told) == 2
