@@ -486,7 +486,7 @@ def print_network(models, sizes, bands):
 
 
 def print_engines(models, sizes):
-    print(f"\n## Engines\n\nThe style is of side {STYLE_SIZE}; \"style anew\" prepares it each time.\n")
+    print(f'\n## Engines\n\nThe style is of side {STYLE_SIZE}; "style anew" prepares it each time.\n')
     print(
         "| model | content | engine | style kept | to eager | frames a second | style anew | to eager | first picture "
         "| peak memory | largest difference, of 255 |"
