@@ -178,6 +178,10 @@ def lock(path):
         yield
 
 
+class TakenError(InputError):
+    """Another process writes there."""
+
+
 @contextlib.contextmanager
 def sole_writer(path, what):
     """Let one process (and thread) at a time into the block, of all that give the same `path`; others are refused.
@@ -190,7 +194,7 @@ def sole_writer(path, what):
         what: what the block writes, for the message.
 
     Raises:
-        InputError: another process is in the block, or the file cannot be made.
+        InputError: another process is in the block, a TakenError; or the file cannot be made.
     """
     path = Path(path)
     try:
@@ -218,7 +222,7 @@ def _locked(path, what):
             if not _try_lock(file):
                 file.seek(0)
                 who = one_line(file.read(200)) or "another process"
-                raise InputError(f"{what} is being written by {who}; wait for it, or choose another place")
+                raise TakenError(f"{what} is being written by {who}; wait for it, or choose another place")
             if _is_same_file(file, path):
                 file.truncate(0)
                 file.write(f"process {os.getpid()} on {platform.node()}")

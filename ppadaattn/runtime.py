@@ -17,7 +17,6 @@ GLOG_minloglevel      2                            Paddle's remarks to its devel
 """
 
 import contextlib
-import ctypes
 import importlib.util
 import math
 import os
@@ -93,13 +92,33 @@ def keep_signals():
 
 
 def return_large_blocks():
-    """Let the C library return blocks of memory from 1 MiB on to the system when they are freed (glibc alone has it).
+    """Let the C library return blocks of memory from 1 MiB on to the system when they are freed.
 
     By itself it keeps freed blocks of up to 32 MiB for later, in pieces that the next ones do not fit.
     """
-    mmap_threshold = -3  # M_MMAP_THRESHOLD of malloc.h
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library; TypeError: Windows
-        ctypes.CDLL(None).mallopt(mmap_threshold, 2**20)
+    _tell_malloc(mmap_threshold=2**20)
+
+
+def keep_freed_memory():
+    """Let the C library keep memory that is freed, for work that asks for the same buffers again and again.
+
+    It takes a tenth off a training step of the small networks: otherwise the system clears new pages in each step.
+    """
+    # Bytes. The first is the largest that it takes; larger buffers than those of training still go back at once.
+    _tell_malloc(trim_threshold=2**31 - 1, mmap_threshold=2**30)
+
+
+def _tell_malloc(**thresholds):
+    """Set thresholds of the C library's malloc, in bytes. Only glibc takes them; those of the user's stay."""
+    if sys.platform != "linux" or {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys():
+        return
+    import ctypes  # here, because commands that only answer would load it
+
+    options = {"trim_threshold": -1, "mmap_threshold": -3}  # of malloc.h
+    with contextlib.suppress(AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        for name, value in thresholds.items():
+            mallopt(options[name], value)
 
 
 def has_only_cpu():

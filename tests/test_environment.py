@@ -1,6 +1,8 @@
 """The environment that the package sets up before Paddle loads, and the message where Paddle is missing."""
 
 import os
+import sys
+import types
 
 from ppadaattn import runtime
 
@@ -115,13 +117,20 @@ def test_the_users_word_on_telemetry_is_kept(monkeypatch):
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"
 
 
-def test_large_blocks_are_returned_where_the_c_library_can(monkeypatch):
-    calls = []
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told what to do with freed memory")
+def test_freed_memory_is_kept_or_returned_unless_the_user_says_otherwise(monkeypatch):
+    import ctypes
 
-    class Library:
-        mallopt = staticmethod(lambda *arguments: calls.append(arguments))
-
-    for library in (Library, object()):
-        monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name, library=library: library)
-        runtime.return_large_blocks()
-    assert calls == [(-3, 2**20)]
+    told = []
+    library = types.SimpleNamespace(mallopt=lambda *words: told.append(words))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    runtime.keep_freed_memory()
+    assert [option for option, _ in told] == [-1, -3]
+    runtime.return_large_blocks()
+    assert told[2:] == [(-3, 2**20)]
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    runtime.keep_freed_memory()
+    del library.mallopt
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_")
+    runtime.keep_freed_memory()  # another C library
+    assert len(told) == 3

@@ -25,14 +25,14 @@ pytest.importorskip("starlette")
 pytest.importorskip("prometheus_client")
 pytest.importorskip("uvicorn")
 
-from ppadaattn.serve import about, site
+from ppadaattn.serve import about, service, site
 from ppadaattn.serve.limits import Limits
 from ppadaattn.serve.openapi import description
 from ppadaattn.serve.painter import Painter, PainterError
 from ppadaattn.serve.service import Service
 from ppadaattn.serve.store import HEAD, kind_of
 
-from clients import NAME, PATIENCE, ask, connected, metric, png, running, tiny, wait_for
+from clients import NAME, PATIENCE, ask, connected, inside, metric, png, running, tiny, wait_for
 
 VIDEO_NAME = "adaattn_lite_video"
 
@@ -327,6 +327,46 @@ def test_places_in_the_queue_and_cancelling():
         assert (status, data) == (200, b"painted") and "attachment" in headers["Content-Disposition"]
         ask(port, "DELETE", f"/jobs/{made[2]['id']}")
         assert ask(port, "GET", f"/jobs/{made[2]['id']}/result")[0] == 409
+
+
+class RestingSteps(Steps):
+    """Steps whose worker is started and stopped."""
+
+    ready, starts = False, 0
+
+    def start(self):
+        self.ready, self.starts = True, self.starts + 1
+
+    def stop(self):
+        self.ready = False
+
+
+def test_pictures_and_clips_do_not_wait_for_each_other(monkeypatch):
+    monkeypatch.setattr(service, "REST", 0)
+    pictures, clips = Steps(queue=1), RestingSteps(queue=1)
+    with running(Service(pictures, clip_painter=clips)) as port:
+        content, clip = send(port, b"x"), send(port, b"\0\0\0\x20ftypisom" + bytes(20))
+        assert not clips.starts
+        painted, waiting = (post(port, content=clip, styles=["woodcut"])[1] for _ in range(2))
+        wait_for(lambda: state(port, painted)["state"] == "painting")
+        pictures.opened.set()
+        made = [result(port, content=content, styles=["woodcut"])[0] for _ in range(3)]
+        assert [(job["state"], job["place"]) for job in made] == [("done", 0)] * 3  # while the clip is painted
+        assert clips.steps == 0 and [state(port, job)["place"] for job in (painted, waiting)] == [0, 1]
+        assert post(port, content=clip, styles=["woodcut"])[0] == 503  # a full queue of clips takes pictures
+        pictures.opened.clear()
+        picture = post(port, content=content, styles=["woodcut"])[1]
+        wait_for(lambda: state(port, picture)["state"] == "painting")
+        assert [inside(port), state(port, picture)["place"]] == [3, 0]
+        ask(port, "DELETE", f"/jobs/{waiting['id']}")
+        ask(port, "DELETE", f"/jobs/{painted['id']}")
+        clips.opened.set()
+        assert [events(port, job)[-1]["state"] for job in (painted, waiting)] == ["cancelled"] * 2
+        assert clips.steps == 1 and state(port, picture)["state"] == "painting"
+        wait_for(lambda: not clips.ready)  # the worker for clips ends when nothing was painted for REST seconds
+        assert result(port, content=clip, styles=["woodcut"])[0]["state"] == "done" and clips.starts == 2
+        pictures.opened.set()
+        assert events(port, picture)[-1]["state"] == "done"
 
 
 def test_files_and_results_expire():

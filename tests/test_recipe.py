@@ -442,6 +442,7 @@ def test_alive_loss_against_its_formula(rng):
     np.testing.assert_allclose(float(loss), np.maximum(0.5 - highest, 0).sum(), rtol=1e-5)
     loss.backward()
     assert (np.abs(tensor.grad.numpy()).sum((0, 2, 3)) > 0).tolist() == (highest < 0.5).tolist()
+    assert float(losses.alive_loss(tensor + 10)) == 0  # all are alive
 
 
 def test_the_alive_loss_sees_every_relu_of_the_decoder(rng, small_vgg):

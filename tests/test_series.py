@@ -1,7 +1,11 @@
 """A folder of configurations, trained one after the other."""
 
+import contextlib
+
 from ppadaattn.cli.train import main
 from ppadaattn.errors import InputError
+from ppadaattn.files import sole_writer
+from ppadaattn.train import series
 from ppadaattn.train.run import Run
 from ppadaattn.train.series import read_series, train_series
 from ppadaattn.weights.checkpoint import load_network
@@ -115,6 +119,31 @@ def test_what_fails_takes_only_those_with_it_that_begin_with_it(folder):
     assert (
         failed["a"] == "a loss is not finite" and "a, which failed" in failed["b"] and "b" in failed and "z" in failed
     )
+
+
+def test_two_processes_share_the_stages(folder, monkeypatch):
+    """The other one, which trains m, ends while this one waits for its weights."""
+    change(folder, "b", "load: adaattn_lite_image")
+    stages, begun = {stage.name: stage for stage in read_series(folder)}, []
+
+    def train(config, name, resume):
+        begun.append(name)
+        path = stages[name].weights.with_suffix(".made")
+        path.write_bytes(b"")
+        return Run(path.parent, None, path)
+
+    with contextlib.ExitStack() as other:
+        other.enter_context(sole_writer(stages["m"].weights.with_suffix(".lock"), "m"))
+
+        def wait(seconds):
+            assert begun == ["b"]
+            stages["m"].weights.write_bytes(b"")
+            other.close()
+
+        monkeypatch.setattr(series.time, "sleep", wait)
+        assert train_series(list(stages.values()), list, train) == ({}, None)
+    assert begun == ["b", "a", "z"]
+    assert not list(stages["m"].weights.parent.glob("*.lock"))
 
 
 @pytest.mark.parametrize(

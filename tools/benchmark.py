@@ -1,13 +1,15 @@
-"""Time and peak memory on the CPU, as Markdown: attention statistics, the whole network, engines, a step of
-training.
+"""Time and peak memory on the CPU, as Markdown: ratios of one run, or the tables behind them.
 
-`python tools/benchmark.py` prints all tables (about ten minutes on two cores); `--help` lists the options that choose.
-Each row runs in a new process; ratios compare rows of one run.
+`python tools/benchmark.py --quick` prints the ratios (some five minutes on two cores), without `--quick` also pictures
+of 7680 x 4320 (ten minutes more). With `--torch PYTHON` the authors' network runs beside ours. `--all` adds all tables,
+`--write BENCHMARKS.md` puts what is printed into that file, between its two marks; options such as `--network` print
+one table alone. Each row runs in a new process; ratios compare rows of one run.
 """
 
 import argparse
 import contextlib
 import functools
+import io
 import json
 import os
 import platform
@@ -47,6 +49,11 @@ ATTENTION_SIZES = [(256, 256), (512, 512), (1024, 512), (2048, 2048)]
 NETWORK_SIZES = [256, 512, 1024, 2048]
 ENGINE_SIZES = [(256, 256), (512, 256), (512, 512), (1024, 1024)]
 STYLE_SIZE = 512
+LARGE_SIZES = [(3840, 2160)]
+COUNT = 48  # pictures of a folder, frames of a clip
+
+# Lines of a file between which `--write` puts the tables.
+MARKS = ("<!-- made by tools/benchmark.py -->", "<!-- end of what it made -->")
 
 # Networks with random weights, which take the same time: name -> attention.
 FULL_WIDTH = {"full width, softmax": "softmax", "full width, cosine": "cosine"}
@@ -320,38 +327,132 @@ def measure_network_alone(model, path, style):
     return (time.perf_counter() - start) / count
 
 
-def print_commands(models, count):
-    """Start, a clip and a folder: whole commands, programs in the cache. The start of a command is not in its rate."""
-    print(f"\n## Commands ({count} pictures, a clip of {count} frames 512 x 256, style kept)\n")
-    print("| command | time | ratio |")
-    print("|---|---|---|", flush=True)
+def measure_commands(model, count):
+    """Seconds of whole commands with programs in the cache, and of what they are compared with.
+
+    Returns:
+        dict: 'first': a picture 512 x 512; 'apart', 'together': `count` pictures 512 x 512 one by one in a process, by
+        one command; 'alone', 'clip': `count` frames of 512 x 256 by the network alone, as a clip by one command. The
+        start of a command is not in 'together' and 'clip'.
+    """
     with tempfile.TemporaryDirectory() as folder:
         (photo, style), big = write_frames(folder, 2, 512, 512), Path(folder, "pictures")
         output, frames = Path(folder, "out"), Path(folder, "frames")
         big.mkdir(), frames.mkdir(), output.mkdir()
         paths, small = write_frames(big, count, 512, 512), write_frames(frames, count, 512, 256)
-        print(f"| paint --help | {statistics.median(run_command('paint', '--help') for _ in range(5)):.2f} s | |")
-        for model in models:
-            words = ("--style", style, "--model", model)
-            one = ("paint", "--content", photo, "--output", output / "one.png", *words)
-            start = statistics.median([run_command(*one) for _ in range(4)][1:])
-            print(f"| {model}: first picture 512 x 512 | {start:.2f} s | |", flush=True)
-            apart = in_new_process(measure_one_by_one, model, paths, style, output)
-            together = run_command("paint", "--content", big, "--output", output, *words) - start
-            print(f"| {model}: folder, one by one in a process | {apart:.2f} s | 1 |")
-            print(f"| {model}: folder, side by side | {together:.2f} s | {apart / together:.2f} times as fast |")
-            alone = in_new_process(measure_network_alone, model, small[0], style) * count
-            clip = (
-                run_command("paint", "--frames", "--content", frames, "--output", output / "clip.mp4", *words) - start
+        words = ("--style", style, "--model", model)
+        one = ("paint", "--content", photo, "--output", output / "one.png", *words)
+        first = statistics.median([run_command(*one) for _ in range(4)][1:])
+        clip = ("paint", "--frames", "--content", frames, "--output", output / "clip.mp4", *words)
+        return {
+            "first": first,
+            "apart": in_new_process(measure_one_by_one, model, paths, style, output),
+            "together": run_command("paint", "--content", big, "--output", output, *words) - first,
+            "alone": in_new_process(measure_network_alone, model, small[0], style) * count,
+            "clip": run_command(*clip) - first,
+        }
+
+
+def measure_start(*words):
+    """Median seconds of a Python command in a process of its own."""
+
+    def work():
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - start
+
+    return statistics.median(work() for _ in range(5))
+
+
+def print_ratios(python, quick, count):
+    """The ratios that matter most, of one run, beside the least that this project wants."""
+    print("## Ratios\n")
+    print("| work | measured | ratio | at least |")
+    print("|---|---|---|---|", flush=True)
+
+    def row(*cells):
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+    image, video = SMALL["softmax"], SMALL["cosine"]
+    found = measure_commands(video, count)
+    alone, clip = count / found["alone"], count / found["clip"]
+    row(
+        f"clip 512 x 256, {count} frames, style kept: whole command, over the network alone",
+        f"{clip:.1f} of {alone:.1f} frames a second",
+        f"{clip / alone:.2f}",
+        "0.92; 13 frames a second on two AVX-512 cores",
+    )
+    row(
+        f"folder of {count} pictures 512 x 512, one style: one command, against one by one in a process",
+        f"{found['together']:.2f} s, {found['apart']:.2f} s",
+        f"{found['apart'] / found['together']:.2f}",
+        "1.5",
+    )
+    eager, auto = (in_new_process(measure_engine, video, engine, 512, 512)[0] for engine in ("eager", "auto"))
+    row(
+        "small video model 512 x 512, style kept: against Paddle layer by layer",
+        f"{auto:.3f} s, {eager:.3f} s",
+        f"{eager / auto:.2f}",
+        "5",
+    )
+    if python:
+        for kind in ("softmax", "cosine"):
+            theirs = in_new_process(measure_authors, python, kind, 512)
+            ours = in_new_process(measure_like_the_authors, kind, 512)
+            small = in_new_process(measure_small, SMALL[kind], 512)
+            row(
+                f"{SMALL[kind]} 512 x 512, both new: against the authors' network in PyTorch",
+                f"{small[1]:.2f} s, {theirs[1]:.2f} s",
+                f"{theirs[1] / small[1]:.2f}",
+                "7" if kind == "softmax" else "",
             )
-            print(f"| {model}: clip, the network alone | {alone:.2f} s, {count / alone:.1f} frames a second | 1 |")
-            print(
-                f"| {model}: clip | {clip:.2f} s, {count / clip:.1f} frames a second | {alone / clip:.2f} |", flush=True
+            row(
+                f"full width, {kind}, 512 x 512, both new: against theirs; memory over theirs",
+                f"{ours[1]:.2f} s, {theirs[1]:.2f} s; {mebibytes(ours[2])}, {mebibytes(theirs[2])}",
+                f"{theirs[1] / ours[1]:.2f}; {ours[2] / theirs[2]:.2f}",
+                "2; at most 0.5" if kind == "softmax" else "",
             )
+    for model in (video, image):
+        small = in_new_process(measure_tiles, model, 512, 512) / 512**2
+        large = in_new_process(measure_tiles, model, 3840, 2160) / (3840 * 2160)
+        memory = in_new_process(measure_command, model, 3840, 2160)[1]
+        row(
+            f"{model} 3840 x 2160: time a pixel over 512 x 512; peak memory of the command",
+            f"{large * 1e6:.2f}, {small * 1e6:.2f} microseconds; {mebibytes(memory)}",
+            f"{large / small:.2f}",
+            "at most 1.2; 1.5 GiB" if model == video else "at most 3 GiB",
+        )
+    for model in () if quick else (video, image):
+        seconds, memory = in_new_process(measure_command, model, 7680, 4320)
+        row(f"{model} 7680 x 4320: whole command", f"{seconds:.0f} s; {mebibytes(memory)}", "", "at most 5 GiB")
+    floor, shown = measure_start("-c", "pass"), measure_start("-m", "ppadaattn", "--help")
+    row("`ppadaattn --help`, over Python alone", f"{shown:.2f} s, {floor:.2f} s", f"{shown / floor:.1f}", "0.3 s")
+    row("first picture 512 x 512, warm cache: whole command (video model)", f"{found['first']:.2f} s", "", "")
+
+
+def mebibytes(count):
+    return f"{count / 2**20:.0f} MiB"
+
+
+def print_commands(models, count):
+    """Start, a clip and a folder: whole commands, programs in the cache. The start of a command is not in its rate."""
+    print(f"\n## Commands ({count} pictures, a clip of {count} frames 512 x 256, style kept)\n")
+    print("| command | time | ratio |")
+    print("|---|---|---|", flush=True)
+    print(f"| paint --help | {measure_start('-m', 'ppadaattn', 'paint', '--help'):.2f} s | |")
+    for model in models:
+        found = measure_commands(model, count)
+        rate, alone = count / found["clip"], count / found["alone"]
+        print(f"| {model}: first picture 512 x 512 | {found['first']:.2f} s | |")
+        print(f"| {model}: folder, one by one in a process | {found['apart']:.2f} s | 1 |")
+        ratio = found["apart"] / found["together"]
+        print(f"| {model}: folder, side by side | {found['together']:.2f} s | {ratio:.2f} times as fast |")
+        print(f"| {model}: clip, the network alone | {found['alone']:.2f} s, {alone:.1f} frames a second | 1 |")
+        print(f"| {model}: clip | {found['clip']:.2f} s, {rate:.1f} frames a second | {rate / alone:.2f} |", flush=True)
 
 
 def print_attention(sizes):
-    print(f"## Attention statistics (level 3 at full width: D = {KEY_CHANNELS}, C = {VALUE_CHANNELS})\n")
+    print(f"\n## Attention statistics (level 3 at full width: D = {KEY_CHANNELS}, C = {VALUE_CHANNELS})\n")
     print("| content, style | N_c x N_s | method | time | to quadratic | extra memory | to quadratic |")
     print("|---|---|---|---|---|---|---|", flush=True)
     for content_size, style_size in sizes:
@@ -385,7 +486,7 @@ def print_network(models, sizes, bands):
 
 
 def print_engines(models, sizes):
-    print(f"\n## Engines (style of side {STYLE_SIZE})\n")
+    print(f'\n## Engines\n\nThe style is of side {STYLE_SIZE}; "style anew" prepares it each time.\n')
     print(
         "| model | content | engine | style kept | to eager | frames a second | style anew | to eager | first picture "
         "| peak memory | largest difference, of 255 |"
@@ -509,26 +610,23 @@ def main(argv=None):
         "--attention",
         nargs="*",
         type=_pair,
-        default=ATTENTION_SIZES,
         metavar="CONTENT,STYLE",
-        help="sides of content and style for the attention table; none leaves it out "
+        help="print the attention table, for these sides of content and style "
         f"(default: {' '.join(f'{content},{style}' for content, style in ATTENTION_SIZES)})",
     )
     parser.add_argument(
         "--network",
         nargs="*",
         type=_side,
-        default=NETWORK_SIZES,
         metavar="SIDE",
-        help=f"sides for the network table; none leaves it out (default: {' '.join(map(str, NETWORK_SIZES))})",
+        help=f"print the network table, for these sides (default: {' '.join(map(str, NETWORK_SIZES))})",
     )
     parser.add_argument(
         "--engines",
         nargs="*",
         type=_pair,
-        default=ENGINE_SIZES,
         metavar="WIDTH,HEIGHT",
-        help="sizes for the table of engines; none leaves it out "
+        help="print the table of engines, for these sizes "
         f"(default: {' '.join(f'{width},{height}' for width, height in ENGINE_SIZES)})",
     )
     parser.add_argument(
@@ -540,63 +638,118 @@ def main(argv=None):
         help="networks of the paper's width, with random weights, in the table of engines: softmax, cosine, or none "
         "(default: both)",
     )
-    parser.add_argument("--variants", action="store_true", help="also threads, settings, layouts and bfloat16")
+    parser.add_argument("--variants", action="store_true", help="print threads, settings, layouts and bfloat16")
     parser.add_argument(
         "--training",
         nargs="*",
         type=int,
-        default=[1],
         metavar="PAIRS",
-        help="batches for the table of a step of training; none leaves it out (default: 1)",
+        help="print the table of a step of training, for these batches (default: 1)",
     )
     parser.add_argument(
         "--large",
         nargs="*",
         type=_pair,
-        default=[],
         metavar="WIDTH,HEIGHT",
-        help="sizes for the table of large pictures, such as 3840,2160 7680,4320 (default: none)",
+        help="print the table of large pictures, for these sizes (default: 3840,2160)",
     )
     parser.add_argument(
         "--torch",
         metavar="PYTHON",
-        help="a Python that has PyTorch: also time the authors' network in it, beside ours",
+        help="a Python that has PyTorch: ratios to the authors' network in it",
     )
     parser.add_argument(
-        "--torch-sizes", nargs="+", type=_side, default=[512], metavar="SIDE", help="default: %(default)s"
+        "--torch-sizes",
+        nargs="*",
+        type=_side,
+        metavar="SIDE",
+        help="print the table of the authors' network, for these sides; needs --torch (default: 512)",
     )
     parser.add_argument(
         "--commands",
         nargs="?",
         type=int,
-        const=48,
+        const=COUNT,
         metavar="COUNT",
-        help="also whole commands: start, a folder of COUNT pictures, a clip of COUNT frames (%(const)s unless given)",
+        help="print the table of commands: start, a folder of COUNT pictures, a clip of COUNT frames "
+        "(default: %(const)s)",
     )
+    parser.add_argument("--quick", action="store_true", help="ratios without pictures of 7680 x 4320")
+    parser.add_argument("--all", action="store_true", help="print the ratios and all tables")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="also put all that into FILE, between its two marks")
     parser.add_argument("--training-size", type=_side, default=256, metavar="SIDE", help="default: %(default)s")
     parser.add_argument("--no-bands", action="store_true", help="convolve whole maps instead of bands of rows")
     parser.add_argument(
         "--models", nargs="+", choices=list(BUNDLED), default=list(BUNDLED), help="default: %(default)s"
     )
     args = parser.parse_args(argv)
+    if args.torch_sizes is not None and not args.torch:
+        parser.error("--torch-sizes needs --torch PYTHON, a Python that has PyTorch")
+    if args.write and not all(mark in args.write.read_text(encoding="utf-8") for mark in MARKS):
+        parser.error(f"--write: {args.write} needs the lines {' and '.join(MARKS)}, between which the tables go")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(_Both(sys.stdout, printed)):
+        print_tables(args)
+    if args.write:
+        before, _, rest = args.write.read_text(encoding="utf-8").partition(MARKS[0])
+        after = rest.partition(MARKS[1])[2]
+        text = f"{before}{MARKS[0]}\n\n{printed.getvalue().strip()}\n\n{MARKS[1]}{after}"
+        args.write.write_text(text, encoding="utf-8")
+
+
+class _Both:
+    """A stream that writes to two."""
+
+    def __init__(self, *streams):
+        self.streams = streams
+
+    def write(self, text):
+        for stream in self.streams:
+            stream.write(text)
+
+    def flush(self):
+        for stream in self.streams:
+            stream.flush()
+
+
+def print_tables(args):
+    """Print what the options choose; the ratios where they choose no table."""
+
+    def chosen(given, default):
+        return default if (args.all and given is None) or given == [] else given or ()
+
+    attention, network, engines, training, large, torch_sizes = (
+        chosen(given, default)
+        for given, default in (
+            (args.attention, ATTENTION_SIZES),
+            (args.network, NETWORK_SIZES),
+            (args.engines, ENGINE_SIZES),
+            (args.training, [1]),
+            (args.large, LARGE_SIZES),
+            (args.torch_sizes, [512]),
+        )
+    )
+    commands = args.commands or (COUNT if args.all else 0)
     print(f"paddle {paddle.__version__}, {processor()}, {os.cpu_count()} cores\n")
-    if args.attention:
-        print_attention(args.attention)
-    if args.network:
-        print_network(args.models, args.network, not args.no_bands)
-    if args.engines:
+    if args.all or not any((attention, network, engines, training, large, torch_sizes, commands, args.variants)):
+        print_ratios(args.torch, args.quick, commands or COUNT)
+    if commands:
+        print_commands(args.models, commands)
+    if attention:
+        print_attention(attention)
+    if network:
+        print_network(args.models, network, not args.no_bands)
+    if engines:
         full_width = [name for name, attention in FULL_WIDTH.items() if attention in args.full_width]
-        print_engines([*args.models, *full_width], args.engines)
-    if args.commands:
-        print_commands(args.models, args.commands)
-    if args.variants:
+        print_engines([*args.models, *full_width], engines)
+    if args.variants or args.all:
         print_variants()
-    if args.large:
-        print_large(args.models, args.large)
-    if args.torch:
-        print_authors(args.torch, args.torch_sizes)
-    if args.training:
-        print_training(args.training, ["ours", "naive"], args.training_size)
+    if large:
+        print_large(args.models, large)
+    if torch_sizes and args.torch:
+        print_authors(args.torch, torch_sizes)
+    if training:
+        print_training(training, ["ours", "naive"], args.training_size)
 
 
 def _side(text):

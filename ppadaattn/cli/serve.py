@@ -62,14 +62,19 @@ def parser(prog="ppadaattn serve"):
         ("max_body", whole_number(1), "MIB", "of a request, in MiB"),
         ("max_uploads", whole_number(1), "N", "requests that arrive at the same time; the slowest gives way"),
         ("body_seconds", seconds, "SECONDS", "for a request to arrive, and for its answer to be taken"),
-        ("queue", whole_number(0), "N", "requests that wait while one is painted; more are refused with 503"),
+        (
+            "queue",
+            whole_number(0),
+            "N",
+            "pictures, and clips, that wait while one is painted; more get status 503",
+        ),
         ("request_seconds", seconds, "SECONDS", "for a request to be decoded and painted"),
         ("max_upload", whole_number(1), "MIB", "of a file of a job, such as a clip, in MiB"),
         ("max_frames", whole_number(1), "N", "of a clip"),
         ("clip_seconds", seconds, "SECONDS", "for a clip to be painted"),
         ("max_disk", whole_number(1), "MIB", "of all files and results of jobs together, in MiB"),
         ("keep_seconds", seconds, "SECONDS", "that files of jobs are kept after their last use, and results"),
-        ("worker_memory", whole_number(256, zero=True), "MIB", "of the process that paints, in MiB; 0: any"),
+        ("worker_memory", whole_number(256, zero=True), "MIB", "of each process that paints, in MiB; 0: any"),
     ):
         add_field(limits, Limits, name, text, type=kind, metavar=metavar)
     limits.add_argument(
@@ -92,7 +97,8 @@ def _serve(args):
     limits = Limits(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Limits)})
     with contextlib.closing(_listen(args.host, args.port)) as listener:
         models = {name: weights_file(model) for name, model in zip(names, args.model)}  # downloads are visible here
-        with contextlib.closing(Painter(models, args.device, limits, f".{args.format}")) as painter:
+        painter, clip_painter = (Painter(models, args.device, limits, f".{args.format}") for _ in range(2))
+        with contextlib.closing(painter), contextlib.closing(clip_painter):
             try:
                 painter.start()
             except PainterError as error:
@@ -101,7 +107,7 @@ def _serve(args):
             url = f"http://{host}:{listener.getsockname()[1]}/"
             addresses = [f"a page for browsers at {url}", *(f"{url}predict/{name}" for name in names)]
             print(f"serving {', '.join(addresses)}; Ctrl-C ends it", flush=True)
-            server = make_server(Service(painter, args.allow_host))
+            server = make_server(Service(painter, args.allow_host, clip_painter))
             # On a signal it answers the requests that it has accepted, and then raises the signal again.
             with contextlib.suppress(KeyboardInterrupt, SystemExit):
                 server.run([listener])

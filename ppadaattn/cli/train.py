@@ -9,10 +9,6 @@ from pathlib import Path
 from ppadaattn.cli.common import Parser, run
 from ppadaattn.errors import InputError
 from ppadaattn.resources import find_config
-from ppadaattn.train.config import load_config
-from ppadaattn.train.data import is_missing_input
-from ppadaattn.train.run import train
-from ppadaattn.train.series import read_series, train_series
 
 OWN_FOLDERS = ("-o", "dataset.train.content_root=PHOTOS", "dataset.train.style_root=PAINTINGS")
 SMALL_CONFIGURATION = "adaattn_lite_video.yaml"
@@ -70,6 +66,9 @@ def parser(prog="ppadaattn train"):
 
 
 def _train(args):
+    from ppadaattn.train.config import load_config  # here and below, because the help needs no Paddle
+    from ppadaattn.train.run import train
+
     if args.resume and args.load:
         raise InputError("--resume continues with the weights of its checkpoint: give it or --load, not both")
     shortcuts = [f"{key}={json.dumps(value)}" for key, value in (("load", args.load),) if value]
@@ -95,6 +94,8 @@ def _train(args):
 
 
 def _train_folder(args, overrides):
+    from ppadaattn.train.series import read_series, train_series
+
     for name, given in (("resume", args.resume), ("load", args.load), ("evaluate_only", args.evaluate_only)):
         if given:
             raise InputError(f"`{name}` is for one configuration, and {args.config_file} is a folder; give a file")
@@ -118,6 +119,8 @@ def _again(args, overrides):
 
 def _help(error, args, config):
     """Commands that would help where data or weights are missing, a line each."""
+    from ppadaattn.train.data import is_missing_input
+
     if not is_missing_input(error):
         return
     yield f"with folders of your own: {_command(args, 'train', '-c', args.config_file, *OWN_FOLDERS)}"

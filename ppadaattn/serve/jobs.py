@@ -53,13 +53,14 @@ class Job:
 
     Attributes:
         id: its name for clients. task: the dict for the worker. files: the StoredFiles that it needs.
+        lane: the Lane where it waits: pictures and clips do not wait for each other.
         state: 'waiting', 'painting', 'done', 'failed' or 'cancelled'.
         about: what the worker said of the result. error: (status, sentence) of a job that failed.
         changed: an asyncio.Event that is set at the next change; there is a new one then.
     """
 
-    def __init__(self, name, task, files):
-        self.id, self.task, self.files = name, task, files
+    def __init__(self, name, task, files, lane):
+        self.id, self.task, self.files, self.lane = name, task, files, lane
         self.state, self.about, self.error, self.preview = "waiting", {}, None, b""
         self.progress, self.started, self.ended = {}, None, None
         self.changed, self.leaving = asyncio.Event(), asyncio.get_running_loop().create_future()
@@ -86,7 +87,7 @@ class Jobs:
     """The jobs and files of a Service.
 
     Args:
-        service: a Service, of which `arrive`, `in_turn`, `line`, `painter` and `limits` are used.
+        service: a Service, of which `arrive`, `check_room`, the lanes, `painter` and `limits` are used.
     """
 
     def __init__(self, service):
@@ -159,15 +160,14 @@ class Jobs:
             task, files = self._task(_parsed(body.getvalue()))
         except InputError as error:
             raise RefusalError(400, str(error)) from None
-        if self.service.inside > self.limits.queue:
-            message = f"{self.service.inside} requests are waiting already; try again later"
-            raise RefusalError(503, message, {"Retry-After": "5"})
+        lane = self.service.clips if task["clip"] else self.service.pictures
+        self.service.check_room(lane)
         self.expire()
-        job = Job(new_name(), task, files)
+        job = Job(new_name(), task, files, lane)
         self.jobs[job.id] = job
         for file in files:
             file.held += 1
-        self.service.line.append(job)
+        lane.line.append(job)
         running = asyncio.ensure_future(self._run(job))
         self._tasks.add(running)
         running.add_done_callback(self._tasks.discard)
@@ -239,10 +239,10 @@ class Jobs:
 
         def begin():
             job.change(state="painting", started=time.monotonic())
-            return functools.partial(self.service.painter.paint_job, job.task, report)
+            return functools.partial(job.lane.painter.paint_job, job.task, report)
 
         try:
-            answer = await self.service.in_turn(job.leaving, begin)
+            answer = await job.lane.in_turn(job.leaving, begin)
             status, message = answer["status"], answer["message"]
             if status == 200:
                 self.store.measure(folder)
@@ -264,7 +264,7 @@ class Jobs:
             logging.getLogger(__name__).exception("a job failed")
             job.end("failed", error=(500, "this job failed here; the service's log says how"))
         finally:
-            self.service.line.remove(job)
+            job.lane.leave(job)
             self.service.metrics.jobs.labels(job.state).inc()
             now = time.monotonic()
             for file in job.files:
@@ -285,7 +285,7 @@ class Jobs:
     def _seconds_left(self, job):
         """Seconds until a job is done, about; None where nobody can say."""
         left = 0
-        for one in self.service.line[: self.service.line.index(job) + 1]:
+        for one in job.lane.line[: job.lane.line.index(job) + 1]:
             mean, passed = self._mean, 0
             if isinstance(one, Job):
                 passed = time.monotonic() - one.started if one.started else 0
@@ -299,7 +299,7 @@ class Jobs:
 
     def shown(self, job):
         """A job as clients see it."""
-        line = self.service.line
+        line = job.lane.line
         answer = {
             "id": job.id,
             "state": job.state,

@@ -148,6 +148,11 @@ class Painter:
                     return answer, data
                 message, body = {"goes_on": report(answer, data)}, None
 
+    def stop(self):
+        """End the worker, which paints nothing now; `start` starts another one."""
+        with self._talking:
+            self._discard()
+
     def close(self):
         """End the worker, whatever it does; no other one is started."""
         with self._starting:

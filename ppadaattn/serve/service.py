@@ -1,9 +1,9 @@
 """The HTTP service of `ppadaattn serve`, with the requests and answers of `hub serving`.
 
-A worker process (`ppadaattn.serve.painter`) paints the requests, in the order in which their bodies are complete. This
-process only moves bytes, so that it answers whatever the worker does. The cost of a request is bounded: a body is
-limited in size and time and kept on disk while it arrives, it gets a place in the queue once it is whole, and painting
-is limited in time and memory.
+A worker process (`ppadaattn.serve.painter`) paints the requests, in the order in which their bodies are complete; a
+second one paints clips, so that no picture waits behind a clip. This process only moves bytes, so that it answers
+whatever the workers do. The cost of a request is bounded: a body is limited in size and time and kept on disk while it
+arrives, it gets a place in the queue once it is whole, and painting is limited in time and memory.
 
     POST /predict/NAME   {"images": [{"content": base64, "styles": [base64, ...], "weights": [...]}, ...], "alpha": 1}
                          -> {"status": "000", "msg": "", "results": [{"data": base64}, ...]}
@@ -11,7 +11,7 @@ is limited in time and memory.
     GET /metrics         -> Prometheus's text format
 
 For browsers there is a page at / (`ppadaattn.serve.site`), which paints through jobs (`ppadaattn.serve.jobs`), in the
-same queue.
+same queues.
 """
 
 import asyncio
@@ -45,6 +45,7 @@ IN_MEMORY = 2**18  # bytes of a body; the rest is on disk
 PIECE = 2**16  # bytes of an answer that are handed to the connection at once
 YOUNG = 2  # seconds in which no upload gives way to another one
 RESTART, RESTART_AGAIN = 1, 10  # seconds between two looks whether the worker runs; after a start that failed
+REST = 60  # seconds without a clip after which the worker for clips ends: it holds some hundred MiB
 # Seconds from the signal to the end: what waits is painted until the first, connections are closed after the second.
 PAINT_TO_END, CLOSE_TO_END = 6, 8
 
@@ -66,17 +67,99 @@ class _Server(uvicorn.Server):
         ending.cancel()
 
 
+class Lane:
+    """A painter and what waits for it: one request or job is painted at a time, in order of arrival.
+
+    Attributes:
+        line: requests and jobs that are whole and not answered yet, in order; the first one is painted.
+    """
+
+    def __init__(self, painter):
+        self.painter, self.line, self.used = painter, [], time.monotonic()
+
+    def open(self, executors, ended):
+        """Begin in the running event loop.
+
+        Args:
+            executors: a contextlib.ExitStack that closes this lane's thread.
+            ended: a future that is done when what is not painted yet is refused.
+        """
+        self._turn = asyncio.Lock()  # first come, first served
+        self._thread, self._ended = executors.enter_context(ThreadPoolExecutor(1, "painter")), ended
+
+    def leave(self, item):
+        """A request or job is answered: it gives up its place in the line."""
+        self.line.remove(item)
+        self.used = time.monotonic()
+
+    async def in_turn(self, leaving, begin):
+        """Paint when the requests before are done; a client that leaves while it waits loses its place.
+
+        Args:
+            leaving: a future that is done when the client has left.
+            begin: a function that is called when it is the turn, and returns the function that asks the painter.
+
+        Returns what that function returns.
+        """
+        turn = asyncio.ensure_future(self._turn.acquire())
+        await asyncio.wait({turn, leaving, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+        if not turn.done():
+            turn.cancel()
+            raise ClientDisconnect if leaving.done() else _ending()
+        try:
+            if self._ended.done():
+                raise _ending()
+            await self._start_where_needed()
+            return await self._in_thread(begin())
+        except PainterError as error:
+            logging.getLogger(__name__).warning("the worker was ended or has ended: %s", error)
+            raise
+        finally:
+            self._turn.release()
+
+    async def keep_ready(self):
+        """Start the worker where it has ended."""
+        if not self.painter.ready:
+            async with self._turn:
+                with contextlib.suppress(PainterError, RefusalError):  # which is logged
+                    await self._start_where_needed()
+
+    async def rest(self):
+        """End the worker where nothing was painted for REST seconds; the next request starts it again."""
+        if self.painter.ready and not self.line and time.monotonic() - self.used > REST:
+            async with self._turn:
+                await self._in_thread(self.painter.stop)
+
+    async def _start_where_needed(self):
+        if self.painter.ready:
+            return
+        try:
+            await self._in_thread(self.painter.start)
+        except (InputError, OSError, PainterError) as error:
+            if self._ended.done():
+                raise _ending() from None
+            logging.getLogger(__name__).error("the worker cannot be started: %s", error)
+            raise PainterError(503, "the process that paints cannot be started; the service's log says why") from None
+
+    def _in_thread(self, work):
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
 class Service:
     """An ASGI application that paints.
 
     Args:
         painter: a Painter. The service starts it, where that is not done, and closes it.
         hosts: names under which browsers may ask it, as Guard takes them.
+        clip_painter: another Painter, for clips, of the same models and limits. The service starts it for a clip, ends
+            it when there was none for a while, and closes it. None: `painter` paints clips, too, and pictures wait.
     """
 
-    def __init__(self, painter, hosts=()):
+    def __init__(self, painter, hosts=(), clip_painter=None):
         self.painter, self.limits = painter, painter.limits
-        self.line = []  # requests and jobs that are whole and not answered yet, in order; the first one is painted
+        self.pictures = Lane(painter)
+        self.clips = self.pictures if clip_painter is None else Lane(clip_painter)
+        self.lanes = list(dict.fromkeys([self.pictures, self.clips]))
         self.uploads = set()  # those that arrive
         self.answers = 0  # those that are sent
         self.metrics = _Metrics(self)
@@ -109,7 +192,7 @@ class Service:
     @property
     def inside(self):
         """How many requests and jobs are whole and not answered yet."""
-        return len(self.line)
+        return sum(len(lane.line) for lane in self.lanes)
 
     @property
     def ended(self):
@@ -118,25 +201,25 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _):
-        self._turn = asyncio.Lock()  # first come, first served
         self._ending, self._ended = False, asyncio.get_running_loop().create_future()
         self.jobs.open()
-        with ThreadPoolExecutor(1, "painter") as self._thread:
+        with contextlib.ExitStack() as executors:
+            for lane in self.lanes:
+                lane.open(executors, self._ended)
             keeper = asyncio.ensure_future(self._keep_ready())
             try:
                 yield
             finally:
                 keeper.cancel()
-                self.painter.close()
+                self._close_painters()
                 await self.jobs.close()
 
     async def _keep_ready(self):
-        """Start the worker when it has ended, before the next request needs it."""
+        """Start the worker for pictures when it has ended, before the next request needs it; end that for clips."""
         while True:
-            if not self.painter.ready:
-                async with self._turn:
-                    with contextlib.suppress(PainterError, RefusalError):  # which is logged
-                        await self._start_where_needed()
+            await self.pictures.keep_ready()
+            if self.clips is not self.pictures:
+                await self.clips.rest()
             self.jobs.expire()
             await asyncio.sleep(RESTART if self.painter.ready else RESTART_AGAIN)
 
@@ -150,7 +233,16 @@ class Service:
             await asyncio.sleep(0.1)
         if not self._ended.done():
             self._ended.set_result(None)
-            self.painter.close()
+            self._close_painters()
+
+    def _close_painters(self):
+        for lane in self.lanes:
+            lane.painter.close()
+
+    def check_room(self, lane):
+        """Raise RefusalError where too many requests and jobs wait in a lane."""
+        if len(lane.line) > self.limits.queue:
+            raise RefusalError(503, f"{len(lane.line)} requests are waiting already; try again later", RETRY_AFTER)
 
     async def _health(self, _):
         return _answer({"models": list(self.painter.models), "queue": self.inside, "ready": self.painter.ready})
@@ -185,17 +277,16 @@ class Service:
                 raise RefusalError(404, f"there is no model {name!r}{near}; models: {names}")
             if size > limits.max_body * 2**20:
                 raise RefusalError(413, f"a request may have {limits.max_body} MiB; send smaller pictures, or fewer")
-            if self.inside > limits.queue:
-                raise RefusalError(503, f"{self.inside} requests are waiting already; try again later", RETRY_AFTER)
+            self.check_room(self.pictures)
             body.seek(0)
-            self.line.append(body)
             leaving = asyncio.ensure_future(_left(request))
             work = functools.partial(self.painter.paint, name, body, lambda: not leaving.done())
+            self.pictures.line.append(body)
             try:
-                return self._hub_answer(*await self.in_turn(leaving, lambda: work))
+                return self._hub_answer(*await self.pictures.in_turn(leaving, lambda: work))
             finally:
                 leaving.cancel()
-                self.line.remove(body)
+                self.pictures.leave(body)
 
     async def arrive(self, request, body, most):
         """Write the body of a request into a file, up to `most` bytes; its size.
@@ -239,42 +330,6 @@ class Service:
             raise RefusalError(503, f"{message}; try again later", {**RETRY_AFTER, **CLOSE})
         slowest = min(grown, key=lambda upload: upload.size / (now - upload.start))
         slowest.refuse(RefusalError(408, f"{message}, and this one was the slowest; try again later", CLOSE))
-
-    async def in_turn(self, leaving, begin):
-        """Paint when the requests before are done; a client that leaves while it waits loses its place.
-
-        Args:
-            leaving: a future that is done when the client has left.
-            begin: a function that is called when it is the turn, and returns the function that asks the painter.
-
-        Returns what that function returns.
-        """
-        turn = asyncio.ensure_future(self._turn.acquire())
-        await asyncio.wait({turn, leaving, self._ended}, return_when=asyncio.FIRST_COMPLETED)
-        if not turn.done():
-            turn.cancel()
-            raise ClientDisconnect if leaving.done() else _ending()
-        try:
-            if self._ended.done():
-                raise _ending()
-            await self._start_where_needed()
-            return await asyncio.get_running_loop().run_in_executor(self._thread, begin())
-        except PainterError as error:
-            logging.getLogger(__name__).warning("the worker was ended or has ended: %s", error)
-            raise
-        finally:
-            self._turn.release()
-
-    async def _start_where_needed(self):
-        if self.painter.ready:
-            return
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self.painter.start)
-        except (InputError, OSError, PainterError) as error:
-            if self._ended.done():
-                raise _ending() from None
-            logging.getLogger(__name__).error("the worker cannot be started: %s", error)
-            raise PainterError(503, "the process that paints cannot be started; the service's log says why") from None
 
     def _hub_answer(self, answer, content):
         if answer["status"] != 200:
@@ -384,13 +439,17 @@ class _Metrics:
         self.jobs = Counter("jobs", "Jobs, by how they ended.", ["state"], **options)
         self.pictures = Counter("pictures", "Pictures painted.", **options)
         self.seconds = Histogram("request_seconds", "From a request's arrival to its answer.", **options)
-        painter = service.painter
+        painters = [lane.painter for lane in service.lanes]
         for name, text, value in (
             ("queue_length", "Requests that are whole and not answered yet.", lambda: service.inside),
             ("uploads", "Requests that arrive.", lambda: len(service.uploads)),
             ("answers", "Answers that are sent.", lambda: service.answers),
-            ("worker_starts", "Starts of the process that paints.", lambda: painter.starts),
-            ("worker_resident_memory_bytes", "Resident memory of the process that paints.", lambda: painter.memory),
+            ("worker_starts", "Starts of processes that paint.", lambda: sum(one.starts for one in painters)),
+            (
+                "worker_resident_memory_bytes",
+                "Resident memory of the processes that paint.",
+                lambda: sum(one.memory for one in painters),
+            ),
         ):
             Gauge(name, text, **options).set_function(value)
 

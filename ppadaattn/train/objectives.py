@@ -16,6 +16,7 @@ import typing
 
 from ppadaattn.device import without_gradients
 from ppadaattn.errors import InputError, nearest
+from ppadaattn.model.features import stacked_key
 from ppadaattn.train import losses
 from ppadaattn.train.dead_channels import describe_dead_channels
 from ppadaattn.train.targets import TargetPainter
@@ -117,16 +118,22 @@ class Objective(nn.Layer):
 
 
 class Encoded(typing.NamedTuple):
-    """Pictures [B, 3, H, W], their features for the losses, and those of the network's own encoder."""
+    """Pictures and what the losses of all their pairings share.
+
+    Attributes:
+        image: [B, 3, H, W].
+        features: for the losses. own: of the network's own encoder.
+        keys: {level: stacked key} of `features`, for the local feature loss; {} where it is not used.
+    """
 
     image: paddle.Tensor
     features: dict
     own: dict
+    keys: dict
 
     def map(self, function):
         """The same with `function` of each tensor."""
-        parts = ({name: function(feature) for name, feature in part.items()} for part in (self.features, self.own))
-        return Encoded(function(self.image), *parts)
+        return Encoded(function(self.image), *({name: function(x) for name, x in part.items()} for part in self[1:]))
 
     def frames(self, count):
         """The same `count` times, one after the other: a style for each frame."""
@@ -188,9 +195,17 @@ class Stylization(Objective):
 
     def encode(self, image):
         """Pictures as Encoded."""
+        encoded = self.encode_for_losses(image)
+        return encoded._replace(own=encoded.features if self.shares_encoder else self.encode_own(image))
+
+    def encode_for_losses(self, image):
+        """Pictures as Encoded, without features of the network's own encoder."""
+        options = self.options["local_feature"]
+        levels = options["levels"] if "local_feature" in self.pair_losses else ()
         with paddle.no_grad():
             features = self.vgg(image)
-        return Encoded(image, features, features if self.shares_encoder else self.encode_own(image))
+            keys = {x: stacked_key(features, x, options["resize"], options["shallow_features"]) for x in levels}
+        return Encoded(image, features, {}, keys)
 
     def encode_own(self, image):
         """Features of the network's own encoder."""
@@ -207,8 +222,7 @@ class Stylization(Objective):
             return None
         if not self.train_encoder:
             return self.encode(batch["content"]), self.encode(batch["style"])
-        with paddle.no_grad():
-            return tuple(Encoded(batch[name], self.vgg(batch[name]), {}) for name in ("content", "style"))
+        return tuple(self.encode_for_losses(batch[name]) for name in ("content", "style"))
 
     def losses_of(self, encoded, seed=0, pairing=0):
         self._alive = []
@@ -258,7 +272,7 @@ class Stylization(Objective):
         computed = {
             "global_style": lambda **options: losses.global_style_loss(stylized, style.features, **options),
             "local_feature": lambda **options: losses.local_feature_loss(
-                stylized, content.features, style.features, seed=seed, **options
+                stylized, content.features, style.features, keys=(content.keys, style.keys), seed=seed, **options
             ),
             "image_similarity": lambda **options: losses.image_similarity_loss(
                 _frames(content.features), _frames(stylized), **options

@@ -15,6 +15,7 @@ from ppadaattn.media.images import to_floats
 from ppadaattn.model.architecture import scaled_channels
 from ppadaattn.model.init import initialize
 from ppadaattn.model.network import AdaAttNNetwork
+from ppadaattn.runtime import keep_freed_memory
 from ppadaattn.train.config import Config
 from ppadaattn.train.data import MissingInputError, Photos, Samples, batches, content_source, resize, to_tensors
 from ppadaattn.train.dead_channels import reinit_dead_channels
@@ -73,6 +74,7 @@ def train(config: Config, name: str, resume: Optional[str] = None, evaluate_only
             missing is named at once, before anything is downloaded; a MissingInputError, or CombinedInputError with
             some, where data or weights are not there.
     """
+    keep_freed_memory()
     _begin_processes(config.device)
     resume = newest_checkpoint(resume) if resume else None
     folder = resume.parent if resume else _new_folder(config.output_dir, name)

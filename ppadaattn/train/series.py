@@ -4,22 +4,25 @@ In a series, `load` may be the file name of another configuration of the folder:
 the other one has trained. Files whose names begin with an underscore are bases of others and are not trained.
 
 The weights of each configuration end as OUTPUT_DIR/FOLDER/NAME.pdparams. A series that was stopped resumes when it is
-started again: what has such a file is done, and what has a run with a checkpoint continues from it.
+started again: what has such a file is done, and what has a run with a checkpoint continues from it. Several processes
+may train a series at once, each the next configuration that no other one trains.
 """
 
 import shutil
+import time
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Sequence
 
 from ppadaattn.errors import InputError, nearest, note
-from ppadaattn.files import atomic_write, sole_writer
+from ppadaattn.files import TakenError, atomic_write, sole_writer
 from ppadaattn.train.config import Config, load_config
 from ppadaattn.train.data import is_missing_input
 from ppadaattn.train.run import train
 from ppadaattn.train.trainer import snapshots, weights_path
 
-# File in a series' folder that is there, and locked, while a process trains it.
-LOCK = "series.lock"
+import paddle.distributed as distributed
+
+WAIT = 5  # seconds between two looks whether other processes have trained a stage
 
 
 class Stage(NamedTuple):
@@ -91,9 +94,10 @@ def _in_order(stages, folder):
 def train_series(
     stages: Sequence[Stage], say: Callable[[str], None] = note, begin: Callable = train
 ) -> "tuple[dict, Optional[int]]":
-    """Train all stages that are not done yet.
+    """Train all stages that are not done yet, and that no other process trains.
 
     A stage that fails does not end the series: those that begin with its weights are left out, the others are trained.
+    One that begins with weights that another process trains waits for them, and the series ends when all are trained.
 
     Args:
         stages: as `read_series` returns them.
@@ -104,34 +108,50 @@ def train_series(
         ({name: sentence} of what failed, the signal that stopped the series or None).
 
     Raises:
-        InputError: another process trains the series; data or weights are missing.
+        InputError: data or weights are missing.
     """
-    failed = {}
-    output = Path(stages[0].config.output_dir).expanduser()
-    with sole_writer(output / LOCK, f"the series {output}"):
-        for number, stage in enumerate(stages, 1):
-            place = f"{number} of {len(stages)}, {stage.name}"
+    failed, told = {}, False
+    places = {stage.name: f"{number} of {len(stages)}, {stage.name}" for number, stage in enumerate(stages, 1)}
+    left = {stage.name: stage for stage in stages}
+    while left:
+        before = len(left)
+        for name, stage in list(left.items()):
             if stage.weights.is_file():
-                say(f"{place}: done already: {stage.weights}")
+                say(f"{places[name]}: done already: {stage.weights}")
             elif stage.after in failed:
-                failed[stage.name] = f"it begins with the weights of {stage.after}, which failed"
+                failed[name] = f"it begins with the weights of {stage.after}, which failed"
+            elif stage.after in left:
+                continue
             else:
                 try:
-                    stopped_by = _train_stage(stage, place, say, begin)
+                    with sole_writer(stage.weights.with_suffix(".lock"), f"the stage {stage.weights}"):
+                        stopped_by = _train_stage(stage, places[name], say, begin)
+                except TakenError:
+                    if distributed.get_world_size() > 1:  # the processes of one training take no stages of their own
+                        raise
+                    continue
                 except InputError as error:
                     if is_missing_input(error):  # which no stage can do without
                         raise
-                    failed[stage.name] = str(error)
+                    failed[name] = str(error)
                 else:
                     if stopped_by is not None:
                         return failed, stopped_by
-            if stage.name in failed:
-                say(f"{place}: failed: {failed[stage.name]}")
+            if name in failed:
+                say(f"{places[name]}: failed: {failed[name]}")
+            del left[name]
+        if len(left) == before:
+            if not told:
+                say(f"waits for other processes, which train or need {', '.join(left)}")
+                told = True
+            time.sleep(WAIT)
     return failed, None
 
 
 def _train_stage(stage, place, say, begin):
     """Train one stage from where it was; the signal that stopped it, or None."""
+    if stage.weights.is_file():  # another process was quicker
+        return None
     folder, iteration = _last_run(stage)
     total = stage.config.total_iters
     weights = weights_path(folder, total) if folder else None
