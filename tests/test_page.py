@@ -53,7 +53,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def port(browser):
-    limits = Limits(size=SIDE, max_pixels=1_000_000, style_files=False)
+    limits = Limits(size=SIDE, max_pixels=1_000_000, style_files=True)
     with running(Service(Painter({NAME: NAME, VIDEO_NAME: VIDEO_NAME}, "cpu", limits, ".png"))) as port:
         yield port
 
@@ -314,8 +314,6 @@ def test_what_cannot_be_painted_is_said(page):
     )
     choose(page, {"name": "a.txt", "mimeType": "text/plain", "buffer": b"x"})
     page.wait_for_function("document.querySelector('#message span').textContent.includes('neither a picture nor')")
-    page.set_input_files("#style-file", {"name": "a.style", "mimeType": "", "buffer": b"x"})
-    page.wait_for_function("document.querySelector('#message span').textContent.includes('is a style file')")
     choose(page, {"name": "b.tif", "mimeType": "image/tiff", "buffer": b"no picture"})
     page.wait_for_selector("body[data-state=failed]")
     assert "the content is not a picture that can be read" in page.inner_text("#message span")
@@ -325,6 +323,34 @@ def test_what_cannot_be_painted_is_said(page):
     page.wait_for_selector("body[data-state=failed]")
     assert "the clip" in page.inner_text("#message span")
     page.problems[:] = [text for text in page.problems if "ERR_" not in text]  # what the browser could not show
+
+
+def test_a_style_file_of_another_model(page, tmp_path):
+    """One sentence; the picture, what was drawn and the last result stay."""
+    page.select_option("#model", VIDEO_NAME)
+    with page.expect_download() as download:
+        page.click("#save-style")
+    download.value.save_as(tmp_path / "video.style")
+    page.wait_for_selector("body[data-state=ready]")
+    page.select_option("#model", NAME)
+    choose(page, file_of(photo()))
+    painted(page)
+    page.keyboard.press("b")
+    paint_after(page, lambda: page.locator("#regions").click(position={"x": 30, "y": 30}))
+    page.set_input_files("#style-file", str(tmp_path / "video.style"))
+    page.wait_for_selector("body[data-state=failed]")
+    sentence = page.inner_text("#message span")
+    assert sentence == "style 2 was prepared by another model; prepare the style again with this one"
+    assert page.locator(PAINTED).is_visible() and page.locator(".chip img").count() == 2
+    paint_after(page, lambda: page.click("[data-style=woodcut]"))
+    assert page.locator("#message").is_hidden() and page.locator(".chip img").count() == 2
+
+
+def test_a_service_that_takes_no_style_files(browser):
+    with running(Service(Steps(size=SIDE))) as port, opened(browser, port) as page:
+        page.set_input_files("#style-file", {"name": "a.style", "mimeType": "", "buffer": b"x"})
+        page.wait_for_function("document.querySelector('#message span').textContent.includes('is a style file')")
+        assert page.locator("[data-style='a.style']").count() == 0
 
 
 def sound_alone(path):
