@@ -369,6 +369,31 @@ def test_pictures_and_clips_do_not_wait_for_each_other(monkeypatch):
         assert events(port, picture)[-1]["state"] == "done"
 
 
+def test_several_workers_paint_side_by_side():
+    """In order of arrival; what is painted takes no place of those that wait."""
+    painters = [Steps(queue=1, workers=2), RestingSteps(queue=1, workers=2)]  # the service starts the second one
+    with running(Service(*painters)) as port:
+        wait_for(lambda: painters[1].ready)
+        content = send(port, b"x")
+        made = [post(port, content=content, styles=["woodcut"])[1] for _ in range(3)]
+        wait_for(lambda: [state(port, job)["state"] for job in made] == ["painting", "painting", "waiting"])
+        assert [state(port, job)["place"] for job in made] == [0, 0, 1] and inside(port) == 3
+        assert post(port, content=content, styles=["woodcut"])[0] == 503
+        painters[1].opened.set()
+        assert [events(port, job)[-1]["state"] for job in made[1:]] == ["done", "done"]
+        assert [painter.steps for painter in painters] == [0, 8] and state(port, made[0])["state"] == "painting"
+        painters[1].opened.clear()
+        painters[1].ready = False  # its process has ended: another one is started, and the first one is not disturbed
+        wait_for(lambda: painters[1].starts == 2)
+        waiting = [post(port, content=content, styles=["woodcut"])[1] for _ in range(2)]
+        wait_for(lambda: state(port, waiting[0])["state"] == "painting")
+        ask(port, "DELETE", f"/jobs/{waiting[1]['id']}")
+        painters[0].opened.set()
+        assert [events(port, job)[-1]["state"] for job in (made[0], waiting[1])] == ["done", "cancelled"]
+        painters[1].opened.set()
+        assert events(port, waiting[0])[-1]["state"] == "done"
+
+
 def test_files_and_results_expire():
     steps = Steps(keep_seconds=0.2)
     steps.opened.set()
@@ -470,7 +495,7 @@ def test_other_sites_are_kept_out(port):
 
 
 def test_further_names_of_the_service():
-    with running(Service(Steps(), ["Paint.example"])) as port:
+    with running(Service(Steps(), hosts=["Paint.example"])) as port:
         headers = {"Host": "paint.example", "Origin": "https://paint.example"}
         assert ask_as(port, "POST", "/files", b"x", **headers)[0] == 201
         assert ask_as(port, "POST", "/files", b"x", Origin="https://paint.example")[0] == 201  # behind a proxy

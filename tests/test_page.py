@@ -334,14 +334,15 @@ def test_a_style_file_of_another_model(page, tmp_path):
     page.wait_for_selector("body[data-state=ready]")
     page.select_option("#model", NAME)
     choose(page, file_of(photo()))
-    painted(page)
+    page.wait_for_selector("#frame:not([hidden])")
     page.keyboard.press("b")
-    paint_after(page, lambda: page.locator("#regions").click(position={"x": 30, "y": 30}))
+    page.locator("#regions").click(position={"x": 30, "y": 30})
+    painted(page)
     page.set_input_files("#style-file", str(tmp_path / "video.style"))
     page.wait_for_selector("body[data-state=failed]")
     sentence = page.inner_text("#message span")
     assert sentence == "style 2 was prepared by another model; prepare the style again with this one"
-    assert page.locator(PAINTED).is_visible() and page.locator(".chip img").count() == 2
+    assert page.locator(PAINTED).is_visible() and page.is_enabled("#clear")
     paint_after(page, lambda: page.click("[data-style=woodcut]"))
     assert page.locator("#message").is_hidden() and page.locator(".chip img").count() == 2
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from ppadaattn.cli.common import DEVICE_HELP, Parser, add_field, pixels, run, seconds, whole_number
 from ppadaattn.errors import InputError, import_optional
 from ppadaattn.media.images import MIN_SIDE
+from ppadaattn.runtime import threads
 from ppadaattn.serve.limits import FORMATS, HOST, PORT, Limits
 from ppadaattn.serve.painter import Painter, PainterError
 from ppadaattn.weights.zoo import BUNDLED, MODELS, weights_file
@@ -62,12 +63,8 @@ def parser(prog="ppadaattn serve"):
         ("max_body", whole_number(1), "MIB", "of a request, in MiB"),
         ("max_uploads", whole_number(1), "N", "requests that arrive at the same time; the slowest gives way"),
         ("body_seconds", seconds, "SECONDS", "for a request to arrive, and for its answer to be taken"),
-        (
-            "queue",
-            whole_number(0),
-            "N",
-            "pictures, and clips, that wait while one is painted; more get status 503",
-        ),
+        ("workers", whole_number(1), "N", "pictures painted side by side, each by a process with its share of cores"),
+        ("queue", whole_number(0), "N", "pictures, and clips, that wait while others are painted; more get status 503"),
         ("request_seconds", seconds, "SECONDS", "for a request to be decoded and painted"),
         ("max_upload", whole_number(1), "MIB", "of a file of a job, such as a clip, in MiB"),
         ("max_frames", whole_number(1), "N", "of a clip"),
@@ -97,17 +94,23 @@ def _serve(args):
     limits = Limits(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Limits)})
     with contextlib.closing(_listen(args.host, args.port)) as listener:
         models = {name: weights_file(model) for name, model in zip(names, args.model)}  # downloads are visible here
-        painter, clip_painter = (Painter(models, args.device, limits, f".{args.format}") for _ in range(2))
-        with contextlib.closing(painter), contextlib.closing(clip_painter):
+        share = max(1, threads() // limits.workers) if limits.workers > 1 else None
+        # The worker for clips may use all cores: it is often the only one that paints.
+        *painters, clip_painter = (
+            Painter(models, args.device, limits, f".{args.format}", own) for own in [share] * limits.workers + [None]
+        )
+        with contextlib.ExitStack() as closing:
+            for painter in (*painters, clip_painter):
+                closing.enter_context(contextlib.closing(painter))
             try:
-                painter.start()
+                painters[0].start()  # the service starts the others
             except PainterError as error:
                 raise InputError(f"the models cannot be loaded: {error}") from None
             host = f"[{args.host}]" if ":" in args.host else args.host
             url = f"http://{host}:{listener.getsockname()[1]}/"
             addresses = [f"a page for browsers at {url}", *(f"{url}predict/{name}" for name in names)]
             print(f"serving {', '.join(addresses)}; Ctrl-C ends it", flush=True)
-            server = make_server(Service(painter, args.allow_host, clip_painter))
+            server = make_server(Service(*painters, hosts=args.allow_host, clip_painter=clip_painter))
             # On a signal it answers the requests that it has accepted, and then raises the signal again.
             with contextlib.suppress(KeyboardInterrupt, SystemExit):
                 server.run([listener])

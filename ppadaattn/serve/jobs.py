@@ -237,9 +237,9 @@ class Jobs:
             loop.call_soon_threadsafe(functools.partial(self._progress, job, progress, data))
             return not job.leaving.done()
 
-        def begin():
+        def begin(painter):
             job.change(state="painting", started=time.monotonic())
-            return functools.partial(job.lane.painter.paint_job, job.task, report)
+            return functools.partial(painter.paint_job, job.task, report)
 
         try:
             answer = await job.lane.in_turn(job.leaving, begin)
@@ -284,18 +284,22 @@ class Jobs:
 
     def _seconds_left(self, job):
         """Seconds until a job is done, about; None where nobody can say."""
-        left = 0
-        for one in job.lane.line[: job.lane.line.index(job) + 1]:
-            mean, passed = self._mean, 0
-            if isinstance(one, Job):
-                passed = time.monotonic() - one.started if one.started else 0
-                if one.clip:
-                    done, total = one.progress.get("done", 0), one.progress.get("total", 0)
-                    mean = passed * total / done if done else None
-            if mean is None:
-                return None
-            left += max(0, mean - passed)
-        return round(left, 1)
+        line = job.lane.line
+        before = [] if job.started else line[: line.index(job)]
+        left = [self._left(one) for one in (*before, job)]
+        if None in left:
+            return None
+        return round(sum(left[:-1]) / len(job.lane.painters) + left[-1], 1)
+
+    def _left(self, one):
+        """Seconds of painting that a request or job still takes, about; None where nobody can say."""
+        mean, passed = self._mean, 0
+        if isinstance(one, Job):
+            passed = time.monotonic() - one.started if one.started else 0
+            if one.clip:
+                done, total = one.progress.get("done", 0), one.progress.get("total", 0)
+                mean = passed * total / done if done else None
+        return None if mean is None else max(0, mean - passed)
 
     def shown(self, job):
         """A job as clients see it."""
@@ -303,7 +307,7 @@ class Jobs:
         answer = {
             "id": job.id,
             "state": job.state,
-            "place": line.index(job) if job in line else 0,
+            "place": job.lane.place(job) if job in line else 0,
             "done": job.progress.get("done", 0),
             "total": job.progress.get("total", 0),
             "seconds_left": self._seconds_left(job) if job in line else 0,

@@ -20,10 +20,11 @@ class Limits:
         max_body: MiB of a request.
         max_uploads: requests that arrive at the same time.
         body_seconds: for a request to arrive, and for its answer to be taken.
-        queue: pictures that have arrived whole and wait while another one is painted; as many clips.
+        workers: pictures that are painted side by side, each by a worker, a process with its share of the cores.
+        queue: pictures that have arrived whole and wait while others are painted; as many clips.
         request_seconds: for a request to be decoded and painted; then the worker is ended and started again.
-        worker_memory: MiB of resident memory of a worker while it paints, 0: any; watched on Linux. There are two
-            workers, for pictures and for clips. The default is some five times what the bundled models need with the
+        worker_memory: MiB of resident memory of a worker while it paints, 0: any; watched on Linux. There is
+            one more worker, for clips. The default is some five times what the bundled models need with the
             other defaults.
         style_files: whether styles may be style files.
         max_upload: MiB of a file of a job, such as a clip; those of pictures and styles are limited by `max_body`.
@@ -40,6 +41,7 @@ class Limits:
     max_body: int = 16
     max_uploads: int = 64
     body_seconds: float = 60
+    workers: int = 1
     queue: int = 16
     request_seconds: float = 60
     worker_memory: int = 8192

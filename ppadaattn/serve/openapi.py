@@ -203,7 +203,7 @@ def _job():
         "properties": {
             "id": {"type": "string"},
             "state": {"type": "string", "enum": ["waiting", "painting", *OVER]},
-            "place": {"type": "integer", "description": "how many are before it; 0: it is its turn"},
+            "place": {"type": "integer", "description": "how many must be done before its turn; 0: it is its turn"},
             "done": {"type": "integer", "description": "frames of a clip that are painted"},
             "total": {"type": "integer", "description": "about how many frames there are"},
             "seconds_left": {"type": "number", **NULLABLE, "description": "about; null where nobody can say"},

@@ -41,11 +41,13 @@ class Painter:
         device: as `ppadaattn.load` takes it.
         limits: Limits; None: its defaults.
         suffix: format of the results, one of `ppadaattn.images.FORMATS`.
+        threads: that the worker computes with; None: as `ppadaattn.runtime` says, all cores.
     """
 
-    def __init__(self, models, device=None, limits=None, suffix=f".{FORMATS[0]}"):
+    def __init__(self, models, device=None, limits=None, suffix=f".{FORMATS[0]}", threads=None):
         self.models, self.device = {name: str(model) for name, model in models.items()}, device
         self.limits, self.suffix = limits or Limits(), suffix
+        self._environment = {} if threads is None else {"MKL_NUM_THREADS": str(threads)}
         self.starts = 0  # of a worker
         self._process, self._loaded, self._closed = None, False, False
         self._ended_for = None  # the PainterError that ended the worker
@@ -83,6 +85,7 @@ class Painter:
                     [sys.executable, "-c", COMMAND.format(path=sys.path)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
+                    env={**os.environ, **self._environment},
                     start_new_session=True,  # Ctrl-C in a terminal is for the service, which ends the worker last
                 )
             self.starts += 1

@@ -1,9 +1,10 @@
 """The HTTP service of `ppadaattn serve`, with the requests and answers of `hub serving`.
 
-A worker process (`ppadaattn.serve.painter`) paints the requests, in the order in which their bodies are complete; a
-second one paints clips, so that no picture waits behind a clip. This process only moves bytes, so that it answers
-whatever the workers do. The cost of a request is bounded: a body is limited in size and time and kept on disk while it
-arrives, it gets a place in the queue once it is whole, and painting is limited in time and memory.
+Worker processes (`ppadaattn.serve.painter`), one unless more are asked for, paint the requests, in the order in which
+their bodies are complete; another one paints clips, so that no picture waits behind a clip. This process only moves
+bytes, so that it answers whatever the workers do. The cost of a request is bounded: a body is limited in size and time
+and kept on disk while it arrives, it gets a place in the queue once it is whole, and painting is limited in time and
+memory.
 
     POST /predict/NAME   {"images": [{"content": base64, "styles": [base64, ...], "weights": [...]}, ...], "alpha": 1}
                          -> {"status": "000", "msg": "", "results": [{"data": base64}, ...]}
@@ -44,7 +45,7 @@ CLOSE = {"Connection": "close"}  # with an answer to a body that is not read to 
 IN_MEMORY = 2**18  # bytes of a body; the rest is on disk
 PIECE = 2**16  # bytes of an answer that are handed to the connection at once
 YOUNG = 2  # seconds in which no upload gives way to another one
-RESTART, RESTART_AGAIN = 1, 10  # seconds between two looks whether the worker runs; after a start that failed
+RESTART, RESTART_AGAIN = 1, 10  # seconds between two looks whether the workers run; after a start that failed
 REST = 60  # seconds without a clip after which the worker for clips ends: it holds some hundred MiB
 # Seconds from the signal to the end: what waits is painted until the first, connections are closed after the second.
 PAINT_TO_END, CLOSE_TO_END = 6, 8
@@ -68,24 +69,48 @@ class _Server(uvicorn.Server):
 
 
 class Lane:
-    """A painter and what waits for it: one request or job is painted at a time, in order of arrival.
+    """Painters and what waits for them: each paints one request or job at a time, in order of arrival.
 
     Attributes:
-        line: requests and jobs that are whole and not answered yet, in order; the first one is painted.
+        line: requests and jobs that are whole and not answered yet, in order; the first ones are painted.
     """
 
-    def __init__(self, painter):
-        self.painter, self.line, self.used = painter, [], time.monotonic()
+    def __init__(self, painters):
+        self.painters, self.line, self.used = painters, [], time.monotonic()
+
+    @property
+    def ready(self):
+        """Whether each of its workers runs."""
+        return all(painter.ready for painter in self.painters)
+
+    def place(self, item):
+        """How many requests and jobs must be done before it is the turn of one in the line."""
+        return max(0, self.line.index(item) - len(self.painters) + 1)
 
     def open(self, executors, ended):
         """Begin in the running event loop.
 
         Args:
-            executors: a contextlib.ExitStack that closes this lane's thread.
+            executors: a contextlib.ExitStack that closes this lane's threads.
             ended: a future that is done when what is not painted yet is refused.
         """
-        self._turn = asyncio.Lock()  # first come, first served
-        self._thread, self._ended = executors.enter_context(ThreadPoolExecutor(1, "painter")), ended
+        self._turn, self._idle, self._ended = asyncio.Lock(), asyncio.Queue(), ended
+        for painter in self.painters:
+            self._idle.put_nowait(painter)
+        self._threads = executors.enter_context(ThreadPoolExecutor(len(self.painters), "painter"))
+
+    async def _take(self):
+        """A painter that does nothing, first come, first served; whoever has it puts it back into `_idle`."""
+        async with self._turn:  # a queue alone may serve a late comer first
+            return await self._idle.get()
+
+    @contextlib.asynccontextmanager
+    async def _taken(self):
+        painter = await self._take()
+        try:
+            yield painter
+        finally:
+            self._idle.put_nowait(painter)
 
     def leave(self, item):
         """A request or job is answered: it gives up its place in the line."""
@@ -97,44 +122,48 @@ class Lane:
 
         Args:
             leaving: a future that is done when the client has left.
-            begin: a function that is called when it is the turn, and returns the function that asks the painter.
+            begin: a function of a painter that is called when it is the turn, and returns what asks that painter.
 
         Returns what that function returns.
         """
-        turn = asyncio.ensure_future(self._turn.acquire())
+        turn = asyncio.ensure_future(self._take())
         await asyncio.wait({turn, leaving, self._ended}, return_when=asyncio.FIRST_COMPLETED)
         if not turn.done():
             turn.cancel()
             raise ClientDisconnect if leaving.done() else _ending()
+        painter = turn.result()
         try:
             if self._ended.done():
                 raise _ending()
-            await self._start_where_needed()
-            return await self._in_thread(begin())
+            await self._start_where_needed(painter)
+            return await self._in_thread(begin(painter))
         except PainterError as error:
             logging.getLogger(__name__).warning("the worker was ended or has ended: %s", error)
             raise
         finally:
-            self._turn.release()
+            self._idle.put_nowait(painter)
 
     async def keep_ready(self):
-        """Start the worker where it has ended."""
-        if not self.painter.ready:
-            async with self._turn:
+        """Start workers that have ended."""
+        for _ in self.painters:
+            if self.ready:
+                return
+            async with self._taken() as painter:
                 with contextlib.suppress(PainterError, RefusalError):  # which is logged
-                    await self._start_where_needed()
+                    await self._start_where_needed(painter)
 
     async def rest(self):
-        """End the worker where nothing was painted for REST seconds; the next request starts it again."""
-        if self.painter.ready and not self.line and time.monotonic() - self.used > REST:
-            async with self._turn:
-                await self._in_thread(self.painter.stop)
+        """End the workers where nothing was painted for REST seconds; the next request starts one again."""
+        if any(painter.ready for painter in self.painters) and not self.line and time.monotonic() - self.used > REST:
+            for _ in self.painters:
+                async with self._taken() as painter:
+                    await self._in_thread(painter.stop)
 
-    async def _start_where_needed(self):
-        if self.painter.ready:
+    async def _start_where_needed(self, painter):
+        if painter.ready:
             return
         try:
-            await self._in_thread(self.painter.start)
+            await self._in_thread(painter.start)
         except (InputError, OSError, PainterError) as error:
             if self._ended.done():
                 raise _ending() from None
@@ -142,23 +171,25 @@ class Lane:
             raise PainterError(503, "the process that paints cannot be started; the service's log says why") from None
 
     def _in_thread(self, work):
-        return asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 class Service:
     """An ASGI application that paints.
 
     Args:
-        painter: a Painter. The service starts it, where that is not done, and closes it.
+        painters: Painters of the same models and limits, which paint pictures side by side. The service starts those
+            that are not started yet, and closes them.
         hosts: names under which browsers may ask it, as Guard takes them.
-        clip_painter: another Painter, for clips, of the same models and limits. The service starts it for a clip, ends
-            it when there was none for a while, and closes it. None: `painter` paints clips, too, and pictures wait.
+        clip_painter: another one, for clips. The service starts it for a clip, ends it when there was none for a while,
+            and closes it. None: `painters` paint clips, too, and pictures wait.
     """
 
-    def __init__(self, painter, hosts=(), clip_painter=None):
-        self.painter, self.limits = painter, painter.limits
-        self.pictures = Lane(painter)
-        self.clips = self.pictures if clip_painter is None else Lane(clip_painter)
+    def __init__(self, *painters, hosts=(), clip_painter=None):
+        self.painter = painters[0]  # which has the models, the limits and the format of them all
+        self.limits = self.painter.limits
+        self.pictures = Lane(painters)
+        self.clips = self.pictures if clip_painter is None else Lane([clip_painter])
         self.lanes = list(dict.fromkeys([self.pictures, self.clips]))
         self.uploads = set()  # those that arrive
         self.answers = 0  # those that are sent
@@ -215,13 +246,13 @@ class Service:
                 await self.jobs.close()
 
     async def _keep_ready(self):
-        """Start the worker for pictures when it has ended, before the next request needs it; end that for clips."""
+        """Start workers for pictures that have ended, before the next request needs them; end that for clips."""
         while True:
             await self.pictures.keep_ready()
             if self.clips is not self.pictures:
                 await self.clips.rest()
             self.jobs.expire()
-            await asyncio.sleep(RESTART if self.painter.ready else RESTART_AGAIN)
+            await asyncio.sleep(RESTART if self.pictures.ready else RESTART_AGAIN)
 
     async def end(self, seconds):
         """Refuse what still arrives, and after so many seconds what still waits or is painted."""
@@ -237,15 +268,17 @@ class Service:
 
     def _close_painters(self):
         for lane in self.lanes:
-            lane.painter.close()
+            for painter in lane.painters:
+                painter.close()
 
     def check_room(self, lane):
         """Raise RefusalError where too many requests and jobs wait in a lane."""
-        if len(lane.line) > self.limits.queue:
+        if len(lane.line) >= self.limits.queue + len(lane.painters):
             raise RefusalError(503, f"{len(lane.line)} requests are waiting already; try again later", RETRY_AFTER)
 
     async def _health(self, _):
-        return _answer({"models": list(self.painter.models), "queue": self.inside, "ready": self.painter.ready})
+        ready = any(painter.ready for painter in self.pictures.painters)
+        return _answer({"models": list(self.painter.models), "queue": self.inside, "ready": ready})
 
     async def _metrics(self, _):
         return Response(self.metrics.text(), media_type=CONTENT_TYPE_LATEST)
@@ -280,10 +313,13 @@ class Service:
             self.check_room(self.pictures)
             body.seek(0)
             leaving = asyncio.ensure_future(_left(request))
-            work = functools.partial(self.painter.paint, name, body, lambda: not leaving.done())
+
+            def begin(painter):
+                return functools.partial(painter.paint, name, body, lambda: not leaving.done())
+
             self.pictures.line.append(body)
             try:
-                return self._hub_answer(*await self.pictures.in_turn(leaving, lambda: work))
+                return self._hub_answer(*await self.pictures.in_turn(leaving, begin))
             finally:
                 leaving.cancel()
                 self.pictures.leave(body)
@@ -439,7 +475,7 @@ class _Metrics:
         self.jobs = Counter("jobs", "Jobs, by how they ended.", ["state"], **options)
         self.pictures = Counter("pictures", "Pictures painted.", **options)
         self.seconds = Histogram("request_seconds", "From a request's arrival to its answer.", **options)
-        painters = [lane.painter for lane in service.lanes]
+        painters = [painter for lane in service.lanes for painter in lane.painters]
         for name, text, value in (
             ("queue_length", "Requests that are whole and not answered yet.", lambda: service.inside),
             ("uploads", "Requests that arrive.", lambda: len(service.uploads)),
