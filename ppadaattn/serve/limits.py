@@ -23,9 +23,8 @@ class Limits:
         workers: pictures that are painted side by side, each by a worker, a process with its share of the cores.
         queue: pictures that have arrived whole and wait while others are painted; as many clips.
         request_seconds: for a request to be decoded and painted; then the worker is ended and started again.
-        worker_memory: MiB of resident memory of a worker while it paints, 0: any; watched on Linux. There is
-            one more worker, for clips. The default is some five times what the bundled models need with the
-            other defaults.
+        worker_memory: MiB of resident memory of a worker while it paints, 0: any; watched on Linux. There is one
+            more worker, for clips. The default is some five times what the bundled models need with the other defaults.
         style_files: whether styles may be style files.
         max_upload: MiB of a file of a job, such as a clip; those of pictures and styles are limited by `max_body`.
         max_frames: of a clip.
