@@ -17,7 +17,7 @@ import warnings
 import ppadaattn
 from ppadaattn import __main__ as front_door
 from ppadaattn import resources
-from ppadaattn.cli import common, evaluate, train
+from ppadaattn.cli import common, evaluate
 from ppadaattn.errors import InputError, note
 from ppadaattn.evaluation.config import FlowError, Quality, Report, Speed
 from ppadaattn.model.network import AdaAttNNetwork
@@ -230,7 +230,7 @@ def test_arguments_become_options_where_the_command_has_them(capsys):
 
 
 def test_hints_repeat_what_the_user_typed(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(train, "train", lambda *_: Run(tmp_path, stopped_by=15))
+    monkeypatch.setattr("ppadaattn.train.run.train", lambda *_: Run(tmp_path, stopped_by=15))
     config, words = (
         str(ROOT / "configs" / "adaattn_lite_image.yaml"),
         ["--load", "m", "--seed", "3", "-o", "ema_decay=0.5"],
