@@ -8,6 +8,7 @@ from ppadaattn.model.vgg import Encoder, ReflectionConv2D
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 import pytest
 import reference
 
@@ -212,6 +213,25 @@ def test_convolution_has_reflection_padding(rng, size):
     x = rng.randn(2, 3, *size).astype("float32")
     expected = reference.convolution(*(np.asarray(a, "float64") for a in (x, layer.weight, layer.bias)))
     np.testing.assert_allclose(layer(paddle.to_tensor(x)).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(9, 13), (4, 5), (5, 4), (8, 6), (3, 9)])
+def test_gradient_of_reflection_padding_equals_automatic_differentiation(rng, size):
+    layer = ReflectionConv2D(3, 4)
+    x, weights = (rng.randn(2, channels, *size).astype("float32") for channels in (3, 4))
+
+    def plain(x):
+        return F.conv2d(F.pad(x, [1, 1, 1, 1], mode="reflect"), layer.weight, layer.bias)
+
+    found = []
+    for convolve in (layer, plain):
+        leaf = paddle.to_tensor(x, stop_gradient=False)
+        inner = leaf * 2  # used three times: twice by the convolution, once beside it
+        loss = (convolve(inner) * convolve(inner.flip(3)) * paddle.to_tensor(weights)).sum() + inner.square().sum()
+        found.append([gradient.numpy() for gradient in paddle.grad(loss, [leaf, layer.weight, layer.bias])])
+    for actual, expected in zip(*found):
+        assert actual.dtype == "float32"
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_convolution_in_bands_equals_the_whole(rng, monkeypatch):

@@ -256,6 +256,38 @@ def test_benchmark_prints_its_tables():
     assert "| ours | 1 |" in done.stdout and "| naive | 1 |" in done.stdout
 
 
+@pytest.fixture
+def benchmark():
+    """tools/benchmark.py as a module."""
+    spec = importlib.util.spec_from_file_location("benchmark", ROOT / "tools" / "benchmark.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_benchmark_takes_steps_of_training(benchmark):
+    small = ["dataset.train.crop_size=32", "dataset.train.batch_size=2", "model.width=0.0625"]
+    for options in ([], benchmark.PLAIN_LOSSES):
+        assert benchmark.steps_of([*small, *options])() > 0
+
+
+def test_benchmark_writes_the_chosen_ratios_between_the_marks(benchmark, tmp_path, capsys, monkeypatch):
+    measured = {benchmark.measure_steps: (0.3, 0.25, 0.2), benchmark.measure_torch_steps: 0.5}
+    monkeypatch.setattr(benchmark, "in_new_process", lambda function, *_: measured[function])
+    written, marks = tmp_path / "tables.md", benchmark.MARKS
+    written.write_text(f"Before.\n{marks[0]}\nold\n{marks[1]}\nAfter.\n")
+    benchmark.main(["--ratios", "training", "--torch", "python", "--write", str(written)])
+    printed = capsys.readouterr().out
+    assert [row.split(" | ")[1:3] for row in printed.splitlines() if row.startswith("| training")] == [
+        ["0.250 s, 0.300 s", "1.20"], ["0.200 s, 0.500 s", "2.50"],
+    ]  # fmt: skip
+    assert written.read_text() == f"Before.\n{marks[0]}\n\n{printed.strip()}\n\n{marks[1]}\nAfter.\n"
+    written.write_text("no marks")
+    with pytest.raises(SystemExit):
+        benchmark.main(["--ratios", "training", "--write", str(written)])
+    assert marks[0] in capsys.readouterr().err
+
+
 def rows_of(document):
     """The cells of the rows of a document's tables."""
     lines = [line for line in text_of(document).splitlines() if line.startswith("|")]

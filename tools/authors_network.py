@@ -3,8 +3,11 @@
 `PYTHON tools/authors_network.py ATTENTION SIZE THREADS` needs PyTorch alone and prints a line of JSON: seconds with
 both pictures new, seconds with the style's features kept, peak bytes of the process.
 
-It has the layers of their release at full width. ATTENTION softmax: levels 3, 4 and 5; cosine, their video network:
-level 3. At most 4096 style points are used on level 3.
+`PYTHON tools/authors_network.py --train WIDTH BATCH SIZE THREADS` prints the seconds of the fastest of five training
+steps: the softmax network with WIDTH times the channels, BATCH pairs of SIZE x SIZE, the losses L_gs and L_lf, Adam.
+
+It has the layers of their release. ATTENTION softmax: levels 3, 4 and 5; cosine, their video network: level 3. At most
+4096 style points are used on level 3.
 """
 
 import json
@@ -14,7 +17,7 @@ import time
 
 import torch
 from torch import nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, mse_loss
 
 CHANNELS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
 CONVOLUTIONS = {1: 2, 2: 2, 3: 4, 4: 4, 5: 1}
@@ -29,27 +32,29 @@ def convolutions(*channels):
 
 
 class AuthorsNetwork(nn.Module):
-    def __init__(self, attention):
+    def __init__(self, attention, width=1.0):
         super().__init__()
+        channels = {level: int(count * width) for level, count in CHANNELS.items()}
         self.cosine, self.levels = attention == "cosine", (3,) if attention == "cosine" else (3, 4, 5)
         self.blocks, before = nn.ModuleList(), 3
         for level in range(1, max(self.levels) + 1):
             first = [nn.MaxPool2d(2, 2, ceil_mode=True)] if level > 1 else []
-            first += convolutions(before, CHANNELS[level])
-            rest = convolutions(*[CHANNELS[level]] * CONVOLUTIONS[level]) if level < max(self.levels) else []
+            first += convolutions(before, channels[level])
+            rest = convolutions(*[channels[level]] * CONVOLUTIONS[level]) if level < max(self.levels) else []
             self.blocks.extend([nn.Sequential(*first), nn.Sequential(*rest)])
-            before = CHANNELS[level]
+            before = channels[level]
         self.heads = nn.ModuleDict()
         for level in self.levels:
-            key, value = sum(CHANNELS[x] for x in range(1, level + 1)), CHANNELS[level]
+            key, value = sum(channels[x] for x in range(1, level + 1)), channels[level]
             sides = {"f": key, "g": key, "h": value}
             self.heads[str(level)] = nn.ModuleDict({name: nn.Conv2d(side, side, 1) for name, side in sides.items()})
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
+        c1, c2, c3, c4, _ = channels.values()
         if not self.cosine:
-            self.merge = nn.Sequential(*convolutions(512, 512)[:2])
-            self.stage4 = nn.Sequential(*convolutions(512, 256), self.up)
-        stages = [convolutions(256 if self.cosine else 512, 256, 256, 256, 128), convolutions(128, 128, 64)]
-        self.decoder = nn.Sequential(*stages[0], self.up, *stages[1], self.up, *convolutions(64, 64, 3)[:-1])
+            self.merge = nn.Sequential(*convolutions(c4, c4)[:2])
+            self.stage4 = nn.Sequential(*convolutions(c4, c3), self.up)
+        stages = [convolutions(c3 if self.cosine else 2 * c3, c3, c3, c3, c2), convolutions(c2, c2, c1)]
+        self.decoder = nn.Sequential(*stages[0], self.up, *stages[1], self.up, *convolutions(c1, c1, 3)[:-1])
 
     def encode(self, x):
         features = {}
@@ -76,6 +81,10 @@ class AuthorsNetwork(nn.Module):
         if level == 3 and key.shape[2] > MOST_POINTS:
             chosen = torch.randperm(key.shape[2])[:MOST_POINTS]
             key, value = key[:, :, chosen], value[:, chosen]
+        return self.attend(content[level], query, key, value)
+
+    def attend(self, content, query, key, value):
+        """From features [B, C, H, W], queries [B, N, D], keys [B, D, M] and values [B, M, C]."""
         scores = torch.bmm(query, key)
         if self.cosine:
             norms = (query.norm(dim=2)[:, :, None] + 1e-5) * (key.norm(dim=1)[:, None] + 1e-5)
@@ -84,18 +93,68 @@ class AuthorsNetwork(nn.Module):
         else:
             weights = torch.softmax(scores, -1)
         mean = torch.bmm(weights, value)
-        std = torch.sqrt(torch.relu(torch.bmm(weights, value**2) - mean**2))
-        mean, std = (x.transpose(1, 2).reshape(content[level].shape) for x in (mean, std))
-        return std * self.norm(content[level]) + mean
+        # The smallest number keeps the root's gradient finite where all values are the same.
+        std = torch.sqrt(torch.relu(torch.bmm(weights, value**2) - mean**2) + 1e-12)
+        mean, std = (x.transpose(1, 2).reshape(content.shape) for x in (mean, std))
+        return std * self.norm(content) + mean
 
     def paint(self, content, style):
         """From a picture and the features of a style."""
-        content = self.encode(content)
+        return self.stylize(self.encode(content), style).clamp(0, 1)
+
+    def stylize(self, content, style):
+        """From the features of both pictures."""
         x = self.embed(3, content, style)
         if not self.cosine:
             deep = self.merge(self.up(self.embed(5, content, style)) + self.embed(4, content, style))
             x = torch.cat([self.stage4(deep), x], 1)
-        return self.decoder(x).clamp(0, 1)
+        return self.decoder(x)
+
+    def star(self, level, content, style):
+        """AdaAttN* of eq. 11: attention without the convolutions f, g and h."""
+        query, key = (self.key(features, level).flatten(2) for features in (content, style))
+        return self.attend(content[level], query.transpose(1, 2), key, style[level].flatten(2).transpose(1, 2))
+
+
+def loss_of_pairs(network, contents, styles):
+    """10 L_gs + 3 L_lf of pictures [B, 3, H, W]; the losses use the features of the network's own, frozen encoder."""
+    with torch.no_grad():
+        content, style = network.encode(contents), network.encode(styles)
+        targets = {level: network.star(level, content, style) for level in network.levels}
+    stylized = network.encode(network.stylize(content, style))
+    loss = 3 * sum(mse_loss(stylized[level], target) for level, target in targets.items())
+    for level in (2, 3, 4, 5):
+        (mean, std), (wanted_mean, wanted_std) = (
+            (x.mean(2), (x.var(2) + 1e-5).sqrt()) for x in (stylized[level].flatten(2), style[level].flatten(2))
+        )
+        loss = loss + 10 * (mse_loss(mean, wanted_mean) + mse_loss(std, wanted_std))
+    return loss
+
+
+def seconds(work, count, choose=statistics.median):
+    """Median time of `count` runs after a warm-up, or another one of them."""
+    times = []
+    for _ in range(1 + count):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return choose(times[1:])
+
+
+def train(width, batch, size, threads):
+    torch.manual_seed(0)
+    torch.set_num_threads(int(threads))
+    network = AuthorsNetwork("softmax", float(width))
+    network.blocks.requires_grad_(False)
+    optimizer = torch.optim.Adam([x for x in network.parameters() if x.requires_grad])
+    contents, styles = (torch.rand(int(batch), 3, int(size), int(size)) for _ in range(2))
+
+    def step():
+        optimizer.zero_grad()
+        loss_of_pairs(network, contents, styles).backward()
+        optimizer.step()
+
+    print(json.dumps({"step": seconds(step, 5, min)}))
 
 
 @torch.no_grad()
@@ -106,20 +165,15 @@ def main(attention, size, threads):
     content, style = (torch.rand(1, 3, int(size), int(size)) for _ in range(2))
     kept = network.encode(style)
 
-    def seconds(work):
-        times = []
-        for _ in range(4):
-            start = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - start)
-        return statistics.median(times[1:])
-
-    anew = seconds(lambda: network.paint(content, network.encode(style)))
-    result = {"anew": anew, "kept": seconds(lambda: network.paint(content, kept))}
+    anew = seconds(lambda: network.paint(content, network.encode(style)), 3)
+    result = {"anew": anew, "kept": seconds(lambda: network.paint(content, kept), 3)}
     with open("/proc/self/status") as file:
         result["peak"] = next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
     print(json.dumps(result))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1] == "--train":
+        train(*sys.argv[2:])
+    else:
+        main(*sys.argv[1:])

@@ -2,14 +2,15 @@
 
 `python tools/benchmark.py --quick` prints the ratios (some five minutes on two cores), without `--quick` also pictures
 of 7680 x 4320 (ten minutes more). With `--torch PYTHON` the authors' network runs beside ours. `--all` adds all tables,
-`--write BENCHMARKS.md` puts what is printed into that file, between its two marks; options such as `--network` print
-one table alone. Each row runs in a new process; ratios compare rows of one run.
+`--write BENCHMARKS.md` puts what is printed into that file, between its two marks; options such as `--network` and
+`--ratios training` print one table alone. Each row runs in a new process; ratios compare rows of one run.
 """
 
 import argparse
 import contextlib
 import functools
 import io
+import itertools
 import json
 import os
 import platform
@@ -20,8 +21,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import ppadaattn
+from ppadaattn import runtime
 from ppadaattn.errors import InputError
 from ppadaattn.evaluation.timing import in_new_process, median_time, peak, reset_peak
 from ppadaattn.infer.engine import PROGRAM_ENGINES, make_engine
@@ -29,11 +32,14 @@ from ppadaattn.infer.stylizer import Stylizer
 from ppadaattn.media.images import read_image, write_image
 from ppadaattn.model import attention, vgg
 from ppadaattn.model.attention import attention_statistics
+from ppadaattn.model.init import initialize
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.side_by_side import in_order
 from ppadaattn.train import losses
-from ppadaattn.train.config import ImageSimilarity, Losses
-from ppadaattn.train.objectives import Stylization
+from ppadaattn.train.config import ImageSimilarity, Losses, load_config
+from ppadaattn.train.objectives import Stylization, build_objective
+from ppadaattn.train.run import architecture
+from ppadaattn.train.trainer import Trainer
 from ppadaattn.weights.zoo import BUNDLED
 
 import numpy as np
@@ -137,10 +143,14 @@ def measure_engine(model, engine, width, height):
 
 def measure_authors(python, attention, size):
     """As `measure_engine`, of the authors' network in the PyTorch of a Python: (kept, anew, peak bytes)."""
-    threads = os.environ.get("MKL_NUM_THREADS") or str(os.cpu_count())
-    words = [python, str(Path(__file__).with_name("authors_network.py")), attention, str(size), threads]
-    found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    found = run_authors(python, attention, size)
     return found["kept"], found["anew"], found["peak"]
+
+
+def run_authors(python, *words):
+    """What tools/authors_network.py prints, with as many threads as ours."""
+    command = [python, Path(__file__).with_name("authors_network.py"), *words, runtime.threads()]
+    return json.loads(subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout)
 
 
 def measure_like_the_authors(attention, size):
@@ -259,6 +269,59 @@ def measure_training(form, batch, size):
     return time.perf_counter() - start, peak() - before
 
 
+# A training of a small network with the losses of the paper alone, so that PyTorch can take the same steps.
+COMPARED = Path(__file__).parents[1] / "configs" / "compare" / "adaattn_softmax.yaml"
+PLAIN_LOSSES = (
+    "losses.alive.weight=0",
+    "losses.range.weight=0",
+    "model.leaky_gradient=0",
+    "optimizer.clip_grad_norm=null",
+    "ema_decay=null",
+)
+
+
+def measure_steps(*trainings):
+    """Seconds a pair of `COMPARED` with each of several lists of options, the best of five batches, which take turns.
+
+    Random crops, first weights, and losses from the network's own encoder, as it is configured.
+    """
+    runtime.keep_freed_memory()
+    batches = [steps_of(options) for options in trainings]
+    times = [[batch() for batch in batches] for _ in range(6)]
+    return [min(found) for found in zip(*times[1:])]
+
+
+def steps_of(options):
+    """A function that trains on one batch, with all its pairings, and returns the seconds a pair."""
+    config = load_config(COMPARED, options)
+    data = config.dataset.train
+    paddle.seed(0)
+    network = AdaAttNNetwork(**architecture(config.model))
+    initialize(network, config.model.init, config.model.identity_attention)
+    loss_encoder = vgg.Encoder(config.model.width)
+    loss_encoder.set_state_dict(network.encoder.state_dict())
+    trainer = Trainer(build_objective(config, network, loss_encoder), None, config, None)
+    crops = np.random.RandomState(0).rand(2, data.batch_size, 3, data.crop_size, data.crop_size).astype("float32")
+    batches = itertools.repeat({"content": crops[0], "style": crops[1]})
+    clock = SimpleNamespace(reader=contextlib.nullcontext())
+
+    def batch():
+        start = time.perf_counter()
+        for _ in range(data.pairings):
+            trainer.step(batches, clock)
+        return (time.perf_counter() - start) / (data.pairings * data.batch_size)
+
+    return batch
+
+
+def measure_torch_steps(python):
+    """As `measure_steps` with `PLAIN_LOSSES` and one pairing, in the PyTorch of a Python."""
+    config = load_config(COMPARED)
+    data = config.dataset.train
+    found = run_authors(python, "--train", config.model.width, data.batch_size, data.crop_size)
+    return found["step"] / data.batch_size
+
+
 class NaiveState:
     """Cosine attention as printed, with automatic gradients."""
 
@@ -364,59 +427,97 @@ def measure_start(*words):
     return statistics.median(work() for _ in range(5))
 
 
-def print_ratios(python, quick, count):
+def print_ratios(groups, python, quick, count):
     """The ratios that matter most, of one run, beside the least that this project wants."""
     print("## Ratios\n")
     print("| work | measured | ratio | at least |")
     print("|---|---|---|---|", flush=True)
+    for group in groups:
+        for cells in RATIOS[group](python, quick, count):
+            print("| " + " | ".join(cells) + " |", flush=True)
 
-    def row(*cells):
-        print("| " + " | ".join(cells) + " |", flush=True)
 
-    image, video = SMALL["softmax"], SMALL["cosine"]
-    found = measure_commands(video, count)
+def command_ratios(python, quick, count):
+    found = measure_commands(SMALL["cosine"], count)
     alone, clip = count / found["alone"], count / found["clip"]
-    row(
+    yield (
         f"clip 512 x 256, {count} frames, style kept: whole command, over the network alone",
         f"{clip:.1f} of {alone:.1f} frames a second",
         f"{clip / alone:.2f}",
         "0.92; 13 frames a second on two AVX-512 cores",
     )
-    row(
+    yield (
         f"folder of {count} pictures 512 x 512, one style: one command, against one by one in a process",
         f"{found['together']:.2f} s, {found['apart']:.2f} s",
         f"{found['apart'] / found['together']:.2f}",
         "1.5",
     )
-    eager, auto = (in_new_process(measure_engine, video, engine, 512, 512)[0] for engine in ("eager", "auto"))
-    row(
+    yield "first picture 512 x 512, warm cache: whole command (video model)", f"{found['first']:.2f} s", "", ""
+
+
+def start_ratios(python, quick, count):
+    floor, shown = measure_start("-c", "pass"), measure_start("-m", "ppadaattn", "--help")
+    yield "`ppadaattn --help`, over Python alone", f"{shown:.2f} s, {floor:.2f} s", f"{shown / floor:.1f}", "0.3 s"
+
+
+def engine_ratios(python, quick, count):
+    eager, auto = (in_new_process(measure_engine, SMALL["cosine"], engine, 512, 512)[0] for engine in ("eager", "auto"))
+    yield (
         "small video model 512 x 512, style kept: against Paddle layer by layer",
         f"{auto:.3f} s, {eager:.3f} s",
         f"{eager / auto:.2f}",
         "5",
     )
+
+
+def author_ratios(python, quick, count):
+    for kind in ("softmax", "cosine") if python else ():
+        theirs = in_new_process(measure_authors, python, kind, 512)
+        ours = in_new_process(measure_like_the_authors, kind, 512)
+        small = in_new_process(measure_small, SMALL[kind], 512)
+        yield (
+            f"{SMALL[kind]} 512 x 512, both new: against the authors' network in PyTorch",
+            f"{small[1]:.2f} s, {theirs[1]:.2f} s",
+            f"{theirs[1] / small[1]:.2f}",
+            "7" if kind == "softmax" else "",
+        )
+        yield (
+            f"full width, {kind}, 512 x 512, both new: against theirs; memory over theirs",
+            f"{ours[1]:.2f} s, {theirs[1]:.2f} s; {mebibytes(ours[2])}, {mebibytes(theirs[2])}",
+            f"{theirs[1] / ours[1]:.2f}; {ours[2] / theirs[2]:.2f}",
+            "2; at most 0.5" if kind == "softmax" else "",
+        )
+
+
+def training_ratios(python, quick, count):
+    work = "training, configs/compare/adaattn_softmax.yaml, one thread, seconds a pair"
+    one, four = ([f"dataset.train.pairings={pairings}"] for pairings in (1, 4))
+    # Two threads gain little in steps this small, and lose much where anything else runs on the machine.
+    with environment(MKL_NUM_THREADS="1"):
+        before, after, plain = in_new_process(measure_steps, one, four, [*one, *PLAIN_LOSSES])
+        theirs = in_new_process(measure_torch_steps, python) if python else None
+    yield (
+        f"{work}: four pairings of a batch, against one",
+        f"{after:.3f} s, {before:.3f} s",
+        f"{before / after:.2f}",
+        "",
+    )
     if python:
-        for kind in ("softmax", "cosine"):
-            theirs = in_new_process(measure_authors, python, kind, 512)
-            ours = in_new_process(measure_like_the_authors, kind, 512)
-            small = in_new_process(measure_small, SMALL[kind], 512)
-            row(
-                f"{SMALL[kind]} 512 x 512, both new: against the authors' network in PyTorch",
-                f"{small[1]:.2f} s, {theirs[1]:.2f} s",
-                f"{theirs[1] / small[1]:.2f}",
-                "7" if kind == "softmax" else "",
-            )
-            row(
-                f"full width, {kind}, 512 x 512, both new: against theirs; memory over theirs",
-                f"{ours[1]:.2f} s, {theirs[1]:.2f} s; {mebibytes(ours[2])}, {mebibytes(theirs[2])}",
-                f"{theirs[1] / ours[1]:.2f}; {ours[2] / theirs[2]:.2f}",
-                "2; at most 0.5" if kind == "softmax" else "",
-            )
+        yield (
+            f"{work}, L_gs and L_lf alone, one pairing: against PyTorch",
+            f"{plain:.3f} s, {theirs:.3f} s",
+            f"{theirs / plain:.2f}",
+            "",
+        )
+
+
+def large_ratios(python, quick, count):
+    video, image = SMALL["cosine"], SMALL["softmax"]
     for model in (video, image):
         small = in_new_process(measure_tiles, model, 512, 512) / 512**2
         large = in_new_process(measure_tiles, model, 3840, 2160) / (3840 * 2160)
         memory = in_new_process(measure_command, model, 3840, 2160)[1]
-        row(
+        yield (
             f"{model} 3840 x 2160: time a pixel over 512 x 512; peak memory of the command",
             f"{large * 1e6:.2f}, {small * 1e6:.2f} microseconds; {mebibytes(memory)}",
             f"{large / small:.2f}",
@@ -424,10 +525,17 @@ def print_ratios(python, quick, count):
         )
     for model in () if quick else (video, image):
         seconds, memory = in_new_process(measure_command, model, 7680, 4320)
-        row(f"{model} 7680 x 4320: whole command", f"{seconds:.0f} s; {mebibytes(memory)}", "", "at most 5 GiB")
-    floor, shown = measure_start("-c", "pass"), measure_start("-m", "ppadaattn", "--help")
-    row("`ppadaattn --help`, over Python alone", f"{shown:.2f} s, {floor:.2f} s", f"{shown / floor:.1f}", "0.3 s")
-    row("first picture 512 x 512, warm cache: whole command (video model)", f"{found['first']:.2f} s", "", "")
+        yield f"{model} 7680 x 4320: whole command", f"{seconds:.0f} s; {mebibytes(memory)}", "", "at most 5 GiB"
+
+
+RATIOS = {  # groups of `--ratios`: functions of (Python with PyTorch or None, quick, count of pictures) -> rows
+    "start": start_ratios,
+    "commands": command_ratios,
+    "engines": engine_ratios,
+    "training": training_ratios,
+    "authors": author_ratios,
+    "large": large_ratios,
+}
 
 
 def mebibytes(count):
@@ -674,6 +782,13 @@ def main(argv=None):
         help="print the table of commands: start, a folder of COUNT pictures, a clip of COUNT frames "
         "(default: %(const)s)",
     )
+    parser.add_argument(
+        "--ratios",
+        nargs="*",
+        choices=list(RATIOS),
+        metavar="GROUP",
+        help=f"print the ratios, of these groups: {', '.join(RATIOS)} (default: all of them)",
+    )
     parser.add_argument("--quick", action="store_true", help="ratios without pictures of 7680 x 4320")
     parser.add_argument("--all", action="store_true", help="print the ratios and all tables")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also put all that into FILE, between its two marks")
@@ -718,9 +833,10 @@ def print_tables(args):
     def chosen(given, default):
         return default if (args.all and given is None) or given == [] else given or ()
 
-    attention, network, engines, training, large, torch_sizes = (
+    ratios, attention, network, engines, training, large, torch_sizes = (
         chosen(given, default)
         for given, default in (
+            (args.ratios, list(RATIOS)),
             (args.attention, ATTENTION_SIZES),
             (args.network, NETWORK_SIZES),
             (args.engines, ENGINE_SIZES),
@@ -731,8 +847,10 @@ def print_tables(args):
     )
     commands = args.commands or (COUNT if args.all else 0)
     print(f"paddle {paddle.__version__}, {processor()}, {os.cpu_count()} cores\n")
-    if args.all or not any((attention, network, engines, training, large, torch_sizes, commands, args.variants)):
-        print_ratios(args.torch, args.quick, commands or COUNT)
+    if not any((ratios, attention, network, engines, training, large, torch_sizes, commands, args.variants)):
+        ratios = list(RATIOS)
+    if ratios:
+        print_ratios(ratios, args.torch, args.quick, commands or COUNT)
     if commands:
         print_commands(args.models, commands)
     if attention:

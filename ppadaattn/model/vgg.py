@@ -8,6 +8,7 @@ from ppadaattn.model.architecture import encoder_convolutions, scaled_channels
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
+from paddle.autograd import PyLayer
 
 Features = Dict[str, paddle.Tensor]  # {'relu1_1': [B, C, H, W], ...}
 
@@ -30,6 +31,8 @@ class ReflectionConv2D(nn.Conv2D):
         super().__init__(in_channels, out_channels, 3)
 
     def forward(self, x):
+        if paddle.in_dynamic_mode() and paddle.is_grad_enabled() and not x.stop_gradient and min(x.shape[2:]) >= 4:
+            return self._convolve(_Reflection.apply(x))
         x = _reflect(x, axis=2)
         bands = [self._convolve(_reflect(band, axis=3)) for band in _bands(x)]
         return paddle.concat(bands, 2) if len(bands) > 1 else bands[0]
@@ -60,6 +63,34 @@ def _reflect(x, axis):
     before = paddle.slice(x, [axis], [1], [2])
     after = paddle.slice(x, [axis], [-2], [-1])
     return paddle.concat([before, x, after], axis)
+
+
+class _Reflection(PyLayer):
+    """Reflection padding of [B, C, H, W], H and W at least 4, for training.
+
+    The backward pass adds the gradient of the padding to the rows and columns that it repeats, in one new map for each
+    axis. Automatic gradients fill a whole map for each row and column: some 5 % of a training step.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        return _reflect(_reflect(x, 2), 3)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return _unreflect(_unreflect(grad, 3), 2)
+
+
+def _unreflect(grad, axis):
+    """The gradient of `_reflect` on an axis of at least 4 pixels: [.., N + 2, ..] -> [.., N, ..]."""
+
+    def part(start, end):
+        return paddle.slice(grad, [axis], [start], [end])
+
+    size = grad.shape[axis]
+    second = part(2, 3) + part(0, 1)
+    second_last = part(size - 3, size - 2) + part(size - 1, size)
+    return paddle.concat([part(1, 2), second, part(3, size - 3), second_last, part(size - 2, size - 1)], axis)
 
 
 def shape_of(x):
