@@ -35,7 +35,7 @@ def global_style_loss(stylized, style, *, levels=(2, 3, 4, 5), distance="mse", l
 
 
 def local_feature_loss(
-    stylized, content, style, *, levels=(3, 4, 5), distance="mse", level_weights=None, keys=None, **star
+    stylized, content, style, keys=None, *, levels=(3, 4, 5), distance="mse", level_weights=None, **star
 ):
     """L_lf (eq. 11): distance to AdaAttN*, AdaAttN without its convolutions f, g and h.
 
