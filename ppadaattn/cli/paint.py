@@ -1,12 +1,13 @@
 """Paint pictures and videos: make options and a plan of the command line, which `pictures` or `videos` carries out."""
 
 import argparse
+import re
 import shlex
 import sys
 from dataclasses import fields, replace
 
-from ppadaattn.cli import camera, pictures, videos
-from ppadaattn.cli.common import DEVICE_HELP, Parser, run
+from ppadaattn.cli import camera, data_sets, pictures, videos
+from ppadaattn.cli.common import DEVICE_HELP, Parser, run, whole_number
 from ppadaattn.cli.pictures import PictureOptions
 from ppadaattn.cli.styles import MODES, existing, style_specs
 from ppadaattn.cli.videos import VideoOptions
@@ -27,6 +28,7 @@ EXAMPLE_PAIR = (EXAMPLES / "content" / "still_life.jpg", EXAMPLES / "style" / "b
 # Fields that one kind of contents alone has: an error with the other kind, unless they are left at their defaults.
 FOR_PICTURES = own_fields(PictureOptions)
 FOR_VIDEOS = [*own_fields(VideoOptions), *own_fields(ClipOptions)]
+FOR_DATA_SETS = ("seed", "shard")
 SIZE = next(item for item in fields(PaintOptions) if item.name == "size")
 FOR_ALL = [*own_fields(PaintOptions), *own_fields(FileOptions)]
 
@@ -56,6 +58,7 @@ def parser(prog="ppadaattn paint"):
     _add_regions(made.add_argument_group("regions"))
     _add_options(made.add_argument_group("pictures"), FOR_PICTURES)
     _add_options(made.add_argument_group("videos"), FOR_VIDEOS)
+    _add_data_sets(made.add_argument_group("data sets"))
     return made
 
 
@@ -115,6 +118,25 @@ def _add_regions(group):
     )
 
 
+def _add_data_sets(group):
+    group.add_argument(
+        "--random-style",
+        action="store_true",
+        help="paint each picture of folders, at any depth, in one style, drawn at random from files and folders at any "
+        "depth; PATH gets the same folders, and a manifest from which the same command continues",
+    )
+    group.add_argument("--seed", type=whole_number(0, what="seed"), metavar="N", help="of the draw (default: 0)")
+    group.add_argument("--shard", type=_shard, metavar="I/N", help="paint the I-th of N parts, from 1/N to N/N")
+
+
+def _shard(text):
+    """A type of arguments: a Shard."""
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"expected a part such as 1/8, from 1/8 to 8/8; got {text}")
+    return data_sets.Shard(*map(int, match.groups()))
+
+
 def _add_options(group, items):
     """Add an option for each of these fields of a dataclass of options."""
     for item in items:
@@ -158,6 +180,11 @@ def _number(item):
 
 def _paint(args):
     contents, styles = _contents_and_styles(args)
+    if args.random_style:
+        return _paint_data_set(args, contents, styles)
+    given = [f"--{word}" for word in FOR_DATA_SETS if getattr(args, word) is not None]
+    if given:
+        raise InputError(f"{given[0]} goes with --random-style")
     if any(map(camera.is_camera, contents)):
         return _paint_camera(args, contents, styles)
     specs = style_specs(styles, args.style_mask, args.style_weights, args.style_mode)
@@ -187,12 +214,7 @@ def _paint_camera(args, contents, styles):
     """Paint a camera in a window with each style in turn."""
     if len(contents) > 1:
         raise InputError("a camera is painted alone: give --content nothing else")
-    alone = (*FOR_PICTURES, *FOR_VIDEOS)
-    given = [_option(item) for item in alone if getattr(args, item.name) != _default(item)]
-    words = ("content_mask", "style_mask", "style_mode", "style_weights", "save_style", "resume")
-    given += [f"--{word.replace('_', '-')}" for word in words if getattr(args, word)]
-    if given:
-        raise InputError(f"{given[0]} does nothing with a camera: leave it out")
+    _refuse_others(args, "a camera", "resume")
     options = PaintOptions(**{item.name: getattr(args, item.name) for item in fields(PaintOptions)})
     if options.size == _default(SIZE):
         options = replace(options, size=camera.SIDE)
@@ -204,6 +226,27 @@ def _paint_camera(args, contents, styles):
     specs = style_specs(styles, None, None, None)
     prepared = [(spec.name, spec.prepare(stylizer, **options.style_arguments(0))) for spec in specs]
     return camera.paint(stylizer, contents[0], prepared, folder, options)
+
+
+def _paint_data_set(args, contents, styles):
+    """Paint each picture of folders in a style that is drawn at random."""
+    if not args.content:
+        raise InputError("--random-style paints folders: give --content and --style")
+    _refuse_others(args, "--random-style")
+    options = FileOptions(**{item.name: getattr(args, item.name) for item in fields(FileOptions)})
+    plan = data_sets.plan(contents, styles, args.output, options, seed=args.seed or 0, shard=args.shard)
+    stylizer = load(args.model or DEFAULT_MODEL, device=args.device, engine=args.engine)
+    return data_sets.paint(stylizer, plan, options)
+
+
+def _refuse_others(args, what, *words):
+    """InputError where an option is given that pictures or videos alone have, or one of `words`: `what` has none."""
+    alone = (*FOR_PICTURES, *FOR_VIDEOS)
+    given = [_option(item) for item in alone if getattr(args, item.name) != _default(item)]
+    words = ("content_mask", "style_mask", "style_mode", "style_weights", "save_style", *words)
+    given += [f"--{word.replace('_', '-')}" for word in words if getattr(args, word)]
+    if given:
+        raise InputError(f"{given[0]} does nothing with {what}: leave it out")
 
 
 def _contents_and_styles(args):

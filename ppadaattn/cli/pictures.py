@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import time
+import types
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -205,57 +206,43 @@ def paint(stylizer, plan, options):
 
     @functools.lru_cache(1)
     def read(path):
-        source, name = (sys.stdin.buffer.read(), "standard input") if path is STANDARD_INPUT else (path, None)
-        picture, own_size, tags = read_picture(source, options.size, name)
-        tags = tags if options.keep_location else tags.without_location()
-        return Content(picture, own_size, tags, plan.mask and mask_for(plan.mask, picture.shape[:2], own_size))
+        return read_content(path, options, plan.mask)
 
     def paint_one(job):
-        """(place, size, content, thumbnails of the picture and its content, None) of a job; or (place, its problem)."""
         place, output = job
-        content, trouble, path = None, "skipped", plan.contents[place[0]]
-        try:
+        path = plan.contents[place[0]]
+
+        def work(step):
             picture = _found(output) if plan.resume and output is not None else None
-            if picture is None or plan.sheet:
-                content = read(path)
+            content = step.content = read(path) if picture is None or plan.sheet else None
             if picture is None:
                 specs = plan.specs if options.interpolation_grid else [plan.specs[place[1]]]
                 styles = [prepare(spec, max(content.picture.shape[:2])) for spec in specs]
-                trouble = "not painted"
+                step.trouble = "not painted"
                 if options.interpolation_grid:
                     picture = _interpolations(painter, content, specs, styles, options)
                 else:
-                    picture = painter(flatten(content.picture), styles[0], options, mask=content.mask)
-                    picture = _with_alpha(picture, content)
+                    picture = paint_content(painter, content, styles[0], options)
                 if output is STANDARD_OUTPUT:
                     _print_picture(picture, content.tags)
                 elif output is not None:
                     write_image(output, picture, content.tags)
             cells = [thumbnail(x, SHEET_CELL) for x in (picture, content.picture)] if plan.sheet else [None, None]
             return Outcome(place, picture.shape[:2], content and content.own_size, *cells)
-        except InputError as error:
-            return Outcome(place, problem=str(error), trouble=trouble, code=getattr(error.__cause__, "errno", None))
-        except MemoryError:
-            at = " at {1} x {0} pixels".format(*content.picture.shape) if content else ""
-            return Outcome(place, problem=f"{path}{at} needs more memory than there is; lower --size")
+
+        return outcome_of(work, path, place)
 
     alone = len(plan.outputs) == 1
     painter, workers = _side_by_side(stylizer, plan, options)
     jobs = sorted(plan.outputs.items(), key=lambda item: item[0][::-1])  # style by style
-    with progress_bar(total=len(jobs), unit="picture", disable=alone) as progress, contextlib.closing(
-        in_order(paint_one, jobs, workers)
-    ) as outcomes:
-        for outcome in outcomes:
-            if outcome.problem:
-                problems[outcome.problem] = outcome.trouble
-                if outcome.code == errno.ENOSPC:
-                    break
-            else:
-                size, own_size = outcome.size, outcome.own_size
-                painted[outcome.place] = outcome.cell
-                if plan.sheet:
-                    asides[outcome.place[0]] = outcome.aside
-            progress.update()
+    for outcome in until_full(in_order(paint_one, jobs, workers), len(jobs), silent=alone):
+        if outcome.problem:
+            problems[outcome.problem] = outcome.trouble
+        else:
+            size, own_size = outcome.size, outcome.own_size
+            painted[outcome.place] = outcome.cell
+            if plan.sheet:
+                asides[outcome.place[0]] = outcome.aside
     if not painted:
         raise InputError("; ".join(problems))
     sheet_path = plan.sheet
@@ -284,6 +271,48 @@ def paint(stylizer, plan, options):
             f"(reduced to a long side of {options.size} pixels; --size 0 paints a picture at its own size)", file=stream
         )
     return 1 if problems else 0
+
+
+def read_content(path, options, mask=None):
+    """The Content of a path, or of STANDARD_INPUT; `mask` is the path of its mask."""
+    source, name = (sys.stdin.buffer.read(), "standard input") if path is STANDARD_INPUT else (path, None)
+    picture, own_size, tags = read_picture(source, options.size, name)
+    tags = tags if options.keep_location else tags.without_location()
+    return Content(picture, own_size, tags, mask and mask_for(mask, picture.shape[:2], own_size))
+
+
+def paint_content(painter, content, style, options):
+    """A Content in a prepared style: uint8 H x W x 3, or x 4 with the content's own alpha."""
+    return _with_alpha(painter(flatten(content.picture), style, options, mask=content.mask), content)
+
+
+def outcome_of(work, path, place=None):
+    """The Outcome that `work(step)` returns, or that of the problem which it meets.
+
+    Args:
+        work: a function of one picture. `step` has two attributes for it to set, from which problems are told:
+            `content`, a Content, as soon as it is read, and `trouble`, of Outcome.
+        path: of the content, for messages.
+        place: of Outcome.
+    """
+    step = types.SimpleNamespace(content=None, trouble="skipped")
+    try:
+        return work(step)
+    except InputError as error:
+        return Outcome(place, problem=str(error), trouble=step.trouble, code=getattr(error.__cause__, "errno", None))
+    except MemoryError:
+        at = " at {1} x {0} pixels".format(*step.content.picture.shape) if step.content else ""
+        return Outcome(place, problem=f"{path}{at} needs more memory than there is; lower --size")
+
+
+def until_full(outcomes, total, silent=False):
+    """Yield the Outcomes of a generator, with a progress bar unless `silent`; the last one is that of a full disk."""
+    with progress_bar(total=total, unit="picture", disable=silent) as progress, contextlib.closing(outcomes):
+        for outcome in outcomes:
+            yield outcome
+            if outcome.code == errno.ENOSPC:
+                return
+            progress.update()
 
 
 def _side_by_side(stylizer, plan, options):

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageColor
 
 MODES = ("each", "mix", "concat")
+KEPT_STYLES = 4  # as many as an interpolation grid has; prepared styles are large
 
 
 @dataclass(frozen=True)
@@ -71,21 +72,31 @@ def _prepare(stylizer, path, mask, sizes):
     return stylizer.prepare_style(path, mask=mask, **sizes)
 
 
-def style_preparer(stylizer, options):
+def style_preparer(stylizer, options, kept=KEPT_STYLES):
     """The function (StyleSpec, long side of a content in pixels) -> Style, which prepares nothing twice in a row.
 
-    Any number of threads may call it.
+    Any number of threads may call it: one prepares a style, and the others that want the same one wait for it.
+
+    Args:
+        stylizer: a Stylizer.
+        options: a PaintOptions.
+        kept: how many prepared styles are kept, those that were used last.
     """
 
-    @functools.lru_cache(4)  # as many as an interpolation grid has; prepared styles are large
-    def prepare(spec, **sizes):
-        return spec.prepare(stylizer, **sizes)
+    @functools.lru_cache(kept)
+    def place_of(spec, **sizes):
+        return threading.Lock(), []  # the list is for the Style, as soon as it is prepared
 
-    preparing = threading.Lock()  # so that of several threads one prepares, and the others find it prepared
+    finding = threading.Lock()  # two threads that want one style must find the same place
 
     def prepared(spec, content_side):
+        sizes = options.style_arguments(content_side)
+        with finding:
+            preparing, styles = place_of(spec, **sizes)
         with preparing:
-            return prepare(spec, **options.style_arguments(content_side))
+            if not styles:
+                styles.append(spec.prepare(stylizer, **sizes))
+        return styles[0]
 
     return prepared
 
