@@ -78,6 +78,7 @@ setup(
         "onnx": ONNX,
         "control": ["opencv-python-headless"],  # optical flow, regions made by hand
         "evaluate": ["matplotlib>=3.5", "opencv-python-headless"],  # charts and optical flow of tools/evaluate.py
+        "ray": ["ray>=2.9"],  # ppadaattn paint --ray
         "serve": ["prometheus-client", "starlette", "uvicorn>=0.22"],  # ppadaattn serve
         # OpenCV also draws examples/; headless needs no display libraries
         "test": [

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 
-from ppadaattn.cli import data_sets, manifest, paint
+from ppadaattn.cli import data_sets, manifest, paint, pictures
 from ppadaattn.cli.styles import style_preparer
 from ppadaattn.errors import InputError
 from ppadaattn.infer.options import FileOptions
@@ -124,7 +124,7 @@ def test_a_stopped_run_is_continued_with_the_same_bytes(run, monkeypatch, worker
         pytest.importorskip("onnxruntime")
     monkeypatch.setenv("MKL_NUM_THREADS", str(workers))
     assert run(*WORDS[:-1], "whole")[0] == 0
-    write, written = data_sets.write_image, []
+    write, written = pictures.write_image, []
 
     def stop_at_the_fourth(path, *rest):
         if len(written) == 3:
@@ -132,11 +132,11 @@ def test_a_stopped_run_is_continued_with_the_same_bytes(run, monkeypatch, worker
         written.append(path)
         write(path, *rest)
 
-    monkeypatch.setattr(data_sets, "write_image", stop_at_the_fourth)
+    monkeypatch.setattr(pictures, "write_image", stop_at_the_fourth)
     assert run(*WORDS)[0] == 130
     before = done()
     assert 3 <= len(before) < 7 and len(painted()) == len(before)
-    monkeypatch.setattr(data_sets, "write_image", lambda path, *rest: written.append(path) or write(path, *rest))
+    monkeypatch.setattr(pictures, "write_image", lambda path, *rest: written.append(path) or write(path, *rest))
     del written[:]
     assert run(*WORDS)[0] == 0
     assert len(written) == 7 - len(before) and sorted(done()) == sorted(NAMES)
@@ -182,7 +182,7 @@ def test_a_full_disk_ends_the_run(run, monkeypatch):
         raise InputError(f"{path} cannot be written: No space left on device") from OSError(errno.ENOSPC, "")
 
     monkeypatch.setenv("MKL_NUM_THREADS", "1")
-    monkeypatch.setattr(data_sets, "write_image", full)
+    monkeypatch.setattr(pictures, "write_image", full)
     status, _, err = run(*WORDS)
     assert status == 1 and err.count("No space left") == 1 and len(lines()) == 1
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ppadaattn.cli.manifest import painted_before, writing
-from ppadaattn.cli.pictures import LARGE_SIDE, Outcome, outcome_of, paint_content, read_content, until_full
+from ppadaattn.cli.pictures import LARGE_SIDE, paint_file, until_full
 from ppadaattn.cli.styles import KEPT_STYLES, StyleSpec, style_preparer
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
 from ppadaattn.infer.options import PaintOptions
 from ppadaattn.infer.stylizer import is_style_file
-from ppadaattn.media.images import FORMATS, find_images, is_listed, write_image
+from ppadaattn.media.images import FORMATS, find_images, is_listed
 from ppadaattn.side_by_side import in_order
 
 # Sentences on stderr about pictures that failed; the manifest has all of them.
@@ -157,14 +157,17 @@ def _overlap(one, other):
     return one == other or one.startswith(os.path.join(other, "")) or other.startswith(os.path.join(one, ""))
 
 
-def paint(stylizer, plan, options):
+def paint(stylizer, plan, options, outcomes=None):
     """Carry a Plan out, but for what is done already. Returns the exit status.
 
     Args:
         stylizer: a Stylizer.
         plan: a Plan.
         options: a FileOptions.
+        outcomes: what paints: a generator function (plan, options, names, record) that yields the Outcome of each
+            name, and calls `record(name, outcome)` as soon as it is known; default: this process.
     """
+    outcomes = outcomes or functools.partial(_outcomes, stylizer)
     start, painted, failed = time.perf_counter(), 0, 0
     given = {item.name: getattr(options, item.name) for item in fields(PaintOptions)}
     changed = {name: value for name, value in given.items() if value != getattr(PaintOptions, name)}
@@ -184,7 +187,7 @@ def paint(stylizer, plan, options):
         done = {name for name in painted_before(plan.output, entry) if plan.output_of(name).is_file()}
         # Style by style, so that each is prepared once, although few are kept.
         names = sorted(plan.contents.keys() - done, key=lambda name: (plan.style_of(name)[0], name))
-        for outcome in until_full(_outcomes(stylizer, plan, options, names, record), len(names)):
+        for outcome in until_full(outcomes(plan, options, names, record), len(names)):
             if not outcome.problem:
                 painted += 1
                 continue
@@ -198,7 +201,7 @@ def paint(stylizer, plan, options):
 
 
 def _outcomes(stylizer, plan, options, names, record):
-    """Yield the Outcome of each name, painted in this process; `record(name, outcome)` is called at the end of each."""
+    """Yield the Outcome of each name, painted in this process; as `outcomes` of `paint`."""
     sides = (options.size or LARGE_SIDE, options.style_size or LARGE_SIDE)
     painter, workers = stylizer.side_by_side(options.strength, max(sides) ** 2)
     prepare = style_preparer(painter, options, max(KEPT_STYLES, workers + 1))
@@ -210,24 +213,3 @@ def _outcomes(stylizer, plan, options, names, record):
         return outcome
 
     return in_order(paint_one, names, workers)
-
-
-def paint_file(painter, content, output, style, options):
-    """Paint a file into a file; its Outcome.
-
-    Args:
-        painter: a Stylizer.
-        content, output: paths.
-        style: a function: the long side of the content, in pixels -> prepared Style.
-        options: a FileOptions.
-    """
-
-    def work(step):
-        step.content = read_content(content, options)
-        prepared = style(max(step.content.picture.shape[:2]))
-        step.trouble = "not painted"
-        picture = paint_content(painter, step.content, prepared, options)
-        write_image(output, picture, step.content.tags)
-        return Outcome(None, picture.shape[:2], step.content.own_size)
-
-    return outcome_of(work, content)

@@ -1,12 +1,14 @@
 """Paint pictures and videos: make options and a plan of the command line, which `pictures` or `videos` carries out."""
 
 import argparse
+import functools
+import os
 import re
 import shlex
 import sys
 from dataclasses import fields, replace
 
-from ppadaattn.cli import camera, data_sets, pictures, videos
+from ppadaattn.cli import camera, cluster, data_sets, pictures, videos
 from ppadaattn.cli.common import DEVICE_HELP, Parser, run, whole_number
 from ppadaattn.cli.pictures import PictureOptions
 from ppadaattn.cli.styles import MODES, existing, style_specs
@@ -28,7 +30,7 @@ EXAMPLE_PAIR = (EXAMPLES / "content" / "still_life.jpg", EXAMPLES / "style" / "b
 # Fields that one kind of contents alone has: an error with the other kind, unless they are left at their defaults.
 FOR_PICTURES = own_fields(PictureOptions)
 FOR_VIDEOS = [*own_fields(VideoOptions), *own_fields(ClipOptions)]
-FOR_DATA_SETS = ("seed", "shard")
+FOR_DATA_SETS = ("seed", "shard", "ray")
 SIZE = next(item for item in fields(PaintOptions) if item.name == "size")
 FOR_ALL = [*own_fields(PaintOptions), *own_fields(FileOptions)]
 
@@ -126,6 +128,13 @@ def _add_data_sets(group):
         "depth; PATH gets the same folders, and a manifest from which the same command continues",
     )
     group.add_argument("--seed", type=whole_number(0, what="seed"), metavar="N", help="of the draw (default: 0)")
+    group.add_argument(
+        "--ray",
+        nargs="?",
+        const=cluster.LOCAL,
+        metavar="ADDRESS",
+        help="paint on a Ray cluster: its address, auto for the one that is found, or all cores of this machine",
+    )
     group.add_argument("--shard", type=_shard, metavar="I/N", help="paint the I-th of N parts, from 1/N to N/N")
 
 
@@ -234,9 +243,17 @@ def _paint_data_set(args, contents, styles):
         raise InputError("--random-style paints folders: give --content and --style")
     _refuse_others(args, "--random-style")
     options = FileOptions(**{item.name: getattr(args, item.name) for item in fields(FileOptions)})
+    if args.ray is not None and options.style_scale is not None:
+        raise InputError("--style-scale does nothing with --ray: give --style-size")
     plan = data_sets.plan(contents, styles, args.output, options, seed=args.seed or 0, shard=args.shard)
-    stylizer = load(args.model or DEFAULT_MODEL, device=args.device, engine=args.engine)
-    return data_sets.paint(stylizer, plan, options)
+    model = args.model or DEFAULT_MODEL
+    stylizer = load(model, device=args.device, engine=args.engine)
+    outcomes = None
+    if args.ray is not None:
+        path = os.path.abspath(model) if os.path.exists(model) else model
+        network = cluster.Model(path, args.device, args.engine, stylizer.fingerprint)
+        outcomes = functools.partial(cluster.outcomes, args.ray, network)
+    return data_sets.paint(stylizer, plan, options, outcomes)
 
 
 def _refuse_others(args, what, *words):

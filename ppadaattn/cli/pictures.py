@@ -305,6 +305,27 @@ def outcome_of(work, path, place=None):
         return Outcome(place, problem=f"{path}{at} needs more memory than there is; lower --size")
 
 
+def paint_file(painter, content, output, style, options):
+    """Paint a file into a file; its Outcome.
+
+    Args:
+        painter: a Stylizer.
+        content, output: paths.
+        style: a function: the long side of the content, in pixels -> prepared Style.
+        options: a FileOptions.
+    """
+
+    def work(step):
+        step.content = read_content(content, options)
+        prepared = style(max(step.content.picture.shape[:2]))
+        step.trouble = "not painted"
+        picture = paint_content(painter, step.content, prepared, options)
+        write_image(output, picture, step.content.tags)
+        return Outcome(None, picture.shape[:2], step.content.own_size)
+
+    return outcome_of(work, content)
+
+
 def until_full(outcomes, total, silent=False):
     """Yield the Outcomes of a generator, with a progress bar unless `silent`; the last one is that of a full disk."""
     with progress_bar(total=total, unit="picture", disable=silent) as progress, contextlib.closing(outcomes):

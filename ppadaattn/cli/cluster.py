@@ -1,0 +1,128 @@
+"""Paint a data set on a Ray cluster: a picture a core, or a card, at a time; styles are prepared once and shared.
+
+Tasks, not actors: Ray starts a lost task again on any machine that has a core to spare, where an actor would wait for
+its own machine, and machines that join later take part. The processes stay from task to task, each with its network.
+"""
+
+import functools
+import os
+from dataclasses import replace
+from typing import NamedTuple, Optional
+
+from ppadaattn import runtime
+from ppadaattn.cli.pictures import Outcome, paint_file
+from ppadaattn.errors import InputError, import_optional
+from ppadaattn.infer.stylizer import load
+
+# The address that stands for a cluster of this machine alone, which is started and ended with the work.
+LOCAL = "local"
+# How often Ray starts a task again whose process or machine was lost. A picture for which there is too little memory
+# ends its process each time.
+RETRIES = 3
+# Tasks under way for each core: one that is worked on and one that waits, so that no core waits for the driver.
+AHEAD = 2
+
+
+class Model(NamedTuple):
+    """What each process loads: arguments of `load`, and the fingerprint that the network must have."""
+
+    model: str
+    device: Optional[str]
+    engine: str
+    fingerprint: str
+
+
+def outcomes(address, model, plan, options, names, record):
+    """Yield the Outcome of each name as it comes; `record(name, outcome)` is called first, in this process alone.
+
+    Args:
+        address: of a Ray cluster, 'auto' or LOCAL; a connection that is open is used as it is.
+        model: a Model. Its files, contents, styles and outputs must be under the same paths on all machines.
+        plan, options: as in `data_sets.paint`.
+        names: the contents to paint, style by style.
+
+    Raises:
+        InputError: Ray is not installed, no cluster at that address, a machine that cannot load the model.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry, unless the user wants it
+    ray = import_optional("ray", "'ppadaattn[ray]'", "clusters")
+    opened = not ray.is_initialized()
+    if opened:
+        _connect(ray, address)
+    waiting = {}  # {reference of an outcome: name}
+    try:
+        kind = "GPU" if model.device and model.device.startswith("gpu") else "CPU"
+        remote = ray.remote(max_retries=RETRIES, **{f"num_{kind.lower()}s": 1})
+        prepare_task, paint_task = remote(_prepare), remote(_paint)
+        spec = style = None
+        for name in names:
+            if plan.style_of(name)[1] != spec:
+                spec = plan.style_of(name)[1]
+                paths = tuple(path.absolute() for path in spec.paths)  # processes there begin in folders of their own
+                style = prepare_task.remote(model, replace(spec, paths=paths), options)
+                most = AHEAD * max(1, int(ray.cluster_resources().get(kind, 1)))  # machines come and go
+            files = os.path.abspath(plan.contents[name]), os.path.abspath(plan.output_of(name))
+            waiting[paint_task.remote(model, *files, style, options)] = name
+            while len(waiting) >= most:
+                yield _next(ray, waiting, record)
+        while waiting:
+            yield _next(ray, waiting, record)
+    finally:
+        for reference in waiting:
+            ray.cancel(reference)
+        if opened:
+            ray.shutdown()
+
+
+def _connect(ray, address):
+    here = {"num_cpus": runtime.threads(), "include_dashboard": False} if address == LOCAL else {}
+    try:
+        ray.init(address, log_to_driver=False, logging_level="error", **here)
+    except (ConnectionError, ValueError) as error:
+        raise InputError(f"there is no Ray cluster at {address}: {error}") from error
+
+
+def _next(ray, waiting, record):
+    """The Outcome that is there first; it is taken out of `waiting` and recorded."""
+    reference = ray.wait(list(waiting))[0][0]
+    name = waiting.pop(reference)
+    try:
+        outcome = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, InputError):
+            raise InputError(str(error.cause)) from None
+        raise
+    except ray.exceptions.RayError:
+        problem = f"{name}: its process ended {RETRIES + 1} times; it may need more memory than there is: lower --size"
+        outcome = Outcome(None, problem=problem, trouble="not painted")
+    record(name, outcome)
+    return outcome
+
+
+@functools.lru_cache(1)
+def _painter(model):
+    """The Stylizer of this process, which paints on one thread where ONNX Runtime does the work."""
+    stylizer = load(model.model, device=model.device, engine=model.engine)
+    if stylizer.fingerprint != model.fingerprint:
+        raise InputError(f"{model.model} is another network on another machine of the cluster: give all the same file")
+    return stylizer.side_by_side()[0]
+
+
+def _prepare(model, spec, options):
+    """The prepared Style, or the InputError of one that cannot be read, which is that of all its pictures."""
+    painter = _painter(model)
+    try:
+        return spec.prepare(painter, **options.style_arguments(0))
+    except InputError as error:
+        return error
+
+
+def _paint(model, content, output, style, options):
+    """The Outcome of painting a file into a file; `style` is what `_prepare` gave."""
+
+    def prepared(_):
+        if isinstance(style, InputError):
+            raise style
+        return style
+
+    return paint_file(_painter(model), content, output, prepared, options)
