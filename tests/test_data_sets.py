@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import sys
 import threading
 
 from ppadaattn.cli import data_sets, manifest, paint, pictures
@@ -218,6 +219,8 @@ def test_hidden_files_and_links_that_go_round_are_left_out(picture):
     ("words", "sentence"),
     [
         (("--seed", "1", "--content", "c/1.png", "--style", "s/x.png"), "--seed goes with --random-style"),
+        (("--ray", "auto", "--content", "c/1.png", "--style", "s/x.png"), "--ray goes with --random-style"),
+        ((*WORDS, "--ray", "--style-scale", "1"), "--style-scale does nothing with --ray"),
         (("--shard", "1/2", "--content", "c/1.png", "--style", "s/x.png"), "--shard goes with --random-style"),
         ((*WORDS, "--shard", "3/2"), "expected a part such as 1/8"),
         ((*WORDS, "--seed", "x"), "expected a seed, at least 0"),
@@ -241,6 +244,12 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(run, words, sentence):
     status, out, err = run(*words)
     assert status == 2 and sentence in err and err.startswith("error: ") and err.count("\n") == 1 and not out
     assert sorted(os.listdir()) == before
+
+
+def test_without_ray_one_sentence_names_the_extra(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    status, _, err = run(*WORDS, "--ray")
+    assert status == 2 and "pip install 'ppadaattn[ray]'" in err and not os.path.exists("out")
 
 
 def test_a_content_whose_picture_has_the_name_of_another(run, picture):

@@ -4,14 +4,17 @@ Tasks, not actors: Ray starts a lost task again on any machine that has a core t
 its own machine, and machines that join later take part. The processes stay from task to task, each with its network.
 """
 
+import contextlib
 import functools
 import os
+import re
+import socket
 from dataclasses import replace
 from typing import NamedTuple, Optional
 
 from ppadaattn import runtime
 from ppadaattn.cli.pictures import Outcome, paint_file
-from ppadaattn.errors import InputError, import_optional
+from ppadaattn.errors import InputError, import_optional, one_line
 from ppadaattn.infer.stylizer import load
 
 # The address that stands for a cluster of this machine alone, which is started and ended with the work.
@@ -21,6 +24,7 @@ LOCAL = "local"
 RETRIES = 3
 # Tasks under way for each core: one that is worked on and one that waits, so that no core waits for the driver.
 AHEAD = 2
+CONNECTING = 10  # seconds until a machine that does not answer is given up
 
 
 class Model(NamedTuple):
@@ -32,23 +36,48 @@ class Model(NamedTuple):
     fingerprint: str
 
 
-def outcomes(address, model, plan, options, names, record):
+@contextlib.contextmanager
+def connected(address):
+    """Connect this process with a Ray cluster for the block; a connection that is open is used as it is.
+
+    Args:
+        address: HOST:PORT, 'auto' for the one that Ray finds, or LOCAL, which is started and ended here.
+
+    Raises:
+        InputError: Ray is not installed, there is no cluster.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry, unless the user wants it
+    ray = import_optional("ray", "'ppadaattn[ray]'", "clusters")
+    if ray.is_initialized():
+        yield
+        return
+    here = {"num_cpus": runtime.threads(), "include_dashboard": False} if address == LOCAL else {}
+    try:
+        place = re.fullmatch(r"([^/:]+):([0-9]{1,5})", address)
+        if place:  # Ray itself waits for minutes
+            socket.create_connection(place.groups(), CONNECTING).close()
+        ray.init(address, log_to_driver=False, logging_level="error", **here)
+    except (OSError, ValueError) as error:
+        raise InputError(f"there is no Ray cluster at {address}: {one_line(error)}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def outcomes(model, plan, options, names, record):
     """Yield the Outcome of each name as it comes; `record(name, outcome)` is called first, in this process alone.
 
     Args:
-        address: of a Ray cluster, 'auto' or LOCAL; a connection that is open is used as it is.
         model: a Model. Its files, contents, styles and outputs must be under the same paths on all machines.
         plan, options: as in `data_sets.paint`.
         names: the contents to paint, style by style.
 
     Raises:
-        InputError: Ray is not installed, no cluster at that address, a machine that cannot load the model.
+        InputError: a machine that cannot load the model.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry, unless the user wants it
-    ray = import_optional("ray", "'ppadaattn[ray]'", "clusters")
-    opened = not ray.is_initialized()
-    if opened:
-        _connect(ray, address)
+    import ray
+
     waiting = {}  # {reference of an outcome: name}
     try:
         kind = "GPU" if model.device and model.device.startswith("gpu") else "CPU"
@@ -70,16 +99,6 @@ def outcomes(address, model, plan, options, names, record):
     finally:
         for reference in waiting:
             ray.cancel(reference)
-        if opened:
-            ray.shutdown()
-
-
-def _connect(ray, address):
-    here = {"num_cpus": runtime.threads(), "include_dashboard": False} if address == LOCAL else {}
-    try:
-        ray.init(address, log_to_driver=False, logging_level="error", **here)
-    except (ConnectionError, ValueError) as error:
-        raise InputError(f"there is no Ray cluster at {address}: {error}") from error
 
 
 def _next(ray, waiting, record):

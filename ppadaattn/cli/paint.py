@@ -248,12 +248,12 @@ def _paint_data_set(args, contents, styles):
     plan = data_sets.plan(contents, styles, args.output, options, seed=args.seed or 0, shard=args.shard)
     model = args.model or DEFAULT_MODEL
     stylizer = load(model, device=args.device, engine=args.engine)
-    outcomes = None
-    if args.ray is not None:
-        path = os.path.abspath(model) if os.path.exists(model) else model
-        network = cluster.Model(path, args.device, args.engine, stylizer.fingerprint)
-        outcomes = functools.partial(cluster.outcomes, args.ray, network)
-    return data_sets.paint(stylizer, plan, options, outcomes)
+    if args.ray is None:
+        return data_sets.paint(stylizer, plan, options)
+    path = os.path.abspath(model) if os.path.exists(model) else model
+    network = cluster.Model(path, args.device, args.engine, stylizer.fingerprint)
+    with cluster.connected(args.ray):
+        return data_sets.paint(stylizer, plan, options, functools.partial(cluster.outcomes, network))
 
 
 def _refuse_others(args, what, *words):
