@@ -8,6 +8,7 @@ import contextlib
 import functools
 import os
 import re
+import signal
 import socket
 from dataclasses import replace
 from typing import NamedTuple, Optional
@@ -56,7 +57,10 @@ def connected(address):
         place = re.fullmatch(r"([^/:]+):([0-9]{1,5})", address)
         if place:  # Ray itself waits for minutes
             socket.create_connection(place.groups(), CONNECTING).close()
+        at_end = signal.getsignal(signal.SIGTERM)
         ray.init(address, log_to_driver=False, logging_level="error", **here)
+        with contextlib.suppress(ValueError):  # outside the main thread, which is the one that gets signals
+            signal.signal(signal.SIGTERM, at_end or signal.SIG_DFL)  # Ray's own ends with another exit status
     except (OSError, ValueError) as error:
         raise InputError(f"there is no Ray cluster at {address}: {one_line(error)}") from error
     try:
@@ -78,27 +82,23 @@ def outcomes(model, plan, options, names, record):
     """
     import ray
 
-    waiting = {}  # {reference of an outcome: name}
-    try:
-        kind = "GPU" if model.device and model.device.startswith("gpu") else "CPU"
-        remote = ray.remote(max_retries=RETRIES, **{f"num_{kind.lower()}s": 1})
-        prepare_task, paint_task = remote(_prepare), remote(_paint)
-        spec = style = None
-        for name in names:
-            if plan.style_of(name)[1] != spec:
-                spec = plan.style_of(name)[1]
-                paths = tuple(path.absolute() for path in spec.paths)  # processes there begin in folders of their own
-                style = prepare_task.remote(model, replace(spec, paths=paths), options)
-                most = AHEAD * max(1, int(ray.cluster_resources().get(kind, 1)))  # machines come and go
-            files = os.path.abspath(plan.contents[name]), os.path.abspath(plan.output_of(name))
-            waiting[paint_task.remote(model, *files, style, options)] = name
-            while len(waiting) >= most:
-                yield _next(ray, waiting, record)
-        while waiting:
+    waiting = {}  # {reference of an outcome: name}; those of a run that is stopped end with the connection
+    kind = "GPU" if model.device and model.device.startswith("gpu") else "CPU"
+    remote = ray.remote(max_retries=RETRIES, **{f"num_{kind.lower()}s": 1})
+    prepare_task, paint_task = remote(_prepare), remote(_paint)
+    spec = style = None
+    for name in names:
+        if plan.style_of(name)[1] != spec:
+            spec = plan.style_of(name)[1]
+            paths = tuple(path.absolute() for path in spec.paths)  # processes there begin in folders of their own
+            style = prepare_task.remote(model, replace(spec, paths=paths), options)
+            most = AHEAD * max(1, int(ray.cluster_resources().get(kind, 1)))  # machines come and go
+        files = os.path.abspath(plan.contents[name]), os.path.abspath(plan.output_of(name))
+        waiting[paint_task.remote(model, *files, style, options)] = name
+        while len(waiting) >= most:
             yield _next(ray, waiting, record)
-    finally:
-        for reference in waiting:
-            ray.cancel(reference)
+    while waiting:
+        yield _next(ray, waiting, record)
 
 
 def _next(ray, waiting, record):
