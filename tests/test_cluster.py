@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from ppadaattn.cli import cluster, data_sets, paint
+from ppadaattn.errors import InputError
 from ppadaattn.infer.options import FileOptions
 from ppadaattn.infer.stylizer import load
 
@@ -100,6 +101,8 @@ def test_with_a_machine_lost_in_the_middle_nothing_is_missing_or_twice_and_bytes
     stylizer, options = load("adaattn_lite_image", device="cpu"), FileOptions(size=1024)
     model = cluster.Model("adaattn_lite_image", "cpu", "auto", stylizer.fingerprint)
     plan = data_sets.plan(["c"], ["s"], "beside", options)
+    with pytest.raises(InputError, match="is another network on another machine"):
+        next(cluster.outcomes(model._replace(fingerprint="0"), plan, options, list(plan.contents)[:1], None))
     assert data_sets.paint(stylizer, plan, options, outcomes) == 1
     assert sorted(ended) == sorted(plan.contents) and len(ended) == 25
     assert pictures_in("beside") == pictures_in("alone") and len(pictures_in("beside")) == 24

@@ -154,6 +154,8 @@ def test_a_cut_line_is_ignored_and_spoils_no_other(run):
     with open("out/manifest.jsonl") as file:
         cut = [line for line in file if not line.endswith("}\n")]
     assert len(cut) == 1
+    with open("out/manifest.jsonl", "a") as file:
+        file.write('[]\n{"content": []}\n{}\n\n')
     assert "7 were there" in run(*WORDS)[1]
 
 
@@ -207,6 +209,11 @@ def test_several_folders_keep_their_names(run, picture):
     assert status == 2 and "two folders of one name" in err
 
 
+def test_the_styles_of_a_glob_may_lie_around_the_output(run):
+    assert run(*WORDS[:2], "--style", "s/*.png", *WORDS[4:-1], "s/painted")[0] == 0
+    assert len(painted("s/painted")) == 7
+
+
 def test_hidden_files_and_links_that_go_round_are_left_out(picture):
     picture("c/.hidden/1.png"), picture("c/._1.png")
     os.symlink(os.path.abspath("c"), "c/a/round")
@@ -232,6 +239,9 @@ def test_hidden_files_and_links_that_go_round_are_left_out(picture):
         ((*WORDS[:-1], "c"), "lie within one another"),
         ((*WORDS[:-1], "c/painted"), "lie within one another"),
         ((*WORDS[:-1], "."), "lie within one another"),
+        ((*WORDS[:-1], "s"), "lie within one another"),
+        ((*WORDS[:-1], "s/painted"), "lie within one another"),
+        ((*WORDS[:2], "--style", "s/x.png", *WORDS[4:-1], "s"), "lie within one another"),
         ((*WORDS[:-1], "out.png"), "paints into a folder"),
         (("--content", "c", "--style", "empty", *WORDS[4:]), "no pictures in empty, at any depth"),
         (("--content", "empty", *WORDS[2:]), "no pictures in empty, at any depth"),

@@ -11,7 +11,7 @@ import re
 import signal
 import socket
 from dataclasses import replace
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from ppadaattn import runtime
 from ppadaattn.cli.pictures import Outcome, paint_file
@@ -29,10 +29,13 @@ CONNECTING = 10  # seconds until a machine that does not answer is given up
 
 
 class Model(NamedTuple):
-    """What each process loads: arguments of `load`, and the fingerprint that the network must have."""
+    """What each process loads: arguments of `load`, and the fingerprint that the network must have.
+
+    The device is 'cpu', or 'gpu': Ray shows each task one card.
+    """
 
     model: str
-    device: Optional[str]
+    device: str
     engine: str
     fingerprint: str
 
@@ -83,8 +86,7 @@ def outcomes(model, plan, options, names, record):
     import ray
 
     waiting = {}  # {reference of an outcome: name}; those of a run that is stopped end with the connection
-    kind = "GPU" if model.device and model.device.startswith("gpu") else "CPU"
-    remote = ray.remote(max_retries=RETRIES, **{f"num_{kind.lower()}s": 1})
+    remote = ray.remote(max_retries=RETRIES, **{f"num_{model.device}s": 1})
     prepare_task, paint_task = remote(_prepare), remote(_paint)
     spec = style = None
     for name in names:
@@ -92,7 +94,7 @@ def outcomes(model, plan, options, names, record):
             spec = plan.style_of(name)[1]
             paths = tuple(path.absolute() for path in spec.paths)  # processes there begin in folders of their own
             style = prepare_task.remote(model, replace(spec, paths=paths), options)
-            most = AHEAD * max(1, int(ray.cluster_resources().get(kind, 1)))  # machines come and go
+            most = AHEAD * max(1, int(ray.cluster_resources().get(model.device.upper(), 1)))  # machines come and go
         files = os.path.abspath(plan.contents[name]), os.path.abspath(plan.output_of(name))
         waiting[paint_task.remote(model, *files, style, options)] = name
         while len(waiting) >= most:

@@ -87,9 +87,12 @@ def plan(contents, styles, output, options, *, seed=0, shard=None):
     if path.suffix.lower() in FORMATS and not path.is_dir():
         raise InputError(f"`random_style` paints into a folder, and `output` {output} is a picture")
     for prefix, folder in folders.items():
-        if _overlap(path / prefix, folder):
+        if _within(path / prefix, folder) or _within(folder, path / prefix):
             raise InputError(f"{path / prefix} and {folder} lie within one another; choose an `output` beside it")
     shard, named = shard or Shard(), _named_styles(styles)
+    inside = any(_within(place, path) for place in {os.path.dirname(file) for file in named.values()})
+    if inside or any(os.path.isdir(word) and _within(path, word) for word in styles):
+        raise InputError(f"{path} and the styles lie within one another; choose an `output` beside them")
     if options.style_scale is not None and any(is_style_file(style) for style in named.values()):
         raise InputError("`style_scale` cannot change a style file, whose size is that it was made with")
     found = {}
@@ -151,10 +154,10 @@ def _pictures(folder, prefix="", above=()):
             yield name, entry.path
 
 
-def _overlap(one, other):
-    """Whether one folder is the other or lies in it."""
+def _within(one, other):
+    """Whether a folder is another one or lies in it."""
     one, other = os.path.realpath(one), os.path.realpath(other)
-    return one == other or one.startswith(os.path.join(other, "")) or other.startswith(os.path.join(one, ""))
+    return one == other or one.startswith(os.path.join(other, ""))
 
 
 def paint(stylizer, plan, options, outcomes=None):

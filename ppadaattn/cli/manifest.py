@@ -69,12 +69,22 @@ def writing(path):
 def entries(folder):
     """Yield (path of the manifest, entry) of all manifests in a folder, those of all shards; cut lines are left out."""
     for path in sorted(Path(folder).glob("manifest*.jsonl")):
-        with open(path, "rb") as file:
-            for line in file:
-                with contextlib.suppress(ValueError):  # not JSON: cut
-                    entry = json.loads(line)
-                    if isinstance(entry, dict):
+        try:
+            with open(path, "rb") as file:
+                for line in file:
+                    entry = _parsed(line)
+                    if isinstance(entry, dict) and isinstance(entry.get("content"), str):
                         yield path, entry
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _parsed(line):
+    """What a line of JSON holds; None for one that is cut."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def painted_before(folder, expected):
@@ -89,7 +99,7 @@ def painted_before(folder, expected):
     """
     done = set()
     for path, entry in entries(folder):
-        name = entry.get("content")
+        name = entry["content"]
         own = expected(name)
         if own is None:
             continue

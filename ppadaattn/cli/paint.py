@@ -21,6 +21,7 @@ from ppadaattn.infer.stylizer import is_style_file, load
 from ppadaattn.media.images import FORMATS
 from ppadaattn.media.video_formats import VIDEO_FORMATS
 from ppadaattn.resources import packaged
+from ppadaattn.runtime import current_device
 from ppadaattn.weights.checkpoint import STYLE_SUFFIX
 from ppadaattn.weights.zoo import DEFAULT_MODEL, DEFAULT_VIDEO_MODEL, MODELS
 
@@ -251,7 +252,7 @@ def _paint_data_set(args, contents, styles):
     if args.ray is None:
         return data_sets.paint(stylizer, plan, options)
     path = os.path.abspath(model) if os.path.exists(model) else model
-    network = cluster.Model(path, args.device, args.engine, stylizer.fingerprint)
+    network = cluster.Model(path, current_device().partition(":")[0], args.engine, stylizer.fingerprint)
     with cluster.connected(args.ray):
         return data_sets.paint(stylizer, plan, options, functools.partial(cluster.outcomes, network))
 
