@@ -4,17 +4,22 @@ import errno
 import hashlib
 import json
 import os
+import pickle
 import sys
 import threading
+from pathlib import Path
 
-from ppadaattn.cli import data_sets, manifest, paint, pictures
-from ppadaattn.cli.styles import style_preparer
+from ppadaattn.cli import cluster, data_sets, manifest, paint, pictures
+from ppadaattn.cli.styles import StyleSpec, style_preparer
 from ppadaattn.errors import InputError
 from ppadaattn.infer.options import FileOptions
+from ppadaattn.infer.stylizer import load
+from ppadaattn.media.images import read_image
 
 import numpy as np
 import pytest
 
+MODEL = "adaattn_lite_image"
 CONTENTS = ("c/1.png", "c/2.jpg", "c/a/3.PNG", "c/a/4.gif", "c/a/b/5.jpg", "c/a/b/6.png", "c/b/1.png")
 STYLES = ("s/x.png", "s/deep/y.png", "s/deep/zz.jpg")
 WORDS = ("--content", "c", "--style", "s", "--random-style", "--output", "out")
@@ -254,6 +259,16 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(run, words, sentence):
     status, out, err = run(*words)
     assert status == 2 and sentence in err and err.startswith("error: ") and err.count("\n") == 1 and not out
     assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(("engine", "strength"), [("auto", 1), ("auto", 0.5), ("eager", 1)])
+def test_a_prepared_style_travels_to_another_process(engine, strength):
+    stylizer, options = load(MODEL, device="cpu", engine=engine), FileOptions(strength=strength)
+    model, spec = cluster.Model(MODEL, "cpu", engine, stylizer.fingerprint), StyleSpec((Path("s/x.png"),), (None,))
+    style = pickle.loads(pickle.dumps(cluster._prepare(model, spec, options)))
+    outcome = pickle.loads(pickle.dumps(cluster._paint(model, "c/1.png", "out/1.png", style, options)))
+    expected = stylizer("c/1.png", "s/x.png", strength=strength).astype(int)
+    assert outcome.problem is None and np.abs(read_image("out/1.png") - expected).max() <= 1
 
 
 def test_without_ray_one_sentence_names_the_extra(run, monkeypatch):

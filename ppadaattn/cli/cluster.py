@@ -16,7 +16,9 @@ from typing import NamedTuple
 from ppadaattn import runtime
 from ppadaattn.cli.pictures import Outcome, paint_file
 from ppadaattn.errors import InputError, import_optional, one_line
+from ppadaattn.infer.programs import ProgramStyle
 from ppadaattn.infer.stylizer import load
+from ppadaattn.model.style import Style
 
 # The address that stands for a cluster of this machine alone, which is started and ended with the work.
 LOCAL = "local"
@@ -130,12 +132,14 @@ def _painter(model):
 
 
 def _prepare(model, spec, options):
-    """The prepared Style, or the InputError of one that cannot be read, which is that of all its pictures."""
+    """What `_paint` takes as `style`: a prepared style, or the InputError of one that cannot be read."""
     painter = _painter(model)
     try:
-        return spec.prepare(painter, **options.style_arguments(0))
+        style = spec.prepare(painter, **options.style_arguments(0))
     except InputError as error:
         return error
+    # As NumPy arrays: Paddle 2.6 cannot send tensors to another process. Regions are for contents with masks.
+    return style if isinstance(style, ProgramStyle) else (style.state_dicts(), style.fingerprint)
 
 
 def _paint(model, content, output, style, options):
@@ -144,6 +148,11 @@ def _paint(model, content, output, style, options):
     def prepared(_):
         if isinstance(style, InputError):
             raise style
-        return style
+        if isinstance(style, ProgramStyle):
+            return style
+        from ppadaattn.model.attention import state_from_dict  # here, because it loads Paddle
+
+        states, fingerprint = style
+        return Style({level: state_from_dict(state) for level, state in states.items()}, fingerprint)
 
     return paint_file(_painter(model), content, output, prepared, options)
