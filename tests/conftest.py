@@ -5,6 +5,7 @@ from pathlib import Path
 
 import ppadaattn
 from ppadaattn import runtime
+from ppadaattn.cli import paint
 
 import numpy as np
 import pytest
@@ -57,6 +58,34 @@ def picture(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture
+def run(capsys):
+    """run(words...) -> (exit status, standard output, standard error) of `ppadaattn paint`."""
+
+    def call(*words):
+        try:
+            status = paint.main([*map(str, words), "--device", "cpu"])
+        except SystemExit as stopped:  # argparse
+            status = stopped.code
+        output = capsys.readouterr()
+        assert "Traceback" not in output.err
+        return status, output.out, output.err
+
+    return call
+
+
+def painted(folder="out"):
+    """{name: bytes} of the pictures of a data set that was painted into a folder; hidden files too."""
+    found = {}
+    for where, _, names in os.walk(folder):
+        for name in names:
+            if not name.startswith("manifest"):
+                path = os.path.join(where, name)
+                with open(path, "rb") as file:
+                    found[os.path.relpath(path, folder).replace(os.sep, "/")] = file.read()
+    return found
 
 
 def smooth(rng, height, width):

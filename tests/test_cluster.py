@@ -13,7 +13,7 @@ from ppadaattn.infer.options import FileOptions
 from ppadaattn.infer.stylizer import load
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, painted
 
 ray = pytest.importorskip("ray")
 # Ray warns of what it will change, by version.
@@ -64,17 +64,6 @@ def painting(machine):
     raise AssertionError("no process paints")
 
 
-def pictures_in(folder):
-    found = {}
-    for where, _, names in os.walk(folder):
-        for name in names:
-            if not name.startswith("manifest"):
-                path = os.path.join(where, name)
-                with open(path, "rb") as file:
-                    found[os.path.relpath(path, folder)] = file.read()
-    return found
-
-
 def entries_in(path):
     with open(path) as file:
         return sorted(map(json.loads, file), key=lambda entry: entry["content"])
@@ -105,7 +94,7 @@ def test_with_a_machine_lost_in_the_middle_nothing_is_missing_or_twice_and_bytes
         next(cluster.outcomes(model._replace(fingerprint="0"), plan, options, list(plan.contents)[:1], None))
     assert data_sets.paint(stylizer, plan, options, outcomes) == 1
     assert sorted(ended) == sorted(plan.contents) and len(ended) == 25
-    assert pictures_in("beside") == pictures_in("alone") and len(pictures_in("beside")) == 24
+    assert painted("beside") == painted("alone") and len(painted("beside")) == 24
     assert len(entries_in("beside/manifest.jsonl")) == 25
     told = [
         [(entry["content"], entry["status"], entry["style"]) for entry in entries_in(f"{folder}/manifest.jsonl")]
@@ -130,4 +119,4 @@ def test_on_all_cores_of_this_machine_with_a_style_that_cannot_be_read(data_set,
     entries = entries_in("out/manifest.jsonl")
     failed = [entry["content"] for entry in entries if entry["style"] == "bad.png" or entry["content"] == "0/bad.jpg"]
     assert [entry["content"] for entry in entries if entry["status"] == "failed"] == failed and 2 < len(failed) < 15
-    assert len(pictures_in("out")) == 25 - len(failed) and "bad.png is not a picture" in capsys.readouterr().err
+    assert len(painted("out")) == 25 - len(failed) and "bad.png is not a picture" in capsys.readouterr().err

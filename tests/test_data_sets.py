@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from ppadaattn.cli import cluster, data_sets, manifest, paint, pictures
+from ppadaattn.cli import cluster, data_sets, manifest, pictures
 from ppadaattn.cli.styles import StyleSpec, style_preparer
 from ppadaattn.errors import InputError
 from ppadaattn.infer.options import FileOptions
@@ -18,6 +18,7 @@ from ppadaattn.media.images import read_image
 
 import numpy as np
 import pytest
+from conftest import painted
 
 MODEL = "adaattn_lite_image"
 CONTENTS = ("c/1.png", "c/2.jpg", "c/a/3.PNG", "c/a/4.gif", "c/a/b/5.jpg", "c/a/b/6.png", "c/b/1.png")
@@ -33,22 +34,6 @@ def _data_set(tmp_path, monkeypatch, picture):
         picture(name)
 
 
-@pytest.fixture
-def run(capsys):
-    """run(words...) -> (exit status, standard output, standard error) of `ppadaattn paint`."""
-
-    def call(*words):
-        try:
-            status = paint.main([*map(str, words), "--device", "cpu"])
-        except SystemExit as stopped:  # argparse
-            status = stopped.code
-        output = capsys.readouterr()
-        assert "Traceback" not in output.err
-        return status, output.out, output.err
-
-    return call
-
-
 def lines(path="out/manifest.jsonl"):
     with open(path) as file:
         return [json.loads(line) for line in file]
@@ -60,18 +45,6 @@ def done(path="out/manifest.jsonl"):
 
 def output_of(name):
     return f"{name}.png" if name.endswith(".gif") else name
-
-
-def painted(folder="out"):
-    """{name: bytes} of the pictures in a folder; hidden files too."""
-    found = {}
-    for where, _, names in os.walk(folder):
-        for name in names:
-            if not name.startswith("manifest"):
-                path = os.path.join(where, name)
-                with open(path, "rb") as file:
-                    found[os.path.relpath(path, folder).replace(os.sep, "/")] = file.read()
-    return found
 
 
 def naive_draw(seed, name):

@@ -95,8 +95,8 @@ def test_the_tools_are_the_same_commands():
     assert launched["train"] == "main" and launched["paint"] == "infer"
 
 
-def test_from_a_tool_to_the_network_are_few_calls(tmp_path, monkeypatch, rng):
-    """run, the command's work, those of pictures, three of Stylizer, the network; no wrappers."""
+def test_from_a_tool_to_the_network_are_eight_calls(tmp_path, monkeypatch, rng):
+    """run, the command's work, paint and paint_one of pictures, three of Stylizer, the network; no wrappers."""
     calls, wrappers = [], ("device.py", "side_by_side.py")
 
     def stylize(network, features, style, **options):
@@ -110,8 +110,7 @@ def test_from_a_tool_to_the_network_are_few_calls(tmp_path, monkeypatch, rng):
         Image.fromarray(rng.randint(0, 256, (20, 24, 3)).astype("uint8")).save(name)
     words = ["--content", "c.png", "--style", "s.png", "--output", "o.png", "--engine", "eager"]
     assert common.run("paint", words) == 0
-    pictures = ["paint", "until_full", "paint_one", "outcome_of", "work", "paint_content"]
-    assert calls == [["run", "_paint", *pictures, "__call__", "paint", "_paint_whole"]]
+    assert calls == [["run", "_paint", "paint", "paint_one", "__call__", "paint", "_paint_whole"]]
 
 
 def test_help_and_version_need_no_library():

@@ -30,22 +30,6 @@ def _folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
-def run(capsys):
-    """run(words...) -> (exit status, standard output, standard error) of infer."""
-
-    def call(*words):
-        try:
-            status = paint.main([*map(str, words), "--device", "cpu"])
-        except SystemExit as stopped:  # argparse
-            status = stopped.code
-        output = capsys.readouterr()
-        assert "Traceback" not in output.err
-        return status, output.out, output.err
-
-    return call
-
-
 def files(folder="."):
     return sorted(os.listdir(folder))
 

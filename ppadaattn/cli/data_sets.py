@@ -4,6 +4,8 @@ The draw depends on the seed, the list of styles and the content's name alone: t
 restarts change nothing.
 """
 
+import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -14,13 +16,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ppadaattn.cli.manifest import painted_before, writing
-from ppadaattn.cli.pictures import LARGE_SIDE, paint_file, until_full
+from ppadaattn.cli.pictures import LARGE_SIDE, paint_file
 from ppadaattn.cli.styles import KEPT_STYLES, StyleSpec, style_preparer
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
 from ppadaattn.infer.options import PaintOptions
 from ppadaattn.infer.stylizer import is_style_file
 from ppadaattn.media.images import FORMATS, find_images, is_listed
+from ppadaattn.progress import progress_bar
 from ppadaattn.side_by_side import in_order
 
 # Sentences on stderr about pictures that failed; the manifest has all of them.
@@ -190,13 +193,19 @@ def paint(stylizer, plan, options, outcomes=None):
         done = {name for name in painted_before(plan.output, entry) if plan.output_of(name).is_file()}
         # Style by style, so that each is prepared once, although few are kept.
         names = sorted(plan.contents.keys() - done, key=lambda name: (plan.style_of(name)[0], name))
-        for outcome in until_full(outcomes(plan, options, names, record), len(names)):
-            if not outcome.problem:
-                painted += 1
-                continue
-            failed += 1
-            if failed <= MOST_SAID:
-                print(f"{outcome.trouble}: {outcome.problem}", file=sys.stderr)
+        with progress_bar(total=len(names), unit="picture") as progress, contextlib.closing(
+            outcomes(plan, options, names, record)
+        ) as found:
+            for outcome in found:
+                if not outcome.problem:
+                    painted += 1
+                else:
+                    failed += 1
+                    if failed <= MOST_SAID:
+                        print(f"{outcome.trouble}: {outcome.problem}", file=sys.stderr)
+                    if outcome.code == errno.ENOSPC:
+                        break
+                progress.update()
     before = f", {len(done)} were there" if done else ""
     wrong = f", {failed} failed, of which {path} tells" if failed else ""
     print(f"{plan.output}: {painted} pictures in {time.perf_counter() - start:.1f} s{before}{wrong}")

@@ -7,7 +7,6 @@ import io
 import os
 import sys
 import time
-import types
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -210,39 +209,45 @@ def paint(stylizer, plan, options):
 
     def paint_one(job):
         place, output = job
-        path = plan.contents[place[0]]
-
-        def work(step):
+        with Attempt(plan.contents[place[0]], place) as attempt:
             picture = _found(output) if plan.resume and output is not None else None
-            content = step.content = read(path) if picture is None or plan.sheet else None
+            if picture is None or plan.sheet:
+                attempt.content = read(attempt.path)
+            content = attempt.content
             if picture is None:
                 specs = plan.specs if options.interpolation_grid else [plan.specs[place[1]]]
                 styles = [prepare(spec, max(content.picture.shape[:2])) for spec in specs]
-                step.trouble = "not painted"
+                attempt.trouble = "not painted"
                 if options.interpolation_grid:
                     picture = _interpolations(painter, content, specs, styles, options)
                 else:
-                    picture = paint_content(painter, content, styles[0], options)
+                    picture = painter(flatten(content.picture), styles[0], options, mask=content.mask)
+                    picture = _with_alpha(picture, content)
                 if output is STANDARD_OUTPUT:
                     _print_picture(picture, content.tags)
                 elif output is not None:
                     write_image(output, picture, content.tags)
             cells = [thumbnail(x, SHEET_CELL) for x in (picture, content.picture)] if plan.sheet else [None, None]
-            return Outcome(place, picture.shape[:2], content and content.own_size, *cells)
-
-        return outcome_of(work, path, place)
+            attempt.outcome = Outcome(place, picture.shape[:2], content and content.own_size, *cells)
+        return attempt.outcome
 
     alone = len(plan.outputs) == 1
     painter, workers = _side_by_side(stylizer, plan, options)
     jobs = sorted(plan.outputs.items(), key=lambda item: item[0][::-1])  # style by style
-    for outcome in until_full(in_order(paint_one, jobs, workers), len(jobs), silent=alone):
-        if outcome.problem:
-            problems[outcome.problem] = outcome.trouble
-        else:
-            size, own_size = outcome.size, outcome.own_size
-            painted[outcome.place] = outcome.cell
-            if plan.sheet:
-                asides[outcome.place[0]] = outcome.aside
+    with progress_bar(total=len(jobs), unit="picture", disable=alone) as progress, contextlib.closing(
+        in_order(paint_one, jobs, workers)
+    ) as outcomes:
+        for outcome in outcomes:
+            if outcome.problem:
+                problems[outcome.problem] = outcome.trouble
+                if outcome.code == errno.ENOSPC:
+                    break
+            else:
+                size, own_size = outcome.size, outcome.own_size
+                painted[outcome.place] = outcome.cell
+                if plan.sheet:
+                    asides[outcome.place[0]] = outcome.aside
+            progress.update()
     if not painted:
         raise InputError("; ".join(problems))
     sheet_path = plan.sheet
@@ -281,28 +286,36 @@ def read_content(path, options, mask=None):
     return Content(picture, own_size, tags, mask and mask_for(mask, picture.shape[:2], own_size))
 
 
-def paint_content(painter, content, style, options):
-    """A Content in a prepared style: uint8 H x W x 3, or x 4 with the content's own alpha."""
-    return _with_alpha(painter(flatten(content.picture), style, options, mask=content.mask), content)
-
-
-def outcome_of(work, path, place=None):
-    """The Outcome that `work(step)` returns, or that of the problem which it meets.
+class Attempt:
+    """A `with` block that paints one picture and keeps the problem that it meets.
 
     Args:
-        work: a function of one picture. `step` has two attributes for it to set, from which problems are told:
-            `content`, a Content, as soon as it is read, and `trouble`, of Outcome.
         path: of the content, for messages.
-        place: of Outcome.
+        place: of the Outcome.
+
+    Attributes:
+        content: a Content, to be set as soon as it is read.
+        trouble: of the Outcome of a problem.
+        outcome: an Outcome, to be set at the end of the block; where there was a problem, it is that of the problem.
     """
-    step = types.SimpleNamespace(content=None, trouble="skipped")
-    try:
-        return work(step)
-    except InputError as error:
-        return Outcome(place, problem=str(error), trouble=step.trouble, code=getattr(error.__cause__, "errno", None))
-    except MemoryError:
-        at = " at {1} x {0} pixels".format(*step.content.picture.shape) if step.content else ""
-        return Outcome(place, problem=f"{path}{at} needs more memory than there is; lower --size")
+
+    def __init__(self, path, place=None):
+        self.path, self.place = path, place
+        self.content, self.trouble, self.outcome = None, "skipped", None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, _, error, __):
+        if isinstance(error, InputError):
+            code = getattr(error.__cause__, "errno", None)
+            self.outcome = Outcome(self.place, problem=str(error), trouble=self.trouble, code=code)
+        elif isinstance(error, MemoryError):
+            at = " at {1} x {0} pixels".format(*self.content.picture.shape) if self.content else ""
+            self.outcome = Outcome(self.place, problem=f"{self.path}{at} needs more memory than there is; lower --size")
+        else:
+            return False
+        return True
 
 
 def paint_file(painter, content, output, style, options):
@@ -314,26 +327,14 @@ def paint_file(painter, content, output, style, options):
         style: a function: the long side of the content, in pixels -> prepared Style.
         options: a FileOptions.
     """
-
-    def work(step):
-        step.content = read_content(content, options)
-        prepared = style(max(step.content.picture.shape[:2]))
-        step.trouble = "not painted"
-        picture = paint_content(painter, step.content, prepared, options)
-        write_image(output, picture, step.content.tags)
-        return Outcome(None, picture.shape[:2], step.content.own_size)
-
-    return outcome_of(work, content)
-
-
-def until_full(outcomes, total, silent=False):
-    """Yield the Outcomes of a generator, with a progress bar unless `silent`; the last one is that of a full disk."""
-    with progress_bar(total=total, unit="picture", disable=silent) as progress, contextlib.closing(outcomes):
-        for outcome in outcomes:
-            yield outcome
-            if outcome.code == errno.ENOSPC:
-                return
-            progress.update()
+    with Attempt(content) as attempt:
+        read = attempt.content = read_content(content, options)
+        prepared = style(max(read.picture.shape[:2]))
+        attempt.trouble = "not painted"
+        picture = _with_alpha(painter(flatten(read.picture), prepared, options), read)
+        write_image(output, picture, read.tags)
+        attempt.outcome = Outcome(None, picture.shape[:2], read.own_size)
+    return attempt.outcome
 
 
 def _side_by_side(stylizer, plan, options):
