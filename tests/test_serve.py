@@ -15,11 +15,12 @@ import ppadaattn
 from ppadaattn import errors
 from ppadaattn.cli import serve
 from ppadaattn.errors import InputError
-from ppadaattn.media.images import write_image
+from ppadaattn.media.images import to_floats, write_image
 from ppadaattn.model.style import Style
 from ppadaattn.weights.checkpoint import _write_style, style_contents
 
 import numpy as np
+import paddle
 import pytest
 from conftest import ROOT, run_python
 from PIL import Image
@@ -456,10 +457,16 @@ def test_help():
     assert done.returncode == 2 and done.stderr == "error: the following arguments are required: COMMAND\n"
 
 
-def test_jpegs_are_made_as_write_image_makes_them(default_port, stylizer, tmp_path):
-    (result,) = post(default_port, {"images": [item(3)]})[1]["results"]
-    write_image(tmp_path / "expected.jpg", stylizer(tiny(3), tiny(1003)))
-    found, expected = Image.open(io.BytesIO(base64.b64decode(result["data"]))), Image.open(tmp_path / "expected.jpg")
-    assert (found.format, found.layer, found.quantization) == ("JPEG", expected.layer, expected.quantization)
-    # A level of the picture may differ between two processes, and is spread over its block.
-    assert np.abs(np.asarray(found).astype(int) - np.asarray(expected)).max() <= 2
+def is_certain(stylizer, seed):
+    """Whether no level of a picture is near the edge of rounding, where the last bit tells (`is_same_picture`)."""
+    content, style = (paddle.to_tensor(to_floats(tiny(number)[None])) for number in (seed, 1000 + seed))
+    with paddle.no_grad():
+        levels = 255 * stylizer.network(content, style).numpy().clip(0, 1)
+    return np.abs(levels % 1 - 0.5).min() > 1e-3
+
+
+def test_jpegs_equal_those_of_write_image(default_port, stylizer, tmp_path):
+    seed = next(seed for seed in range(100) if is_certain(stylizer, seed))
+    (result,) = post(default_port, {"images": [item(seed)]})[1]["results"]
+    write_image(tmp_path / "expected.jpg", stylizer(tiny(seed), tiny(1000 + seed)))
+    assert result["data"] == text((tmp_path / "expected.jpg").read_bytes())
