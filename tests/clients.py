@@ -21,6 +21,7 @@ from PIL import Image
 
 NAME = "adaattn_lite_image"
 PATIENCE = 120  # seconds until a test that hangs fails
+SEEDS = 10  # different good requests
 
 
 def png(array):
@@ -43,8 +44,24 @@ def tiny(seed, height=16, width=20):
     return np.random.RandomState(seed).randint(0, 256, (height, width, 3)).astype("uint8")
 
 
+def pair(seed):
+    """(content, style) of a good request."""
+    return tiny(seed), tiny(1000 + seed)
+
+
 def item(seed=0):
-    return {"content": text(png(tiny(seed))), "styles": [text(png(tiny(1000 + seed)))]}
+    content, style = pair(seed)
+    return {"content": text(png(content)), "styles": [text(png(style))]}
+
+
+def expected_answers(stylizer):
+    """base64 of the PNG of each good request, painted in this process."""
+    return [text(png(stylizer(*pair(seed)))) for seed in range(SEEDS)]
+
+
+def holds_picture(results, expected):
+    """Whether the results of an answer are one picture and nothing else, the expected one (`is_same_picture`)."""
+    return [result.keys() for result in results] == [{"data"}] and is_same_picture(results[0]["data"], expected)
 
 
 @contextlib.contextmanager

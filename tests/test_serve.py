@@ -15,12 +15,11 @@ import ppadaattn
 from ppadaattn import errors
 from ppadaattn.cli import serve
 from ppadaattn.errors import InputError
-from ppadaattn.media.images import to_floats, write_image
+from ppadaattn.media.images import write_image
 from ppadaattn.model.style import Style
 from ppadaattn.weights.checkpoint import _write_style, style_contents
 
 import numpy as np
-import paddle
 import pytest
 from conftest import ROOT, run_python
 from PIL import Image
@@ -40,10 +39,12 @@ from clients import (
     ask,
     command,
     connected,
+    expected_answers,
+    holds_picture,
     inside,
-    is_same_picture,
     item,
     metric,
+    pair,
     png,
     post,
     running,
@@ -150,19 +151,16 @@ def test_styles_may_be_style_files_where_they_are_allowed(port, default_port, st
 
 def test_two_hundred_requests_of_eight_clients(port, stylizer):
     before = metric(port, 'ppadaattn_requests_total{status="200"}'), metric(port, "ppadaattn_pictures_total")
-    expected = {}
-    for seed in range(10):
-        expected[seed] = text(png(stylizer(tiny(seed), tiny(1000 + seed))))
+    expected = expected_answers(stylizer)
 
     def client(number):
         with connected(port) as connection:  # one connection for all
             for turn in range(25):
-                seed = (number + turn) % 10
+                seed = (number + turn) % len(expected)
                 connection.request("POST", f"/predict/{NAME}", json.dumps({"images": [item(seed)]}))
                 response = connection.getresponse()
                 assert response.status == 200
-                decoded = json.loads(response.read())["results"][0]["data"]
-                assert is_same_picture(decoded, expected[seed])
+                assert holds_picture(json.loads(response.read())["results"], expected[seed])
         return 25
 
     with ThreadPoolExecutor(8) as clients:
@@ -459,14 +457,13 @@ def test_help():
 
 def is_certain(stylizer, seed):
     """Whether no level of a picture is near the edge of rounding, where the last bit tells (`is_same_picture`)."""
-    content, style = (paddle.to_tensor(to_floats(tiny(number)[None])) for number in (seed, 1000 + seed))
-    with paddle.no_grad():
-        levels = 255 * stylizer.network(content, style).numpy().clip(0, 1)
+    content, style = pair(seed)
+    levels = 255 * stylizer.paint_array(content[None], stylizer.prepare_style(style))
     return np.abs(levels % 1 - 0.5).min() > 1e-3
 
 
 def test_jpegs_equal_those_of_write_image(default_port, stylizer, tmp_path):
     seed = next(seed for seed in range(100) if is_certain(stylizer, seed))
     (result,) = post(default_port, {"images": [item(seed)]})[1]["results"]
-    write_image(tmp_path / "expected.jpg", stylizer(tiny(seed), tiny(1000 + seed)))
+    write_image(tmp_path / "expected.jpg", stylizer(*pair(seed)))
     assert result["data"] == text((tmp_path / "expected.jpg").read_bytes())
