@@ -44,6 +44,8 @@ def encode(path, frames, *, codec="ffv1", pixels="yuv444p10le", colors=None, con
         stream = file.add_stream(codec, rate=25, options=options)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt, context = pixels, stream.codec_context
+        if codec == "libx265":
+            context.max_b_frames = 0  # or x265 now and then decodes a single frame after it is shown: DTS 1, PTS 0
         if colors:
             context.colorspace, context.color_range, context.color_primaries, context.color_trc = colors
         for number, array in enumerate(frames):
