@@ -305,6 +305,11 @@ def test_targets_that_are_missing_are_one_answer(target_data, tmp_path):
             ["losses.target_features.weight=1", "dataset.train.targets.painted_root=x", "model.transform=adain"],
             "is for the transform adaattn; got adain",
         ),
+        (["model.closed_form_decoder=true"], "closed_form_decoder is for model.name stylization with losses.target_pi"),
+        (
+            ["model.closed_form_decoder=true", "losses.target_pixels.weight=1", "model.levels=[3]"],
+            r"model.closed_form_decoder needs level 4 or 5 in model.levels; got \[3\]",
+        ),
         (["dataset.train.crop_scale=[1.6, 0.6]"], "crop_scale must be two numbers above 0, the smaller one first"),
         (["dataset.train.crop_scale=1.6"], r"crop_scale must be a list of numbers, such as \[0.6, 1.6\]"),
         (["dataset.train.permute_colours=2"], "permute_colours are at most 1"),

@@ -352,6 +352,17 @@ def revivable(network):
     return {name.rpartition(".")[0] for name in network.state_dict() if re.match(r"decoder\.(?!stage1\.1)", name)}
 
 
+def test_white_inputs_are_of_trained_convolutions(vgg):
+    network = AdaAttNNetwork(width=0.0625)
+    objective = Reconstruction(network, vgg)
+    layers = objectives.white_layers(objective, ["decoder.stage2", "decoder.merge"])
+    assert sorted(layers) == ["network.decoder.merge", "network.decoder.stage2.0", "network.decoder.stage2.1"]
+    assert layers["network.decoder.merge"] is network.decoder.merge
+    for prefix, nearest_one in (("decoder.marge", "decoder.merge"), ("encoder", "")):  # which is not trained here
+        with pytest.raises(InputError, match=rf"white_inputs: no trained .* begins with '{prefix}'.*{nearest_one}"):
+            objectives.white_layers(objective, [prefix])
+
+
 def test_frozen_layers_stay(configure, words):
     options = ["model.reinit_dead_channels=true", "total_iters=2", "lr_scheduler.warmup_iters=0"]
     config = configure("model.freeze=[decoder.stage1, adaattn3]", *options)
@@ -462,9 +473,16 @@ def test_only_the_last_snapshots_are_kept(configure):
     ]
 
 
-@pytest.mark.parametrize("name", ["adaattn_lite_image", "adaattn_lite_video"])
-def test_resuming_takes_the_same_steps_to_the_last_bit(configure, name):
-    options = ["snapshot_config.interval=2", "optimizer.accumulate=2", "lr_scheduler.warmup_iters=0"]
+@pytest.mark.parametrize(
+    "name, more",
+    [
+        ("adaattn_lite_image", []),
+        ("adaattn_lite_image", ["optimizer.white_inputs=[decoder, adaattn4.h]"]),
+        ("adaattn_lite_video", []),
+    ],
+)
+def test_resuming_takes_the_same_steps_to_the_last_bit(configure, name, more):
+    options = ["snapshot_config.interval=2", "optimizer.accumulate=2", "lr_scheduler.warmup_iters=0", *more]
     whole = train(configure(*options, name=name), "whole").folder
     resumed = train(configure(*options, name=name), "again", resume=whole / "iter_2_checkpoint.pdparams").folder
     assert resumed == whole
@@ -841,6 +859,7 @@ def run_folder(configure):
         (["model.attention=cosine", "total_iters=2"], r"architecture .*'softmax'.*'cosine'.*begin a new run .* `load`"),
         (["seed=5", "total_iters=2"], "is of a run with seed 0, this configuration has 5"),
         (["ema_decay=null", "total_iters=2"], "is of a run with ema_decay"),
+        (["optimizer.white_inputs=[decoder]", "total_iters=2"], "is of a run with another optimizer.white_inputs"),
         (["dataset.train.batch_size=2", "total_iters=2"], "samples_per_iteration 1, this configuration has 2"),
         (["model.name=reconstruction", "total_iters=2"], "objective 'Stylization', this configuration has 'Recon"),
     ],
@@ -858,6 +877,41 @@ def test_resuming_from_what_is_no_checkpoint(configure, run_folder, tmp_path):
         train(config, "name", resume=tmp_path / "nowhere.pdparams")
     with pytest.raises(InputError, match=r"holds no iter_N_checkpoint\.pdparams to resume from"):
         train(config, "name", resume=tmp_path)
+
+
+def test_white_inputs_of_another_shape_are_refused(configure):
+    options = ["optimizer.white_inputs=[decoder.merge]"]
+    folder = train(configure("total_iters=1", *options), "name").folder
+    path = folder / "iter_1_checkpoint.pdparams"
+    saved = checkpoint.load_checkpoint(path)
+    assert {key: array.dtype for key, array in saved["white_inputs"].items()} == {
+        "network.decoder.merge.matrix": "float16",
+        "network.decoder.merge.mean": "float32",
+    }
+    saved["white_inputs"]["network.decoder.merge.mean"] = np.zeros(3, "float32")
+    saved.pop("format")
+    checkpoint.save_checkpoint(path, saved)
+    with pytest.raises(InputError, match=r"its white input network.decoder.merge.mean are float32 \[3\], expected"):
+        train(configure("total_iters=2", *options), "name", resume=folder)
+
+
+def test_a_run_begins_with_a_decoder_in_closed_form(configure, tmp_path, monkeypatch):
+    """The first losses are those of the fitted decoder; a resumed run does not fit it again."""
+    monkeypatch.setattr(run, "CROPS", 32)
+    targets = [f"dataset.train.targets.{key}={value}" for key, value in write_targets(tmp_path / "targets").items()]
+    options = [*targets, "dataset.train.targets.crop_size=32", "dataset.train.targets.feature_size=16"]
+    options += ["losses.target_pixels.weight=10", "lr_scheduler.learning_rate=1e-9", "optimizer.white_inputs=[decoder]"]
+    options += ["load=adaattn_lite_image", "load_only=[encoder]"]
+    distances = []
+    for fits in ("false", "true"):
+        config = configure(*options, f"model.closed_form_decoder={fits}", "total_iters=2")
+        folder = train(config, fits).folder
+        distances.append(float(logged(folder)[1][1]["target_pixels"]))
+    text = (folder / "log.txt").read_text()
+    assert distances[1] < 0.7 * distances[0], distances
+    assert text.count("of the variance of held-out crops is left") == 10 and "fitting the decoder to 32 crops" in text
+    train(configure(*options, "model.closed_form_decoder=true", "total_iters=3"), "again", folder)
+    assert len(logged(folder)) == 3 and (folder / "log.txt").read_text().count("fitting the decoder") == 1
 
 
 def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_named(configure, run_folder):
@@ -904,6 +958,8 @@ def test_two_processes_do_not_train_in_one_folder(words, run_folder):
         (lambda c: c.pop("optimizer"), "is no checkpoint of this training: 'optimizer'"),
         (lambda c: c["optimizer"].update({"a:b": np.zeros(1, "float32")}), "its optimizer knows 'a:b'"),
         (lambda c: c.update(optimizer=dict.fromkeys(c["optimizer"], "x")), "are str, expected float32"),
+        (lambda c: c.update(white_inputs=3), "is no checkpoint of this training"),
+        (lambda c: c.update(white_inputs={"odd.mean": np.zeros(3)}), "is of a run with another optimizer.white_inputs"),
         (lambda c: c.update(iteration="3"), "its iteration is '3'"),
         (lambda c: c.update(iteration=-1), "its iteration is -1"),
         (lambda c: c.update(seed=np.zeros(3)), "is no checkpoint of this training"),

@@ -33,8 +33,8 @@ class ReflectionConv2D(nn.Conv2D):
     def forward(self, x):
         if paddle.in_dynamic_mode() and paddle.is_grad_enabled() and not x.stop_gradient and min(x.shape[2:]) >= 4:
             return self._convolve(_Reflection.apply(x))
-        x = _reflect(x, axis=2)
-        bands = [self._convolve(_reflect(band, axis=3)) for band in _bands(x)]
+        x = reflect(x, axis=2)
+        bands = [self._convolve(reflect(band, axis=3)) for band in _bands(x)]
         return paddle.concat(bands, 2) if len(bands) > 1 else bands[0]
 
     def _convolve(self, x):
@@ -55,7 +55,7 @@ def _bands(x):
     return [x[:, :, top : top + rows + 2] for top in range(0, height - 2, rows)]
 
 
-def _reflect(x, axis):
+def reflect(x, axis):
     """Pad one axis by its second and its second last row or column."""
     # Several times faster on CPU than F.pad(mode="reflect"), which also refuses an axis of one pixel.
     if x.shape[axis] == 1:
@@ -74,7 +74,7 @@ class _Reflection(PyLayer):
 
     @staticmethod
     def forward(ctx, x):
-        return _reflect(_reflect(x, 2), 3)
+        return reflect(reflect(x, 2), 3)
 
     @staticmethod
     def backward(ctx, grad):
@@ -82,7 +82,7 @@ class _Reflection(PyLayer):
 
 
 def _unreflect(grad, axis):
-    """The gradient of `_reflect` on an axis of at least 4 pixels: [.., N + 2, ..] -> [.., N, ..]."""
+    """The gradient of `reflect` on an axis of at least 4 pixels: [.., N + 2, ..] -> [.., N, ..]."""
 
     def part(start, end):
         return paddle.slice(grad, [axis], [start], [end])

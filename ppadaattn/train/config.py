@@ -58,6 +58,9 @@ class Model:
     freeze: List[str] = option([])
     # While training, added to the gradient of each ReLU of the decoder, so that dead channels can come back; 0: none.
     leaky_gradient: float = option_of(objectives.Stylization, "leaky_gradient", least=0)
+    # Fit the decoder to the painted pictures of dataset.train.targets before the first step, one layer after the other
+    # (ppadaattn/train/closed_form.py).
+    closed_form_decoder: bool = False
     # Give new weights to channels of the trained layers that are active at under 1 % of positions of the first batches.
     reinit_dead_channels: bool = option(False, formerly="revive")
 
@@ -347,6 +350,9 @@ class Optimizer:
     accumulate: int = option(1, least=1)
     # Factors on the learning rate of layers, by the beginning of their names, such as {encoder: 0.1}; else 1.
     rates: Dict[str, float] = option({})
+    # Convolutions, by the beginning of their names, such as decoder, that are trained in coordinates where what they
+    # read is white (ppadaattn/train/white_inputs.py).
+    white_inputs: List[str] = option([])
 
 
 @dataclass
@@ -454,7 +460,17 @@ def load_config(path, overrides=()) -> Config:
 def _check_targets(config):
     """Raise InputError where losses on painted pictures are asked for without any, or of a network that has none."""
     wanted = [name for name in objectives.TARGET_LOSSES if getattr(config.losses, name).weight]
-    if not wanted or config.model.name != "stylization":
+    if config.model.name != "stylization":
+        wanted = []
+    if config.model.closed_form_decoder:
+        if not wanted:
+            raise InputError(
+                "model.closed_form_decoder is for model.name stylization with losses.target_pixels or "
+                "losses.target_features: give one of them a weight, or leave closed_form_decoder out"
+            )
+        if max(config.model.levels or [5]) < 4:
+            raise InputError(f"model.closed_form_decoder needs level 4 or 5 in model.levels; got {config.model.levels}")
+    if not wanted:
         return
     targets = config.dataset.train.targets
     if not targets.painted_root:

@@ -497,6 +497,24 @@ def build_objective(config, network, vgg, targets=None):
     return objective
 
 
+def white_layers(objective, prefixes):
+    """{name in the objective: trained convolution} of the network's layers whose names begin with one of `prefixes`.
+
+    Raises InputError where one of them is the beginning of no such layer's name.
+    """
+    layers = {
+        name: layer
+        for name, layer in objective.network.named_sublayers()
+        if isinstance(layer, nn.Conv2D) and not layer.weight.stop_gradient
+    }
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in layers):
+            raise InputError(
+                f"optimizer.white_inputs: no trained convolution's name begins with {prefix!r}{nearest(prefix, layers)}"
+            )
+    return {f"network.{name}": layer for name, layer in layers.items() if name.startswith(tuple(prefixes))}
+
+
 def check_prefix(network, prefix, key):
     """Raise InputError, which names the key of the configuration, where no weight's name begins with a prefix."""
     if not any(name.startswith(prefix) for name in network.state_dict()):

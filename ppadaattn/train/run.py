@@ -16,6 +16,7 @@ from ppadaattn.model.architecture import scaled_channels
 from ppadaattn.model.init import initialize
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.runtime import keep_freed_memory
+from ppadaattn.train.closed_form import CROPS, fit_decoder
 from ppadaattn.train.config import Config
 from ppadaattn.train.data import MissingInputError, Photos, Samples, batches, content_source, resize, to_tensors
 from ppadaattn.train.dead_channels import reinit_dead_channels
@@ -109,8 +110,8 @@ def train(config: Config, name: str, resume: Optional[str] = None, evaluate_only
         if logger.folder is not None:
             with atomic_write(folder / "config.yaml") as temporary:
                 temporary.write_text(to_yaml(config), encoding="utf-8")
-        if not resume and (config.model.reinit_dead_channels or config.model.name == "distillation"):
-            _prepare(objective, samples, config, logger)
+        if not resume:
+            _prepare(trainer, samples, config, logger)
         targets = f"{len(samples.targets.painted)} painted pictures, " if samples.targets else ""
         counts = f"{len(samples.contents)} contents, {len(samples.styles)} styles, {targets}"
         logger.text(f"{folder}: {counts}{paddle.get_device()}")
@@ -141,15 +142,38 @@ def _new_folder(output_dir, name):
     return unique
 
 
-def _prepare(objective, samples, config, logger):
-    """Prepare an objective for its first step with the first batches, the same ones in every process."""
+def _prepare(trainer, samples, config, logger):
+    """Prepare for the first step, with the same pictures in every process."""
+    objective, model = trainer.objective, config.model
+    if not (model.closed_form_decoder or model.reinit_dead_channels or trainer.white or model.name == "distillation"):
+        return
+    rng = np.random.RandomState(config.seed)
+    if model.closed_form_decoder:
+        _fit_decoder(objective, config, rng, logger)
     data = config.dataset.train
     with contextlib.closing(batches(samples, 0, data.batch_size, data.num_workers)) as stream:
         probe = [to_tensors(batch) for batch in itertools.islice(stream, PROBE_BATCHES)]
-    if config.model.reinit_dead_channels:
+    if model.reinit_dead_channels:
         for layer, (dead, channels) in reinit_dead_channels(objective, probe).items():
             logger.text(f"new weights for dead channels: {layer}: {dead} of {channels}")
     objective.prepare(probe)
+    if trainer.white:
+        trainer.white.measure(objective.run_network, probe, rng)
+
+
+def _fit_decoder(objective, config, rng, logger):
+    """Fit the decoder to crops of the painted pictures, with a line of the log for each layer."""
+    logger.text(f"fitting the decoder to {CROPS} crops of painted pictures")
+    objective.begin_iteration(1)
+    crops, seed = [], config.seed
+    while len(crops) < CROPS:
+        crops += objective.targets.embed(objective.network, seed % 2**32)
+        seed += 1
+
+    def say(layer, unexplained):
+        logger.text(f"decoder.{layer}: {unexplained:.2f} of the variance of held-out crops is left")
+
+    fit_decoder(objective.network, crops, rng, say)
 
 
 def _check_weights(config, resumes):

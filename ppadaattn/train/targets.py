@@ -52,16 +52,28 @@ class TargetPainter(nn.Layer):
         Returns:
             contents, stylized, painted: float [B, 3, S, S], RGB in [0, 1]; `painted` is to be come near to.
         """
-        rng = np.random.RandomState([seed, distributed.get_rank()])
         contents, stylized, painted = [], [], []
-        for target, colours, *crops in self.source.draw(rng):
-            content, wanted = (paddle.to_tensor(to_floats(crop[None])) for crop in crops)
-            style = self._style(network, target.style, colours, int(rng.randint(2**31)))
-            statistics = self._statistics(network, target.content, colours)
+        for content, wanted, style, statistics in self._draw(network, seed):
             stylized.append(network.stylize_features(network.encoder(content), style, **statistics))
             contents.append(content)
             painted.append(wanted)
         return tuple(map(paddle.concat, (contents, stylized, painted)))
+
+    @without_gradients
+    def embed(self, network, seed):
+        """[({level: F_cs}, painted [1, 3, S, S])] of the crops of one iteration; arguments as for `paint`."""
+        return [
+            (network.embed(network.encoder(content), style, **statistics), painted)
+            for content, painted, style, statistics in self._draw(network, seed)
+        ]
+
+    def _draw(self, network, seed):
+        """Yield content [1, 3, S, S], painted [1, 3, S, S], Style and the statistics of the whole content."""
+        rng = np.random.RandomState([seed, distributed.get_rank()])
+        for target, colours, *crops in self.source.draw(rng):
+            content, painted = (paddle.to_tensor(to_floats(crop[None])) for crop in crops)
+            style = self._style(network, target.style, colours, int(rng.randint(2**31)))
+            yield content, painted, style, self._statistics(network, target.content, colours)
 
     def window(self, seed, *images):
         """The same random square of `feature_size` pixels of pictures [B, 3, S, S]."""

@@ -18,6 +18,8 @@ from ppadaattn.media.images import contact_sheet, to_bytes
 from ppadaattn.progress import progress_bar
 from ppadaattn.signals import stop_when_asked
 from ppadaattn.train.data import batches, to_tensors
+from ppadaattn.train.objectives import white_layers
+from ppadaattn.train.white_inputs import WhiteInputs
 from ppadaattn.weights.checkpoint import (
     is_checkpoint,
     load_checkpoint,
@@ -103,12 +105,15 @@ class Trainer:
         self._batches = []  # (batch, what the objective made of it) of this iteration, for all its pairings
         self.parameters = objective.trained_parameters()
         options = config.optimizer
+        layers = white_layers(objective, options.white_inputs)
+        self.white = WhiteInputs(layers) if layers else None
+        self.stepped = self.white.replace(self.parameters) if self.white else self.parameters
         clip = options.clip_grad_norm
         self.optimizer = OPTIMIZERS[options.name](
             config.lr_scheduler.learning_rate,
             beta1=options.beta1,
             beta2=options.beta2,
-            parameters=list(self.parameters.values()),
+            parameters=list(self.stepped.values()),
             grad_clip=paddle.nn.ClipGradByGlobalNorm(clip) if clip else None,
         )
         self.average = MovingAverage(self.parameters, config.ema_decay) if config.ema_decay else None
@@ -200,7 +205,8 @@ class Trainer:
         self._check_finite(losses)
         rate = learning_rate(self.config.lr_scheduler, self.iteration, self.config.total_iters)
         self.optimizer.set_lr(rate)
-        self.optimizer.step()
+        with self.white.step() if self.white else contextlib.nullcontext():
+            self.optimizer.step()
         self.optimizer.clear_grad()
         if self.average is not None:
             self.average.update(self.iteration)
@@ -310,6 +316,7 @@ class Trainer:
             "weights": network_weights(self.objective),
             "optimizer": self._optimizer_state(),
             "average": self._average_state(),
+            "white_inputs": self.white and self.white.state_dict(),
         }
 
     def _average_state(self):
@@ -325,7 +332,8 @@ class Trainer:
             saved = load_checkpoint(path)
         except InputError as error:
             raise InputError(f"{error}{_whole_before(path)}") from None
-        saved.setdefault("pairings", 1)  # checkpoints of version 0.1 have no such key
+        for key, value in (("pairings", 1), ("white_inputs", None)):  # older checkpoints have no such keys
+            saved.setdefault(key, value)
         try:
             self._check_saved(saved, path)
         except InputError:
@@ -336,6 +344,8 @@ class Trainer:
         self._set_optimizer_state(saved["optimizer"])
         if self.average is not None:
             self.average.values = {name: paddle.to_tensor(array) for name, array in saved["average"].items()}
+        if self.white:
+            self.white.load(saved["white_inputs"])
         self.iteration = saved["iteration"]
 
     def _check_saved(self, saved, path):
@@ -350,6 +360,11 @@ class Trainer:
                 )
         if (saved["average"] is None) != (self.average is None):
             raise InputError(f"{path} is of a run {'without' if saved['average'] is None else 'with'} ema_decay")
+        white = self.white.shapes() if self.white else {}
+        if (saved["white_inputs"] or {}).keys() != white.keys():
+            raise InputError(f"{path} is of a run with another optimizer.white_inputs")
+        for key, shape in white.items():
+            _check_array(f"white input {key}", saved["white_inputs"][key], [shape])
         if type(saved["iteration"]) is not int or saved["iteration"] < 0:
             raise ValueError(f"its iteration is {saved['iteration']!r}")
         shapes = {name: parameter.shape for name, parameter in self.parameters.items()}
@@ -370,7 +385,7 @@ class Trainer:
         """The optimizer's state under our parameters' names: Paddle numbers its own anew in each process."""
         state = self.optimizer.state_dict()
         named = {}
-        for name, parameter in self.parameters.items():
+        for name, parameter in self.stepped.items():
             for key, tensor in state.items():
                 if key.startswith(f"{parameter.name}_"):
                     named[f"{name}:{key[len(parameter.name) + 1 :]}"] = tensor.numpy()
@@ -380,7 +395,7 @@ class Trainer:
         state = {}
         for key, array in named.items():
             name, _, slot = key.rpartition(":")
-            state[f"{self.parameters[name].name}_{slot}"] = paddle.to_tensor(array)
+            state[f"{self.stepped[name].name}_{slot}"] = paddle.to_tensor(array)
         self.optimizer.set_state_dict(state)
 
 
