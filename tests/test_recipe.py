@@ -15,7 +15,7 @@ from ppadaattn.train import losses, targets
 from ppadaattn.train.config import Config, Schedule, TargetData, TrainData, load_config
 from ppadaattn.train.data import Cropper, Samples, TargetCrop, Targets
 from ppadaattn.train.logger import Logger
-from ppadaattn.train.objectives import Stylization, build_objective
+from ppadaattn.train.objectives import Reconstruction, Stylization, build_objective
 from ppadaattn.train.run import train
 from ppadaattn.train.targets import TargetPainter
 from ppadaattn.train.trainer import Trainer, _Clock, learning_rate
@@ -448,6 +448,27 @@ def test_alive_loss_against_its_formula(rng):
     loss.backward()
     assert (np.abs(tensor.grad.numpy()).sum((0, 2, 3)) > 0).tolist() == (highest < 0.5).tolist()
     assert float(losses.alive_loss(tensor + 10)) == 0  # all are alive
+
+
+def test_a_reconstruction_keeps_its_decoder_alive(rng, small_vgg):
+    """The penalty and the gradient below 0, as in a stylization; without a weight there is no such loss."""
+    network = AdaAttNNetwork(width=0.25)
+    assert "alive" not in Reconstruction(network, small_vgg).weights and network.decoder.leaky_gradient == 0
+    config = load_config(ROOT / "configs" / "compare" / "reconstruct_345.yaml")
+    objective = build_objective(config, network, small_vgg)
+    assert objective.weights["alive"] == config.reconstruction.alive and network.decoder.leaky_gradient == 0.05
+    network.decoder.stage3[1].bias.set_value(paddle.full_like(network.decoder.stage3[1].bias, -1e3))  # all are dead
+    pair = batch(rng)
+    found, _ = objective(pair)
+    outputs = []
+    for layer in objective.relu_convolutions().values():
+        layer.register_forward_post_hook(lambda _, __, output: outputs.append(output))
+    objective.run_network(pair)
+    np.testing.assert_allclose(float(found["alive"]), sum(float(losses.alive_loss(x)) for x in outputs), rtol=1e-4)
+    assert float(found["alive"]) > 100
+    sum(found.values()).backward()
+    assert float(network.decoder.stage3[1].bias.grad.abs().min()) > 0
+    assert "alive" not in next(objective.measure([pair["content"][:1]], []))[1]
 
 
 def test_the_alive_loss_sees_every_relu_of_the_decoder(rng, small_vgg):

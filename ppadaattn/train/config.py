@@ -251,6 +251,8 @@ class Reconstruction:
     perceptual_levels: List[int] = option_of(objectives.Reconstruction, "perceptual_levels")
     # Weight of the mean absolute difference of neighbouring pixels (Avatar-Net).
     total_variation: float = option_of(objectives.Reconstruction, "total_variation", least=0)
+    # Weight of the penalty on hardly active channels, as losses.alive.
+    alive: float = option_of(objectives.Reconstruction, "alive", least=0)
 
 
 @dataclass

@@ -52,6 +52,7 @@ class Objective(nn.Layer):
         super().__init__()
         self.network = network
         self._vgg = [vgg]  # a list hides it from checkpoints: it is no sublayer
+        self._alive = []  # the loss "alive" of each layer each time that it is used
 
     def vgg(self, image):
         return self._vgg[0](image)
@@ -64,6 +65,22 @@ class Objective(nn.Layer):
                 f"{key}: relu{max(levels)}_1 is not among the features of encoder_weights, which end at relu{depth}_1; "
                 f"give levels up to {depth}, or another encoder"
             )
+
+    def keep_alive(self, leaky_gradient, alive):
+        """Let the decoder's dead channels come back, and watch for them.
+
+        Args:
+            leaky_gradient: as in `Decoder`.
+            alive: options of `alive_loss`; None: it is not computed.
+        """
+        self.network.decoder.leaky_gradient = leaky_gradient
+
+        def watch(layer, inputs, output):
+            if paddle.is_grad_enabled():
+                self._alive.append(losses.alive_loss(output, **alive))
+
+        for layer in self.relu_convolutions().values() if alive is not None else ():
+            layer.register_forward_post_hook(watch)
 
     def train_only(self, *layers):
         """Freeze the whole network except `layers`."""
@@ -154,7 +171,6 @@ class Stylization(Objective):
 
     def __init__(self, network, vgg, config, train_encoder=False, leaky_gradient=0.0, targets=None):
         super().__init__(network, vgg)
-        network.decoder.leaky_gradient = leaky_gradient
         layers = [layer for name, layer in network.named_children() if train_encoder or name != "encoder"]
         self.train_only(*layers)
         self.train_encoder = train_encoder
@@ -179,14 +195,7 @@ class Stylization(Objective):
             resize=network.conventions.resize,
             shallow_features=network.shallow_features,
         )
-        self._alive = []  # the loss of each layer each time that it is used
-        if "alive" in self.weights:
-            for layer in self.relu_convolutions().values():
-                layer.register_forward_post_hook(self._watch)
-
-    def _watch(self, layer, inputs, output):
-        if paddle.is_grad_enabled():
-            self._alive.append(losses.alive_loss(output, **self.options["alive"]))
+        self.keep_alive(leaky_gradient, self.options["alive"] if "alive" in self.weights else None)
 
     @staticmethod
     def frames_for(config):
@@ -353,8 +362,11 @@ class ImageObjective(Objective):
         raise NotImplementedError
 
     def losses_of(self, encoded, seed=0, pairing=0):
+        self._alive = []
         image = _all_pictures(encoded)
         found, result = self.compare(image)
+        if "alive" in self.weights:
+            found["alive"] = sum(self._alive)
         return found, {"content": image, "result": result}
 
     @paddle.no_grad()
@@ -425,6 +437,8 @@ class Reconstruction(ImageObjective):
         distance: of pixels, one of PIXEL_DISTANCES.
         weight, perceptual, total_variation: weights of that distance, of the mean squared difference of features at
             relu{x}_1, x in `perceptual_levels`, and of the total variation.
+        alive: weight of `alive_loss`.
+        leaky_gradient: as in `Decoder`.
     """
 
     def __init__(
@@ -437,14 +451,22 @@ class Reconstruction(ImageObjective):
         perceptual=0.0,
         perceptual_levels=(1, 2, 3, 4),
         total_variation=0.0,
+        alive=0.0,
+        leaky_gradient=0.0,
     ):
         super().__init__(network, vgg)
         self.train_only(network.decoder)
         self.distance, self.perceptual_levels = PIXEL_DISTANCES[distance], perceptual_levels
-        weights = {"reconstruction": weight, "perceptual": perceptual, "total_variation": total_variation}
+        weights = {
+            "reconstruction": weight,
+            "perceptual": perceptual,
+            "total_variation": total_variation,
+            "alive": alive,
+        }
         self.weights = {name: weight for name, weight in weights.items() if weight}
         if perceptual:
             self.check_levels("reconstruction.perceptual_levels", perceptual_levels)
+        self.keep_alive(leaky_gradient, {} if alive else None)
 
     def run_network(self, batch):
         return self.network.reconstruct(self.network.encoder(_all_pictures(batch)))
@@ -458,7 +480,7 @@ class Reconstruction(ImageObjective):
             "perceptual": lambda: losses.content_loss(self.vgg(result), self.vgg(image), levels=self.perceptual_levels),
             "total_variation": lambda: losses.total_variation_loss(result),
         }
-        return {name: computed[name]() for name in self.weights}, result
+        return {name: computed[name]() for name in self.weights if name in computed}, result
 
 
 # `model.name` of a Config: a function of the Config, Targets or None, the network and the Encoder of the losses.
@@ -468,7 +490,7 @@ OBJECTIVES = {
     ),
     "distillation": lambda config, targets, *networks: Distillation(*networks),
     "reconstruction": lambda config, targets, *networks: Reconstruction(
-        *networks, **dataclasses.asdict(config.reconstruction)
+        *networks, leaky_gradient=config.model.leaky_gradient, **dataclasses.asdict(config.reconstruction)
     ),
 }
 
