@@ -73,7 +73,7 @@ def parser(prog="ppadaattn convert"):
     made.add_argument(
         "--heads",
         action="store_true",
-        help="write the network without its encoder, in float16, with the fingerprint of that encoder",
+        help="write the network without its encoder, in float16, with the scales of that encoder's channels",
     )
     made.add_argument(
         "--to-encoder",

@@ -18,6 +18,7 @@ from ppadaattn.errors import InputError, one_line
 from ppadaattn.files import atomic_write
 from ppadaattn.model.architecture import BLOCKS, is_adaattn, scaled_channels, weight_shapes
 from ppadaattn.model.style import Style
+from ppadaattn.weights.channels import channel_factors, describe_channels, is_scaled, with_scaled_values
 from ppadaattn.weights.pickles import Reader, array_of
 
 import numpy as np
@@ -53,7 +54,7 @@ PREPROCESSING = {"layout": "NCHW", "channels": "RGB", "range": [0.0, 1.0]}
 MOST_HEADER = 2**23
 # Types of tensors in safetensors files, and the same for `array_of`: numbers, and positions in feature maps.
 TYPES = {"F32": "f4", "I64": "i8"}
-HEADS_TYPES = {"F16": "f2"}
+HEADS_TYPES = {"F16": "f2", "F32": "f4"}  # the latter describe the encoder's channels
 # Mixtures of mixtures of styles. Nobody needs so many; far more would exceed Python's own stack.
 MOST_NESTED = 32
 # Of a picture, for the shapes that a network's styles have; all sides differ at every level.
@@ -253,7 +254,7 @@ def save_weights(path, network, about=""):
 
 
 def save_heads(path, network, about=""):
-    """Write a network without its encoder: f, g, h and the decoder in float16, and the fingerprint of the encoder.
+    """Write a network without its encoder: f, g, h and the decoder in float16, and what tells its encoder from others.
 
     Args and errors as of `save_weights`; also InputError for a number that float16 cannot hold.
     """
@@ -262,18 +263,15 @@ def save_heads(path, network, about=""):
     for name, array in heads.items():
         if not np.abs(array).max(initial=0) <= most:  # nor is anything that is no number
             raise InputError(f"{path} cannot be written: {name} holds numbers beyond the {most:.0f} of float16")
-    described = {"architecture": network.architecture, "about": about, "encoder": encoder_fingerprint(network.encoder)}
+    described = {"architecture": network.architecture, "about": about}
     halves = {name: array.astype("float16") for name, array in heads.items()}
-    _write(path, {"format": HEADS, "preprocessing": PREPROCESSING, **described, "weights": halves})
+    channels = {f"{ENCODER}{name}.channels": array for name, array in _channels_of(network.encoder).items()}
+    _write(path, {"format": HEADS, "preprocessing": PREPROCESSING, **described, "weights": {**halves, **channels}})
 
 
-def encoder_fingerprint(encoder):
-    """SHA-256 (hex) of an encoder's weights: tells whether heads belong to it.
-
-    The bias of conv1_1 is left out: where the preprocessing is folded in, its last bits depend on the order of a sum.
-    """
-    weights = {name: tensor.numpy() for name, tensor in encoder.state_dict().items() if name != "conv1_1.bias"}
-    return digest(weights)
+def _channels_of(encoder):
+    arrays = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
+    return describe_channels(arrays, encoder.convolutions())
 
 
 def load_network(path, find_encoder=None):
@@ -295,7 +293,7 @@ def read_network(path, find_encoder=None):
     saved = read_weights(path)
     network, weights = build_network(path, saved["architecture"], saved["weights"]), saved["weights"]
     if saved["encoder"] is not None:
-        weights = {**weights, **_encoder_of_heads(path, network.encoder, saved["encoder"], find_encoder)}
+        weights = _with_encoder(path, network, weights, saved["encoder"], find_encoder)
     return _filled(network, weights, path), saved["about"]
 
 
@@ -306,19 +304,30 @@ def _filled(network, weights, path):
     return network
 
 
-def _encoder_of_heads(path, encoder, expected, find_encoder):
-    """{name in the network: array} of the encoder that heads belong to, which is put into `encoder`."""
+def _with_encoder(path, network, heads, channels, find_encoder):
+    """{name in a network: array} of heads and their encoder, whose channels may have other scales than in training."""
     if find_encoder is None:
         raise InputError(f"{path} holds heads without their encoder, and works only with the file of that encoder")
-    source, arrays = find_encoder(encoder)
-    set_weights(encoder, arrays, source, f"the encoder that {path} needs")
-    found = encoder_fingerprint(encoder)
-    if found != expected:
+    source, arrays = find_encoder(network.encoder)
+    set_weights(network.encoder, arrays, source, f"the encoder that {path} needs")
+    found = _channels_of(network.encoder)
+    shapes = {name: array.shape for name, array in channels.items()}
+    if shapes != {name: array.shape for name, array in found.items()}:
+        raise InputError(f"{path} describes no heads: its description of the encoder does not fit its architecture")
+    factors, other = channel_factors(channels, found)
+    if factors is None:
         raise InputError(
-            f"{source} is another encoder than the one that {path} was trained with (its fingerprint is {found[:16]}, "
-            f"expected {expected[:16]}): give the file of that encoder"
+            f"{source} is another encoder than the one that {path} was trained with (its {other} differs by more than "
+            "the scales of channels): give the file of that encoder"
         )
-    return {f"{ENCODER}{name}": array for name, array in arrays.items()}
+    if is_scaled(factors):
+        if network.architecture["transform"] != "adaattn":
+            raise InputError(
+                f"the channels of {source} have other scales than those of the encoder that {path} was trained with, "
+                "and only heads of AdaAttN serve any: give the file of that encoder"
+            )
+        heads = with_scaled_values(heads, factors)
+    return {**heads, **{f"{ENCODER}{name}": array for name, array in arrays.items()}}
 
 
 class StoredNetwork:
@@ -363,7 +372,7 @@ def read_weights(path):
 
     Returns:
         {'architecture': dict, 'about': str, 'weights': {name: float32 array}, 'encoder': None}; of heads 'encoder' is
-        the fingerprint of the encoder, whose weights are not there.
+        what `describe_channels` gives of the encoder, whose weights are not there.
 
     Raises InputError as `load_network`; whether the weights fit the architecture is left to it.
     """
@@ -375,14 +384,24 @@ def read_weights(path):
         other = one_line(saved.get("preprocessing"))
         raise InputError(f"{path} is for images prepared as {other}; this version prepares {PREPROCESSING}")
     heads = saved["format"] == HEADS
-    kind, encoder = ("float16", saved.get("encoder")) if heads else ("float32", None)
-    if not all(isinstance(array, np.ndarray) and array.dtype == kind for array in weights.values()):
+    encoder = None
+    if heads:
+        described = {name: weights[name] for name in weights if str(name).startswith(ENCODER)}
+        weights = {name: array for name, array in weights.items() if name not in described}
+        encoder = {name[len(ENCODER) :].rpartition(".")[0]: array for name, array in described.items()}
+        if not encoder or not _all_of(described, "float32"):
+            raise InputError(f"{path} describes no heads: expected a description of their encoder's channels in it")
+    kind = "float16" if heads else "float32"
+    if not _all_of(weights, kind):
         raise InputError(f"{path} describes no network: expected {kind} arrays as its weights")
-    if heads and not isinstance(encoder, str):
-        raise InputError(f"{path} describes no heads: expected the fingerprint of their encoder in it")
     weights = {name: array.astype("float32") for name, array in weights.items()} if heads else weights
     about = about if isinstance(about, str) else ""
     return {"architecture": architecture, "about": about, "weights": weights, "encoder": encoder}
+
+
+def _all_of(arrays, kind):
+    """Whether all values of a dict are arrays of a type."""
+    return all(isinstance(array, np.ndarray) and array.dtype == kind for array in arrays.values())
 
 
 def is_network(path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from ppadaattn.errors import InputError, one_line
 from ppadaattn.model.architecture import BLOCKS, MAX_WIDTH
 from ppadaattn.model.vgg import Encoder
+from ppadaattn.weights.channels import SAME_WEIGHTS, unscaled, with_scaled_values
 from ppadaattn.weights.checkpoint import (
     ENCODER,
     build_network,
@@ -154,17 +155,10 @@ def with_encoder(arrays, source, find_encoder):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-# Two files of one VGG-19 differ by float32's rounding; weights of two trainings by about their own size.
-SAME_WEIGHTS = 1e-3
-
-
 def exchange_encoder(network, path):
-    """Put another file of the same encoder, with channels of other scales, into a network.
+    """Put another file of the same encoder, with channels of other scales, into a network (`weights.channels`).
 
-    A normalised VGG-19 is VGG-19 with every channel multiplied by a positive number, chosen so that its mean activation
-    over some pictures is 1: there is one for every set of pictures. Norm (eqs. 4 and 8) makes queries, keys and content
-    of all of them the same, and the columns of h are divided by the factors, so that pictures stay the same but for
-    rounding and the epsilon of Norm.
+    Pictures stay the same but for rounding and the epsilon of Norm.
 
     Args:
         network: an AdaAttNNetwork of the transform adaattn; its encoder and the weights of its h change.
@@ -177,29 +171,16 @@ def exchange_encoder(network, path):
     own = {name: tensor.numpy() for name, tensor in network.encoder.state_dict().items()}
     arrays = encoder_arrays(path, network.encoder)
     set_weights(network.encoder, arrays, path, "the encoder of this network")
-    factors = _channel_factors(own, arrays, network.encoder.convolutions(), path)
-    for level in network.levels:
-        weight = getattr(network, f"adaattn{level}").h.weight
-        weight.set_value((weight.numpy() / factors[level, 1][:, None, None]).astype("float32"))
-
-
-def _channel_factors(own, other, convolutions, path):
-    """{(block, index): float64 [C]}: by what the channels of `own` are multiplied in `other`, {name: array} both."""
-    factors, before = {}, np.ones(3)
-    for place in convolutions:
-        name = "conv{}_{}".format(*place)
-        weight, bias = (own[f"{name}.{part}"].astype("float64") for part in ("weight", "bias"))
-        expected = np.concatenate([(weight / before[:, None, None]).reshape(len(bias), -1), bias[:, None]], 1)
-        found = np.concatenate([other[f"{name}.weight"].reshape(len(bias), -1), other[f"{name}.bias"][:, None]], 1)
-        sizes, own_sizes = np.linalg.norm(found, axis=1), np.linalg.norm(expected, axis=1)
-        before = factors[place] = np.where(own_sizes > 0, sizes, 1) / np.where(own_sizes > 0, own_sizes, 1)
-        apart = np.linalg.norm(found - expected * before[:, None], axis=1)
-        if not np.all((before > 0) & (apart <= SAME_WEIGHTS * sizes)):
+    factors = {}
+    pairs = zip(*(unscaled(encoder, network.encoder.convolutions()) for encoder in (own, arrays)))
+    for (name, scales, rows), (_, found, other) in pairs:
+        if not np.all(np.linalg.norm(rows - other, axis=1) <= SAME_WEIGHTS):
             raise InputError(
                 f"{path} holds another encoder than this network's: its {name} is not that of the network with its "
                 "channels multiplied by positive numbers"
             )
-    return factors
+        factors[name] = found / scales
+    set_weights(network, with_scaled_values(network_weights(network), factors), path)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
