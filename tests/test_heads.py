@@ -154,6 +154,8 @@ CHANNELS = np.ones([3, 32], "float32")  # as conv4_1 has them
     [
         ("architecture", lambda saved: 3, "expected dicts 'architecture' and 'weights'"),
         ("preprocessing", lambda saved: "BGR", "is for images prepared as BGR"),
+        ("tolerance", lambda saved: 1, "expected a number from 0 to 1 as the tolerance"),
+        ("tolerance", lambda saved: float("nan"), "expected a number from 0 to 1 as the tolerance"),
         ("weights", lambda saved: {}, "expected a description of their encoder's channels"),
         ("weights", only("encoder."), "adaattn3.f.bias has shape none"),
         ("weights", only("adaattn"), "expected a description of their encoder's channels"),
@@ -171,6 +173,29 @@ def test_files_that_describe_no_heads(files, key, change, reason):
     checkpoint._write(heads, {**saved, key: change(saved)})
     with pytest.raises(InputError, match=reason):
         ppadaattn.load(heads, encoder=encoder, device="cpu")
+
+
+def test_heads_of_a_rounded_encoder_take_the_public_one(network, tmp_path, convert, rng):
+    """With 8 bits a number: more than the default tolerance, less than 0.2; another training is still refused."""
+    rounded = {}
+    for name, tensor in network.encoder.state_dict().items():
+        step = np.abs(tensor.numpy()).max() / 31 or 1.0  # coarser than 8 bits: these rows are short
+        rounded[name] = (np.round(tensor.numpy() / step) * step).astype("float32")
+    public = save_encoder(tmp_path / "public.npz", network)
+    np.savez(tmp_path / "rounded.npz", **rounded)
+    network.encoder.set_state_dict({name: paddle.to_tensor(array) for name, array in rounded.items()})
+    save_weights(tmp_path / "whole.pdparams", network)
+    strict, _ = convert(tmp_path / "whole.pdparams", "strict.safetensors", "--heads")
+    made, _ = convert(tmp_path / "whole.pdparams", "made.safetensors", "--heads", "--tolerance", "0.2")
+    ppadaattn.load(made, encoder=tmp_path / "rounded.npz", device="cpu")
+    ppadaattn.load(made, encoder=public, device="cpu")
+    other = save_encoder(tmp_path / "other.npz", AdaAttNNetwork(**OPTIONS))
+    for heads, encoder in ((strict, public), (made, other)):
+        with pytest.raises(InputError, match="is another encoder than the one that"):
+            ppadaattn.load(heads, encoder=encoder, device="cpu")
+    assert "--tolerance is for --heads" in convert(tmp_path / "whole.pdparams", "no.pdparams", "--tolerance", "0.2")[1]
+    with pytest.raises(SystemExit):
+        command.main([str(made), "--output", "x.safetensors", "--heads", "--tolerance", "1"])
 
 
 def test_weights_of_another_type_are_no_heads(files):

@@ -137,6 +137,17 @@ def seconds(text):
     return number
 
 
+def fraction(text):
+    """A type of arguments: a float from 0 to below 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to below 1; got {text}")
+    return number
+
+
 def add_field(group, kind, name, help, **options):  # noqa: A002 - argparse's word
     """Add the option of a dataclass's field, with the field's default, which ends the help.
 

@@ -3,11 +3,12 @@
 import os
 from pathlib import Path
 
-from ppadaattn.cli.common import Parser, run
+from ppadaattn.cli.common import Parser, fraction, run
 from ppadaattn.errors import InputError
 from ppadaattn.files import check_writable
 from ppadaattn.model.architecture import CONVENTIONS
 from ppadaattn.model.attention import KINDS
+from ppadaattn.weights.channels import SAME_WEIGHTS
 from ppadaattn.weights.checkpoint import (
     SAFETENSORS_SUFFIX,
     STYLE_SUFFIX,
@@ -76,6 +77,13 @@ def parser(prog="ppadaattn convert"):
         help="write the network without its encoder, in float16, with the scales of that encoder's channels",
     )
     made.add_argument(
+        "--tolerance",
+        type=fraction,
+        metavar="D",
+        help="with --heads: how far another encoder may be from this one, for heads that were trained with a rounded "
+        f"copy of a public encoder (about 0.2 for 8 bits a number); default: {SAME_WEIGHTS}",
+    )
+    made.add_argument(
         "--to-encoder",
         metavar="FILE",
         help="put this file of the same encoder, normalised over other pictures, in the place of the network's own; "
@@ -95,6 +103,8 @@ def _convert(args):
             raise InputError(f"{args.output} is a file to read; choose another --output")
     if _has_suffix(args.source, STYLE_SUFFIX):
         return _style(args)
+    if args.tolerance is not None and not args.heads:
+        raise InputError("--tolerance is for --heads: give both, or leave it out")
     if not os.path.isdir(args.output) and not _has_suffix(args.output, WEIGHTS_SUFFIX, SAFETENSORS_SUFFIX):
         raise InputError(
             f"--output {args.output}: weights are kept in {WEIGHTS_SUFFIX} or {SAFETENSORS_SUFFIX} files; "
@@ -109,7 +119,10 @@ def _convert(args):
     if args.to_encoder:
         exchange_encoder(network, args.to_encoder)
     about = about if args.about is None else args.about
-    (save_heads if args.heads else save_weights)(args.output, network, about)
+    if args.heads:
+        save_heads(args.output, network, about, SAME_WEIGHTS if args.tolerance is None else args.tolerance)
+    else:
+        save_weights(args.output, network, about)
     print(f"{args.output}: {'heads of ' if args.heads else ''}{network.architecture}")
     return 0
 
@@ -119,7 +132,9 @@ def _has_suffix(path, *suffixes):
 
 
 def _style(args):
-    _refuse_options(args, "a style file", "encoder", "heads", "to_encoder", "attention", "conventions", "about")
+    _refuse_options(
+        args, "a style file", "encoder", "heads", "tolerance", "to_encoder", "attention", "conventions", "about"
+    )
     if not _has_suffix(args.output, STYLE_SUFFIX):
         raise InputError(
             f"--output {args.output}: {args.source} is a style; give it a name that ends in {STYLE_SUFFIX}"

@@ -46,11 +46,13 @@ def describe_channels(arrays, convolutions):
     }
 
 
-def channel_factors(own, other):
+def channel_factors(own, other, tolerance=SAME_WEIGHTS):
     """By what the channels of one encoder are multiplied in another one.
 
     Args:
         own, other: as `describe_channels` gives them, for the same convolutions.
+        tolerance: how far bias and sum of the rows of a convolution may be apart, as root mean square. Those of two
+            trainings are about 1 apart.
 
     Returns:
         ({name of a convolution: float64 [C]}, None), or (None, the first convolution that differs by more than scales).
@@ -58,8 +60,8 @@ def channel_factors(own, other):
     factors = {}
     for name, found in other.items():
         scales = own[name][0].astype("float64")
-        apart = np.abs(own[name][1:] - found[1:]).max(initial=0)
-        if not (apart <= SAME_WEIGHTS and np.all(scales > 0) and np.isfinite(scales).all()):
+        apart = np.sqrt(np.square(own[name][1:] - found[1:]).mean())
+        if not (apart <= tolerance and np.all(scales > 0) and np.isfinite(scales).all()):
             return None, name
         factors[name] = found[0] / scales
     return factors, None

@@ -18,7 +18,7 @@ from ppadaattn.errors import InputError, one_line
 from ppadaattn.files import atomic_write
 from ppadaattn.model.architecture import BLOCKS, is_adaattn, scaled_channels, weight_shapes
 from ppadaattn.model.style import Style
-from ppadaattn.weights.channels import channel_factors, describe_channels, is_scaled, with_scaled_values
+from ppadaattn.weights.channels import SAME_WEIGHTS, channel_factors, describe_channels, is_scaled, with_scaled_values
 from ppadaattn.weights.pickles import Reader, array_of
 
 import numpy as np
@@ -253,17 +253,22 @@ def save_weights(path, network, about=""):
     _write(path, {"format": WEIGHTS, "preprocessing": PREPROCESSING, **described, "weights": network_weights(network)})
 
 
-def save_heads(path, network, about=""):
+def save_heads(path, network, about="", tolerance=SAME_WEIGHTS):
     """Write a network without its encoder: f, g, h and the decoder in float16, and what tells its encoder from others.
 
     Args and errors as of `save_weights`; also InputError for a number that float16 cannot hold.
+
+    Args:
+        tolerance: of `channel_factors`, for the encoders that the heads take. More than the default is for heads that
+            were trained with a rounded copy of a public encoder: with 8 bits a number, weights are 6 % apart, and the
+            sums of rows 0.1.
     """
     heads = {name: array for name, array in network_weights(network).items() if not name.startswith(ENCODER)}
     most = np.finfo("float16").max
     for name, array in heads.items():
         if not np.abs(array).max(initial=0) <= most:  # nor is anything that is no number
             raise InputError(f"{path} cannot be written: {name} holds numbers beyond the {most:.0f} of float16")
-    described = {"architecture": network.architecture, "about": about}
+    described = {"architecture": network.architecture, "about": about, "tolerance": float(tolerance)}
     halves = {name: array.astype("float16") for name, array in heads.items()}
     channels = {f"{ENCODER}{name}.channels": array for name, array in _channels_of(network.encoder).items()}
     _write(path, {"format": HEADS, "preprocessing": PREPROCESSING, **described, "weights": {**halves, **channels}})
@@ -293,7 +298,7 @@ def read_network(path, find_encoder=None):
     saved = read_weights(path)
     network, weights = build_network(path, saved["architecture"], saved["weights"]), saved["weights"]
     if saved["encoder"] is not None:
-        weights = _with_encoder(path, network, weights, saved["encoder"], find_encoder)
+        weights = _with_encoder(path, network, weights, saved["encoder"], saved["tolerance"], find_encoder)
     return _filled(network, weights, path), saved["about"]
 
 
@@ -304,7 +309,7 @@ def _filled(network, weights, path):
     return network
 
 
-def _with_encoder(path, network, heads, channels, find_encoder):
+def _with_encoder(path, network, heads, channels, tolerance, find_encoder):
     """{name in a network: array} of heads and their encoder, whose channels may have other scales than in training."""
     if find_encoder is None:
         raise InputError(f"{path} holds heads without their encoder, and works only with the file of that encoder")
@@ -314,7 +319,7 @@ def _with_encoder(path, network, heads, channels, find_encoder):
     shapes = {name: array.shape for name, array in channels.items()}
     if shapes != {name: array.shape for name, array in found.items()}:
         raise InputError(f"{path} describes no heads: its description of the encoder does not fit its architecture")
-    factors, other = channel_factors(channels, found)
+    factors, other = channel_factors(channels, found, tolerance)
     if factors is None:
         raise InputError(
             f"{source} is another encoder than the one that {path} was trained with (its {other} differs by more than "
@@ -371,8 +376,9 @@ def read_weights(path):
     """What a file written by `save_weights` or `save_heads` holds.
 
     Returns:
-        {'architecture': dict, 'about': str, 'weights': {name: float32 array}, 'encoder': None}; of heads 'encoder' is
-        what `describe_channels` gives of the encoder, whose weights are not there.
+        {'architecture': dict, 'about': str, 'weights': {name: float32 array}, 'encoder': None, 'tolerance': None}; of
+        heads 'encoder' is what `describe_channels` gives of the encoder, whose weights are not there, and 'tolerance'
+        how far from them those of another one may be.
 
     Raises InputError as `load_network`; whether the weights fit the architecture is left to it.
     """
@@ -384,19 +390,28 @@ def read_weights(path):
         other = one_line(saved.get("preprocessing"))
         raise InputError(f"{path} is for images prepared as {other}; this version prepares {PREPROCESSING}")
     heads = saved["format"] == HEADS
-    encoder = None
+    encoder = tolerance = None
     if heads:
         described = {name: weights[name] for name in weights if str(name).startswith(ENCODER)}
         weights = {name: array for name, array in weights.items() if name not in described}
         encoder = {name[len(ENCODER) :].rpartition(".")[0]: array for name, array in described.items()}
         if not encoder or not _all_of(described, "float32"):
             raise InputError(f"{path} describes no heads: expected a description of their encoder's channels in it")
+        tolerance = saved.get("tolerance")
+        if not isinstance(tolerance, float) or not 0 <= tolerance < 1:
+            raise InputError(f"{path} describes no heads: expected a number from 0 to 1 as the tolerance for encoders")
     kind = "float16" if heads else "float32"
     if not _all_of(weights, kind):
         raise InputError(f"{path} describes no network: expected {kind} arrays as its weights")
     weights = {name: array.astype("float32") for name, array in weights.items()} if heads else weights
     about = about if isinstance(about, str) else ""
-    return {"architecture": architecture, "about": about, "weights": weights, "encoder": encoder}
+    return {
+        "architecture": architecture,
+        "about": about,
+        "weights": weights,
+        "encoder": encoder,
+        "tolerance": tolerance,
+    }
 
 
 def _all_of(arrays, kind):
