@@ -1,12 +1,15 @@
-"""Make the pictures in examples/figures with the bundled models: python examples/figures.py
+"""Make the pictures in examples/figures with the bundled models: python examples/figures.py [VGG19]
 
 - regions.jpg: each region of a content in the style of the region of the same colour (paper, figure 10)
 - interpolation.jpg: mixtures of four styles (paper, figure 8)
 - strength.jpg: a content; strength 0, 0.25, 0.5, 0.75 and 1; strength 1 in the colours of the content
 - failures.jpg: what the bundled image model does badly (pretrained/README.md)
 - video.gif: a clip beside the same clip, stylized by the video model
+- full_width.jpg: contents, styles, and pictures of the small model and of the paper's width; where a file of VGG-19 is
+  given, which that width needs
 """
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -110,6 +113,13 @@ def failures(stylizer):
     save("failures", [[content, style, stylizer(content, style)] for content, style in pairs], 320)
 
 
+def full_width(small, full):
+    """Content, style, and the pictures of both models."""
+    names = (("landscape", "wave_print"), ("still_life", "stained_glass"), ("landscape", "ink_wash"))
+    pairs = [(example(f"content/{content}")[:, 128:640], example(f"style/{style}")) for content, style in names]
+    save("full_width", [[content, style, small(content, style), full(content, style)] for content, style in pairs], 300)
+
+
 def video(stylizer):
     """A camera that sways before a mountain and returns to its first position, so that the animation repeats."""
     landscape = Image.fromarray(example("content/landscape"))
@@ -130,3 +140,5 @@ if __name__ == "__main__":
     for figure in (regions, interpolation, strength, failures):
         figure(image_model)
     video(ppadaattn.load("adaattn_lite_video"))
+    if sys.argv[1:]:
+        full_width(image_model, ppadaattn.load("adaattn_image", encoder=sys.argv[1]))

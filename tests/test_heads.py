@@ -354,6 +354,18 @@ def test_what_is_not_released_says_what_it_needs(name, home, monkeypatch, capsys
     assert download([name]) == 2 and capsys.readouterr().err.startswith(f"error: {start}")
 
 
+def test_the_released_heads_say_which_file_they_need(home, monkeypatch):
+    monkeypatch.setenv("PPADAATTN_OFFLINE", "1")
+    with pytest.raises(
+        InputError, match="VGG-19 is needed: vgg_normalised.pdparams is missing, and nothing is do"
+    ) as error:
+        ppadaattn.load("adaattn_image", device="cpu")
+    assert f"put {zoo.ROWS['vgg_normalised'].urls[0]} at {home / 'vgg_normalised.pdparams'}" in sentence(error)
+    other = save_encoder(home.parent / "other.npz", AdaAttNNetwork(width=1))
+    with pytest.raises(InputError, match="other.npz is another encoder than the one that .*adaattn_image.safetensors"):
+        ppadaattn.load("adaattn_image", encoder=other, device="cpu")
+
+
 def test_a_release_is_an_edit_of_a_row(network, files, home, tmp_path, monkeypatch, capsys):
     """The file beside the bundled ones, its size and hash in the row; VGG-19 is the zoo's."""
     heads, encoder = files

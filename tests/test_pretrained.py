@@ -14,6 +14,15 @@ from paddle import nn
 # Outputs of the same weights in an independent PyTorch implementation (float32, not clipped) for the two pictures of
 # `wave`: statistics of each colour, and single pixels by row and column.
 PEER = {
+    "adaattn_image": {
+        "mean": [0.664519, 0.410237, 0.538338],
+        "std": [0.13043, 0.149436, 0.190289],
+        (0, 0): [0.848912, 0.426509, 0.485642],
+        (0, 60): [0.681282, 0.406215, 0.501864],
+        (44, 0): [0.733262, 0.574267, 0.526325],
+        (44, 60): [0.771578, 0.41542, 0.837181],
+        (22, 30): [0.718004, 0.538795, 0.616394],
+    },
     "adaattn_lite_image": {
         "mean": [0.475383, 0.437595, 0.423468],
         "std": [0.199771, 0.165578, 0.209951],
@@ -42,21 +51,31 @@ def wave(height, width, phase):
     return np.round(127.5 + 127.5 * swing).astype("uint8")
 
 
-def run(name, content, style):
-    """Output H x W x 3, float32, not clipped, of uint8 pictures."""
+def run(name, content, style, **options):
+    """Output H x W x 3, float32, not clipped, of uint8 pictures; options of `load`."""
     tensors = [paddle.to_tensor(image.transpose(2, 0, 1)[None].astype("float32") / 255) for image in (content, style)]
     with paddle.no_grad():
-        return ppadaattn.load(name, device="cpu").network(*tensors)[0].numpy().transpose(1, 2, 0)
+        return ppadaattn.load(name, device="cpu", **options).network(*tensors)[0].numpy().transpose(1, 2, 0)
 
 
-@pytest.mark.parametrize("name", zoo.BUNDLED)
-def test_outputs_are_those_of_pytorch(name):
-    output = run(name, wave(45, 61, 0.0), wave(38, 50, 2.0))
+def check_peer(name, **options):
+    output = run(name, wave(45, 61, 0.0), wave(38, 50, 2.0), **options)
     expected = dict(PEER[name])
     np.testing.assert_allclose(output.mean((0, 1)), expected.pop("mean"), atol=1e-4)
     np.testing.assert_allclose(output.std((0, 1)), expected.pop("std"), atol=1e-4)
     for (row, column), pixel in expected.items():
         np.testing.assert_allclose(output[row, column], pixel, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", zoo.BUNDLED)
+def test_outputs_are_those_of_pytorch(name):
+    check_peer(name)
+
+
+@pytest.mark.parametrize("name", [name for name in zoo.MODELS if name not in zoo.BUNDLED])
+def test_outputs_of_the_full_width_are_those_of_pytorch(shared, name):
+    """With the VGG-19 that its heads were trained with."""
+    check_peer(name, encoder=shared / "weights" / "vgg19_normalised.npz")
 
 
 @pytest.mark.parametrize("kind", ["image", "video"])

@@ -66,7 +66,7 @@ class PlannedTargets(Targets):
 
     plan = ()
 
-    def draw(self, rng):
+    def draw(self, rng, permute=True):
         size = self.data.crop_size
         for name, top, left in next(self.plan):
             (target,) = [target for target in self.painted if target.path.name == name]
@@ -266,6 +266,8 @@ def test_crops_are_flipped_and_colours_exchanged_in_all_three_pictures_alike(tar
             assert len(found) == 1, "one square, turned alike"
             seen.add((colours, found.pop()[2]))
     assert {step for _, step in seen} == {1, -1} and len({colours for colours, _ in seen}) == 6
+    as_they_are = [crop for seed in range(20) for crop in source.draw(np.random.RandomState(seed), permute=False)]
+    assert {colours for _, colours, *_ in as_they_are} == {(0, 1, 2)}
     network = AdaAttNNetwork(width=0.0625)
     initialize(network)
     painter, order = TargetPainter(source, network, train_encoder=False), (2, 0, 1)

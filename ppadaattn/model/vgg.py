@@ -143,4 +143,6 @@ class Encoder(nn.Layer):
             name = f"relu{block}_{index}"
             if index == 1 if layers is None else name in layers:
                 features[name] = x
+            if layers is not None and len(features) == len(layers):
+                break
         return features

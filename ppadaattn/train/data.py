@@ -295,13 +295,18 @@ class Targets:
             )
         return painted
 
-    def draw(self, rng):
+    def draw(self, rng, permute=True):
         """Yield a TargetCrop, `batch_size` times.
 
         S is `crop_size`. Squares begin at multiples of 16 pixels, so that the positions of relu5_1 in a square are
-        positions of the whole picture. `rng` is a numpy RandomState.
+        positions of the whole picture.
+
+        Args:
+            rng: a numpy RandomState.
+            permute: whether colours are exchanged in a share of the crops, `permute_colours`.
         """
-        size, flip, permute = self.data.crop_size, self.data.flip, self.data.permute_colours
+        size, flip = self.data.crop_size, self.data.flip
+        permute = self.data.permute_colours if permute else 0
         for _ in range(self.data.batch_size):
             target, painted = self._read(rng)
             content = self.contents[target.content]

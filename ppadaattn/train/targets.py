@@ -61,16 +61,19 @@ class TargetPainter(nn.Layer):
 
     @without_gradients
     def embed(self, network, seed):
-        """[({level: F_cs}, painted [1, 3, S, S])] of the crops of one iteration; arguments as for `paint`."""
+        """[({level: F_cs}, painted [1, 3, S, S])] of crops as one iteration draws them; arguments as for `paint`.
+
+        No colours are exchanged: whole pictures would have to be encoded anew for most of the crops.
+        """
         return [
             (network.embed(network.encoder(content), style, **statistics), painted)
-            for content, painted, style, statistics in self._draw(network, seed)
+            for content, painted, style, statistics in self._draw(network, seed, permute=False)
         ]
 
-    def _draw(self, network, seed):
+    def _draw(self, network, seed, permute=True):
         """Yield content [1, 3, S, S], painted [1, 3, S, S], Style and the statistics of the whole content."""
         rng = np.random.RandomState([seed, distributed.get_rank()])
-        for target, colours, *crops in self.source.draw(rng):
+        for target, colours, *crops in self.source.draw(rng, permute):
             content, painted = (paddle.to_tensor(to_floats(crop[None])) for crop in crops)
             style = self._style(network, target.style, colours, int(rng.randint(2**31)))
             yield content, painted, style, self._statistics(network, target.content, colours)
