@@ -66,14 +66,16 @@ def test_each_begins_with_the_weights_that_it_names_and_nothing_is_trained_twice
 
 def test_the_comparison_trains_all_methods_alike():
     stages = {stage.name: stage for stage in read_series("configs/compare")}
-    order = list(stages)
+    order, iterations = list(stages), set()
     for name, stage in stages.items():
         assert stage.after is None or order.index(stage.after) < order.index(name)
         shared = stage.config.dataset.train, stage.config.seed, stage.config.model.width, stage.config.encoder_weights
         assert stage.config.dataset.train.batch_size == 4 and stage.config.dataset.train.crop_size == 128
         assert shared[1:] == (0, 0.25, "adaattn_lite_image") and stage.config.model.identity_attention
         before = stages[stage.after].config.total_iters if stage.after else 0
-        assert before + stage.config.total_iters == 6500 or name.startswith("reconstruct"), name
+        if not name.startswith("reconstruct"):
+            iterations.add(before + stage.config.total_iters)
+    assert len(iterations) == 1, "the decoder's iterations are counted with those of the method"
     assert len(order) == 17 and not [name for name in order if name.startswith("_")]
 
 
