@@ -451,3 +451,16 @@ def test_avif_names_what_to_install(tmp_path, monkeypatch):
     monkeypatch.delitem(Image.OPEN, "AVIF", raising=False)
     with pytest.raises(InputError, match=r"a\.avif is AVIF, which needs Pillow 11\.3"):
         read_image(tmp_path / "a.avif")
+
+
+def test_a_damaged_tag_of_a_file_of_another_name_is_no_warning(tmp_path):
+    """A folder's files are looked at: a TIFF whose last tag is cut off among them warns in Pillow."""
+    path = tmp_path / "notes.txt"
+    Image.new("RGB", (20, 20)).save(path, "TIFF")
+    data = bytearray(path.read_bytes())
+    directory = int.from_bytes(data[4:8], "little")
+    data[directory : directory + 2] = (500).to_bytes(2, "little")  # more tags than there are bytes
+    path.write_bytes(data)
+    with pytest.warns(UserWarning, match="Corrupt EXIF data"), Image.open(path):
+        pass
+    assert images.is_picture(path)

@@ -130,7 +130,7 @@ def is_picture(path: PathLike) -> bool:
     try:
         if _brand(path):
             return True
-        with Image.open(path, formats=readers()) as image:
+        with without_warnings(), Image.open(path, formats=readers()) as image:  # of odd metadata
             return image.format != "PPM"
     except Exception:  # of any kind: it is no picture
         return False
