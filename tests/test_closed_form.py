@@ -5,7 +5,7 @@ import itertools
 from ppadaattn.model.init import initialize
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.vgg import ReflectionConv2D
-from ppadaattn.train import closed_form, layer_inputs
+from ppadaattn.train import closed_form, layer_inputs, targets
 from ppadaattn.train.closed_form import RIDGES, fit_decoder
 from ppadaattn.train.config import TargetData
 from ppadaattn.train.data import Targets
@@ -89,7 +89,7 @@ def test_a_layer_that_reads_nothing_gives_the_mean():
 
 
 @pytest.mark.parametrize("levels", [[3, 4, 5], [4]])
-def test_a_fitted_decoder_comes_nearer_to_painted_pictures(rng, tmp_path, levels):
+def test_a_fitted_decoder_comes_nearer_to_painted_pictures(rng, tmp_path, monkeypatch, levels):
     folders = write_targets(tmp_path)
     for path in (tmp_path / "painted").iterdir():  # what depends on the content can be learnt
         content = Image.open(tmp_path / "content" / f"{path.stem.split('_')[1]}.png")
@@ -102,6 +102,10 @@ def test_a_fitted_decoder_comes_nearer_to_painted_pictures(rng, tmp_path, levels
     painter = TargetPainter(source, network, False)
     crops = [crop for step in range(8) for crop in painter.embed(network, step)]
     assert [tuple(painted.shape) for _, painted in crops] == [(1, 3, SIZE, SIZE)] * 32
+    monkeypatch.setattr(targets.distributed, "get_rank", lambda: 1)
+    again = painter.embed(network, 0)
+    assert all((one == other).all() for (_, one), (_, other) in zip(crops, again)), "all processes fit the same decoder"
+    monkeypatch.undo()
     _, stylized, painted = painter.paint(network, 0)
     for (embedded, target), whole, wanted in zip(crops, stylized, painted):
         np.testing.assert_array_equal(target[0].numpy(), wanted.numpy())

@@ -53,7 +53,8 @@ class TargetPainter(nn.Layer):
             contents, stylized, painted: float [B, 3, S, S], RGB in [0, 1]; `painted` is to be come near to.
         """
         contents, stylized, painted = [], [], []
-        for content, wanted, style, statistics in self._draw(network, seed):
+        rng = np.random.RandomState([seed, distributed.get_rank()])
+        for content, wanted, style, statistics in self._draw(network, rng):
             stylized.append(network.stylize_features(network.encoder(content), style, **statistics))
             contents.append(content)
             painted.append(wanted)
@@ -63,16 +64,16 @@ class TargetPainter(nn.Layer):
     def embed(self, network, seed):
         """[({level: F_cs}, painted [1, 3, S, S])] of crops as one iteration draws them; arguments as for `paint`.
 
-        No colours are exchanged: whole pictures would have to be encoded anew for most of the crops.
+        Each process draws the same, since what is computed from them has to be the same in all. No colours are
+        exchanged: whole pictures would have to be encoded anew for many of the crops.
         """
         return [
             (network.embed(network.encoder(content), style, **statistics), painted)
-            for content, painted, style, statistics in self._draw(network, seed, permute=False)
+            for content, painted, style, statistics in self._draw(network, np.random.RandomState([seed, 0]), False)
         ]
 
-    def _draw(self, network, seed, permute=True):
+    def _draw(self, network, rng, permute=True):
         """Yield content [1, 3, S, S], painted [1, 3, S, S], Style and the statistics of the whole content."""
-        rng = np.random.RandomState([seed, distributed.get_rank()])
         for target, colours, *crops in self.source.draw(rng, permute):
             content, painted = (paddle.to_tensor(to_floats(crop[None])) for crop in crops)
             style = self._style(network, target.style, colours, int(rng.randint(2**31)))
