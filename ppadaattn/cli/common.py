@@ -128,23 +128,21 @@ def pixels(zero=False):
 
 def seconds(text):
     """A type of arguments: a finite float above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of seconds above 0; got {text}")
-    return number
+    return _float(text, lambda number: 0 < number < float("inf"), "a number of seconds above 0")
 
 
 def fraction(text):
     """A type of arguments: a float from 0 to below 1."""
+    return _float(text, lambda number: 0 <= number < 1, "a number from 0 to below 1")
+
+
+def _float(text, fits, wanted):
     try:
         number = float(text)
     except ValueError:
-        number = -1
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to below 1; got {text}")
+        number = float("nan")  # which fits no limits
+    if not fits(number):
+        raise argparse.ArgumentTypeError(f"expected {wanted}; got {text}")
     return number
 
 

@@ -461,9 +461,8 @@ def load_config(path, overrides=()) -> Config:
 
 def _check_targets(config):
     """Raise InputError where losses on painted pictures are asked for without any, or of a network that has none."""
-    wanted = [name for name in objectives.TARGET_LOSSES if getattr(config.losses, name).weight]
-    if config.model.name != "stylization":
-        wanted = []
+    names = objectives.TARGET_LOSSES if config.model.name == "stylization" else ()
+    wanted = [name for name in names if getattr(config.losses, name).weight]
     if config.model.closed_form_decoder:
         if not wanted:
             raise InputError(

@@ -1,8 +1,7 @@
 """Dead channels: those that the ReLU after a convolution sets to 0 nearly everywhere, so that they learn nothing."""
 
-import contextlib
-
 from ppadaattn.device import without_gradients
+from ppadaattn.train.layer_inputs import hooks_after
 
 import paddle
 
@@ -37,7 +36,7 @@ def active_shares(objective, batches):
         return hook
 
     layers = objective.relu_convolutions()
-    with _hooks({layer: watch(name) for name, layer in layers.items()}):
+    with hooks_after({layer: watch(name) for name, layer in layers.items()}):
         for batch in batches:
             objective.run_network(batch)
     return shares
@@ -105,19 +104,8 @@ def _moments(objective, batches, layer, channels):
     def hook(layer, inputs, output):
         seen.append(output.index_select(channels, 1).transpose([1, 0, 2, 3]).flatten(1))
 
-    with _hooks({layer: hook}):
+    with hooks_after({layer: hook}):
         for batch in batches:
             objective.run_network(batch)
     points = paddle.concat(seen, 1)
     return points.mean(1), points.std(1)
-
-
-@contextlib.contextmanager
-def _hooks(hooks):
-    """Within the block {layer: hook} see the output of each layer."""
-    removers = [layer.register_forward_post_hook(hook) for layer, hook in hooks.items()]
-    try:
-        yield
-    finally:
-        for remover in removers:
-            remover.remove()

@@ -20,13 +20,28 @@ def input_of(layer, run):
         seen.append(inputs[0])
         raise _ReachedError
 
-    remover = layer.register_forward_pre_hook(stop)
-    try:
-        with contextlib.suppress(_ReachedError):
-            run()
-    finally:
-        remover.remove()
+    with hooks_before({layer: stop}), contextlib.suppress(_ReachedError):
+        run()
     return seen[0]
+
+
+def hooks_before(hooks):
+    """A context in which {layer: hook} see the inputs of each layer."""
+    return _removed([layer.register_forward_pre_hook(hook) for layer, hook in hooks.items()])
+
+
+def hooks_after(hooks):
+    """A context in which {layer: hook} see the output of each layer."""
+    return _removed([layer.register_forward_post_hook(hook) for layer, hook in hooks.items()])
+
+
+@contextlib.contextmanager
+def _removed(hooks):
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def patches(convolution, x, chosen):

@@ -145,7 +145,9 @@ def _new_folder(output_dir, name):
 def _prepare(trainer, samples, config, logger):
     """Prepare for the first step, with the same pictures in every process."""
     objective, model = trainer.objective, config.model
-    if not (model.closed_form_decoder or model.reinit_dead_channels or trainer.white or model.name == "distillation"):
+    if not (
+        model.closed_form_decoder or model.reinit_dead_channels or trainer.white.layers or model.name == "distillation"
+    ):
         return
     rng = np.random.RandomState(config.seed)
     if model.closed_form_decoder:
@@ -157,7 +159,7 @@ def _prepare(trainer, samples, config, logger):
         for layer, (dead, channels) in reinit_dead_channels(objective, probe).items():
             logger.text(f"new weights for dead channels: {layer}: {dead} of {channels}")
     objective.prepare(probe)
-    if trainer.white:
+    if trainer.white.layers:
         trainer.white.measure(objective.run_network, probe, rng)
 
 

@@ -105,9 +105,8 @@ class Trainer:
         self._batches = []  # (batch, what the objective made of it) of this iteration, for all its pairings
         self.parameters = objective.trained_parameters()
         options = config.optimizer
-        layers = white_layers(objective, options.white_inputs)
-        self.white = WhiteInputs(layers) if layers else None
-        self.stepped = self.white.replace(self.parameters) if self.white else self.parameters
+        self.white = WhiteInputs(white_layers(objective, options.white_inputs))
+        self.stepped = self.white.replace(self.parameters)
         clip = options.clip_grad_norm
         self.optimizer = OPTIMIZERS[options.name](
             config.lr_scheduler.learning_rate,
@@ -205,7 +204,7 @@ class Trainer:
         self._check_finite(losses)
         rate = learning_rate(self.config.lr_scheduler, self.iteration, self.config.total_iters)
         self.optimizer.set_lr(rate)
-        with self.white.step() if self.white else contextlib.nullcontext():
+        with self.white.step():
             self.optimizer.step()
         self.optimizer.clear_grad()
         if self.average is not None:
@@ -316,7 +315,7 @@ class Trainer:
             "weights": network_weights(self.objective),
             "optimizer": self._optimizer_state(),
             "average": self._average_state(),
-            "white_inputs": self.white and self.white.state_dict(),
+            "white_inputs": self.white.state_dict(),
         }
 
     def _average_state(self):
@@ -332,7 +331,7 @@ class Trainer:
             saved = load_checkpoint(path)
         except InputError as error:
             raise InputError(f"{error}{_whole_before(path)}") from None
-        for key, value in (("pairings", 1), ("white_inputs", None)):  # older checkpoints have no such keys
+        for key, value in (("pairings", 1), ("white_inputs", {})):  # older checkpoints have no such keys
             saved.setdefault(key, value)
         try:
             self._check_saved(saved, path)
@@ -344,8 +343,7 @@ class Trainer:
         self._set_optimizer_state(saved["optimizer"])
         if self.average is not None:
             self.average.values = {name: paddle.to_tensor(array) for name, array in saved["average"].items()}
-        if self.white:
-            self.white.load(saved["white_inputs"])
+        self.white.load(saved["white_inputs"])
         self.iteration = saved["iteration"]
 
     def _check_saved(self, saved, path):
@@ -360,8 +358,8 @@ class Trainer:
                 )
         if (saved["average"] is None) != (self.average is None):
             raise InputError(f"{path} is of a run {'without' if saved['average'] is None else 'with'} ema_decay")
-        white = self.white.shapes() if self.white else {}
-        if (saved["white_inputs"] or {}).keys() != white.keys():
+        white = self.white.shapes()
+        if saved["white_inputs"].keys() != white.keys():
             raise InputError(f"{path} is of a run with another optimizer.white_inputs")
         for key, shape in white.items():
             _check_array(f"white input {key}", saved["white_inputs"][key], [shape])

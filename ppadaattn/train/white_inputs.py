@@ -15,7 +15,7 @@ https://arxiv.org/abs/1503.05671, section 3), measured once.
 import contextlib
 
 from ppadaattn.device import without_gradients
-from ppadaattn.train.layer_inputs import draw_points, moments, patches
+from ppadaattn.train.layer_inputs import draw_points, hooks_before, moments, patches
 
 import numpy as np
 import paddle
@@ -27,7 +27,6 @@ FLOOR = 0.1
 # Points of all batches together: about two for each of the 4608 numbers that the widest layer reads; with the floor
 # above that is enough.
 POINTS = 10000
-
 
 _PARTS = ("weight", "bias")
 # What is kept of a layer, and how: the matrices of the full width have 90 million numbers, and a thousandth more or
@@ -42,7 +41,7 @@ class WhiteInputs:
     and what the optimizer makes of them is the change of W and b.
 
     Args:
-        layers: {name: convolution of stride 1, 1x1 or with reflection padding, with a bias}.
+        layers: {name: convolution of stride 1, 1x1 or with reflection padding, with a bias}; {}: all steps are plain.
 
     Attributes:
         maps: {name: (P [D, D], m [D])}, float32 tensors; empty until `measure` or `load`.
@@ -76,13 +75,9 @@ class WhiteInputs:
 
             return hook
 
-        removers = [layer.register_forward_pre_hook(watch(name)) for name, layer in self.layers.items()]
-        try:
+        with hooks_before({layer: watch(name) for name, layer in self.layers.items()}):
             for batch in batches:
                 run(batch)
-        finally:
-            for remover in removers:
-                remover.remove()
         found = {}
         for name in self.layers:
             mean, covariance = moments(rows.pop(name))

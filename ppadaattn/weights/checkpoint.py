@@ -275,8 +275,7 @@ def save_heads(path, network, about="", tolerance=SAME_WEIGHTS):
 
 
 def _channels_of(encoder):
-    arrays = {name: tensor.numpy() for name, tensor in encoder.state_dict().items()}
-    return describe_channels(arrays, encoder.convolutions())
+    return describe_channels(network_weights(encoder), encoder.convolutions())
 
 
 def load_network(path, find_encoder=None):

@@ -168,7 +168,7 @@ def exchange_encoder(network, path):
     """
     if network.architecture["transform"] != "adaattn":
         raise InputError("`to_encoder` is for networks of AdaAttN: what other transforms read is not scaled")
-    own = {name: tensor.numpy() for name, tensor in network.encoder.state_dict().items()}
+    own = network_weights(network.encoder)
     arrays = encoder_arrays(path, network.encoder)
     set_weights(network.encoder, arrays, path, "the encoder of this network")
     factors = {}
