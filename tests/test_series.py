@@ -102,6 +102,20 @@ def test_an_interrupted_series_continues_where_it_was(folder, tmp_path):
     assert stages[1].weights.read_bytes() == b"a"
 
 
+def test_a_larger_total_continues_what_was_done(folder, tmp_path, capsys):
+    change(folder, "m", "lr_scheduler: {name: constant}")
+    for name in "az":
+        (folder / f"{name}.yaml").unlink()
+    weights = []
+    for total in (1, 2, 2):
+        assert main(["-c", str(folder), "-o", f"total_iters={total}"]) == 0
+        weights.append((tmp_path / "runs" / "own" / "m.pdparams").read_bytes())
+    told = capsys.readouterr().out
+    assert [told.count(words) for words in ("begins, of 1 ", "at iteration 1, of 2 ", "done already")] == [1, 1, 1]
+    assert weights[0] != weights[1] == weights[2]
+    assert len(list((tmp_path / "runs" / "own").glob("m-*/"))) == 1
+
+
 def test_what_fails_takes_only_those_with_it_that_begin_with_it(folder):
     change(folder, "b", "load: a.yaml")
     stages, begun = read_series(folder), []

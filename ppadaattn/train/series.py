@@ -4,8 +4,9 @@ In a series, `load` may be the file name of another configuration of the folder:
 the other one has trained. Files whose names begin with an underscore are bases of others and are not trained.
 
 The weights of each configuration end as OUTPUT_DIR/FOLDER/NAME.pdparams. A series that was stopped resumes when it is
-started again: what has such a file is done, and what has a run with a checkpoint continues from it. Several processes
-may train a series at once, each the next configuration that no other one trains.
+started again: what has such a file is done, and what has a run with a checkpoint continues from it. With a larger
+total_iters the runs of what was done continue as well. Several processes may train a series at once, each the next
+configuration that no other one trains.
 """
 
 import shutil
@@ -116,7 +117,7 @@ def train_series(
     while left:
         before = len(left)
         for name, stage in list(left.items()):
-            if stage.weights.is_file():
+            if _is_done(stage):
                 say(f"{places[name]}: done already: {stage.weights}")
             elif stage.after in failed:
                 failed[name] = f"it begins with the weights of {stage.after}, which failed"
@@ -150,7 +151,7 @@ def train_series(
 
 def _train_stage(stage, place, say, begin):
     """Train one stage from where it was; the signal that stopped it, or None."""
-    if stage.weights.is_file():  # another process was quicker
+    if _is_done(stage):  # another process was quicker
         return None
     folder, iteration = _last_run(stage)
     total = stage.config.total_iters
@@ -166,6 +167,12 @@ def _train_stage(stage, place, say, begin):
             shutil.copyfile(weights, temporary)
         say(f"{place}: weights: {stage.weights}")
     return None
+
+
+def _is_done(stage):
+    """Whether the stage's weights are there, and are not those of a run with fewer iterations, which can continue."""
+    folder, iteration = _last_run(stage)
+    return stage.weights.is_file() and not (folder and iteration < stage.config.total_iters)
 
 
 def _last_run(stage):
