@@ -6,6 +6,7 @@ from pathlib import Path
 import ppadaattn
 from ppadaattn import runtime
 from ppadaattn.cli import paint
+from ppadaattn.media.images import to_floats
 
 import numpy as np
 import pytest
@@ -105,6 +106,27 @@ def write_targets(folder, size=(64, 80)):
         for style in range(2):
             Image.fromarray(smooth(rng, *size)).save(folder / "painted" / f"style{style}_content{number}.png")
     return {f"{kind}_root": str(folder / kind) for kind in ("content", "style", "painted")}
+
+
+def decoder_shares(network, pairs):
+    """{convolution of the decoder that has a ReLU: the share of positions where each channel is above 0}, [C] each.
+
+    Args:
+        pairs: of a content and a style, uint8 [H, W, 3].
+    """
+    active = {}
+
+    def watch(name):
+        return lambda layer, inputs, output: active.setdefault(name, []).append((output.numpy() > 0).mean((0, 2, 3)))
+
+    layers = [(name, layer) for name, layer in network.decoder.named_sublayers() if isinstance(layer, paddle.nn.Conv2D)]
+    hooks = [layer.register_forward_post_hook(watch(name)) for name, layer in layers[:-1]]  # the last one has no ReLU
+    with paddle.no_grad():
+        for pair in pairs:
+            network(*(paddle.to_tensor(to_floats(picture[None])) for picture in pair))
+    for hook in hooks:
+        hook.remove()
+    return {name: np.mean(shares, 0) for name, shares in active.items()}
 
 
 @pytest.fixture

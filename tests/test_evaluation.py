@@ -1,5 +1,6 @@
 """Evaluation: measures against plain float64 formulas, the report, messages for bad input."""
 
+import itertools
 import json
 import struct
 import sys
@@ -14,6 +15,7 @@ from ppadaattn.evaluation.config import FlowError, Report, Speed
 from ppadaattn.evaluation.grid import Grid
 from ppadaattn.evaluation.methods import Method, clips_by_name, name_methods, parse_method, pictures_by_name
 from ppadaattn.media import flow
+from ppadaattn.media.images import read_image
 from ppadaattn.model.init import initialize
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.model.vgg import Encoder
@@ -24,7 +26,7 @@ import numpy as np
 import paddle
 import pytest
 import reference
-from conftest import ROOT, run_python
+from conftest import ROOT, decoder_shares, run_python, write_targets
 from PIL import Image
 
 CONFIGURATIONS = sorted((ROOT / "configs" / "evaluate").glob("*.yaml"))
@@ -401,6 +403,7 @@ def test_a_report_continues(tiny, material, calls, offline, tmp_path, capsys):
     ppadaattn.load(tiny["one"], device="cpu").save_style(
         tmp_path / "own.style", ppadaattn.load(tiny["one"], device="cpu").prepare_style(material["styles"][0])
     )
+    write_targets(tmp_path / "targets")
     config = tmp_path / "report.yaml"
     methods = [{"name": name, "weights": path} for name, path in tiny.items()]
     methods += [{"name": "three", "weights": "three.pdparams"}, {"name": "four", "architecture": {"width": 0.0625}}]
@@ -410,7 +413,8 @@ def test_a_report_continues(tiny, material, calls, offline, tmp_path, capsys):
         "styles": [*material["styles"], "gone.png", str(tmp_path / "own.style")],
         "clips": [*material["clips"], "gone.mp4"],
         "device": "cpu",
-        "sheets": {"size": 24, "cell": 32},
+        "sheets": {"size": 24, "cell": 32, "combinations": 2},
+        "targets": str(tmp_path / "targets"),
         "flow": {"size": 32},
         "quality": {"size": 24},
         "speed": {"sizes": ["32x16", "32x32"]},
@@ -422,7 +426,7 @@ def test_a_report_continues(tiny, material, calls, offline, tmp_path, capsys):
     assert calls["flow"] == 6 and calls["quality"] == 8 and calls["speed"] == 18
     files = {file.name for file in (tmp_path / "out").iterdir()}
     assert files == {
-        "report.md", "values", "pictures.jpg", "clips.jpg", "flow.png", "quality.png", "speed.png",
+        "report.md", "values", "pictures.jpg", "combinations.jpg", "clips.jpg", "flow.png", "quality.png", "speed.png",
     }  # fmt: skip
     text, errors = (tmp_path / "out" / "report.md").read_text(), capsys.readouterr().err
     missing = (
@@ -436,6 +440,9 @@ def test_a_report_continues(tiny, material, calls, offline, tmp_path, capsys):
         assert f"- {sentence}" in text.split("## How it was made")[0] and f"warning: {sentence}" in errors
     assert f"ppadaattn evaluate {' '.join(command)}" in text and f"Paddle {paddle.__version__}" in text
     assert "Means are over the 2 of 3 combinations that every method has." in text
+    assert "Means over 4 painted pictures" in text and "over 4 pairs, long side 24" in text
+    sheet = np.asarray(Image.open(tmp_path / "out" / "combinations.jpg"))
+    assert sheet[:8, :8].min() > 250 and sheet[16:24, 50:58].mean() < 250  # no picture in the corner, a style beside it
     assert "| four | 0.500 (1.00) | 0.500 (1.00) |" in text and "Features: the encoder of adaattn_lite_image" in text
 
     painted = calls["painted"]
@@ -450,6 +457,32 @@ def test_a_report_continues(tiny, material, calls, offline, tmp_path, capsys):
     assert calls["quality"] == 8 + 4
     assert main([*command, "-o", "parts=[quality]", "--anew"]) == 1
     assert calls["quality"] == 12 + 12
+    painted = calls["painted"]
+    assert main([*command, "-o", "parts=[painted]"]) == 1
+    assert calls["painted"] == painted
+    (tmp_path / "targets" / "painted" / "style0_content0.png").write_bytes(b"no picture")
+    capsys.readouterr()
+    assert main([*command, "-o", "parts=[painted]"]) == 1
+    assert "style0_content0.png is left out: " in capsys.readouterr().err
+    assert "Means over 3 painted pictures" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_dead_channels_are_counted(tiny, material):
+    """Against shares of positive values of a plain pass through the decoder's convolutions."""
+    methods = name_methods([Method(name, path) for name, path in tiny.items()])
+    contents, styles = (pictures_by_name(map(Path, material[kind]), kind) for kind in ("contents", "styles"))
+    grids = measuring.measure_channels(methods, contents, styles, size=24, device="cpu")
+    text = tables.channels_text(grids, 24)
+    for method in methods:
+        network = ppadaattn.load(method.weights, device="cpu").network
+        pairs = itertools.product(*([read_image(path, 24) for path in given.values()] for given in (contents, styles)))
+        shares = decoder_shares(network, pairs)
+        dead = [int((share < 0.01).sum()) for share in shares.values()]
+        ((key, layers),) = grids[method.name].values.items()
+        assert key == ("4 pairs",) and [count for count, _ in layers.values()] == dead
+        channels = sum(map(len, shares.values()))
+        assert sum(count for _, count in layers.values()) == channels
+        assert f"| {method.name} | {sum(dead)} of {channels} | {sum(dead) / channels:.1%} |" in text
 
 
 def test_flow_table(tiny, material, calls):
@@ -584,7 +617,7 @@ def test_wrong_clips_and_styles(capsys, tiny, material, walk, picture, tmp_path)
     [
         ("methods: []", "there is no method to evaluate"),
         ("parts: []\nmethods: [{weights: adaattn_lite_image}]", "parts is empty"),
-        ("parts: [flows]", "parts must be one of sheets, flow, quality, speed; got 'flows'"),
+        ("parts: [flows]", "parts must be one of sheets, flow, quality, painted, channels, speed; got 'flows'"),
         ("metods: []", "unknown key metods .did you mean 'methods'?"),
         ("methods: [{weight: a}]", "unknown key methods[0].weight .did you mean 'weights'?"),
         ("methods: [adaattn_lite_image]", "methods[0] must be a mapping of keys to values"),

@@ -1,7 +1,9 @@
 """The bundled models: their outputs as PyTorch computes them."""
 
+import itertools
+
 import ppadaattn
-from ppadaattn.media.images import read_image, to_floats
+from ppadaattn.media.images import read_image
 from ppadaattn.resources import packaged
 from ppadaattn.weights import zoo
 from ppadaattn.weights.convert import network_from_arrays, read_arrays
@@ -9,7 +11,7 @@ from ppadaattn.weights.convert import network_from_arrays, read_arrays
 import numpy as np
 import paddle
 import pytest
-from paddle import nn
+from conftest import decoder_shares
 
 # Outputs of the same weights in an independent PyTorch implementation (float32, not clipped) for the two pictures of
 # `wave`: statistics of each colour, and single pixels by row and column.
@@ -110,22 +112,8 @@ def test_reference_outputs_are_met(shared, kind):
 def test_next_to_no_channel_of_a_decoder_is_dead(name):
     """A channel is dead where it is active in less than 1 % of positions of the bundled examples."""
     network = ppadaattn.load(name, device="cpu").network
-    active, examples = {}, packaged("examples")
-
-    def note(name):
-        def hook(layer, inputs, output):
-            active.setdefault(name, []).append((output > 0).astype("float32").mean([0, 2, 3]).numpy())
-
-        return hook
-
-    layers = [(name, layer) for name, layer in network.decoder.named_sublayers() if isinstance(layer, nn.Conv2D)]
-    hooks = [layer.register_forward_post_hook(note(name)) for name, layer in layers[:-1]]  # the last one has no ReLU
-    read = [[read_image(path, 128) for path in sorted((examples / kind).iterdir())] for kind in ("content", "style")]
-    with paddle.no_grad():
-        for content in read[0]:
-            for style in read[1]:
-                network(*(paddle.to_tensor(to_floats(picture[None])) for picture in (content, style)))
-    for hook in hooks:
-        hook.remove()
-    dead = {name: float((np.mean(shares, 0) < 0.01).mean()) for name, shares in active.items()}
+    examples = packaged("examples")
+    read = ([read_image(path, 128) for path in sorted((examples / kind).iterdir())] for kind in ("content", "style"))
+    shares = decoder_shares(network, itertools.product(*read))
+    dead = {name: float((share < 0.01).mean()) for name, share in shares.items()}
     assert len(dead) == 9 and max(dead.values()) <= 0.05, dead

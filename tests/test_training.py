@@ -316,7 +316,7 @@ def test_dead_channels_begin_anew(rng, vgg):
         layers[name].bias.set_value(bias)
     objective, batches = Stylization(network, vgg, Config().losses), [batch(rng) for _ in range(2)]
     before = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    shares = dead_channels.active_shares(objective, batches)
+    shares = dead_channels.active_shares(objective.relu_convolutions(), objective.run_network, batches)
     assert float(shares["decoder.stage4"].max()) == 0 and shares.keys() == revivable(network)
     assert "decoder.stage4 64 of 64" in dead_channels.describe_dead_channels(objective, batches)
     revived = dead_channels.reinit_dead_channels(objective, batches)

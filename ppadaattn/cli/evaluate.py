@@ -9,7 +9,6 @@ from ppadaattn.errors import note
 from ppadaattn.evaluation import measuring, tables
 from ppadaattn.evaluation.config import FlowError, Quality, Report, Speed
 from ppadaattn.evaluation.methods import clips_by_name, load_method, name_methods, parse_method, pictures_by_name
-from ppadaattn.evaluation.painted import measure_painted
 from ppadaattn.evaluation.report import write_report
 from ppadaattn.evaluation.speed import parse_size
 from ppadaattn.evaluation.temporal import DEFINITION, FLOWS
@@ -221,12 +220,14 @@ def _speed(args):
 
 
 def _painted(args):
-    found, features, skipped = measure_painted(_methods(args), args.targets, encoder=args.encoder, device=args.device)
+    grids, features, skipped = measuring.measure_painted(
+        _methods(args), args.targets, encoder=args.encoder, device=args.device
+    )
     for name, reason in skipped.items():
         note(f"{name} is left out: {reason}")
     if skipped:
         note(f"{len(skipped)} painted pictures were left out")
-    print(tables.painted_text(found, features))
+    print(tables.painted_text(grids, features))
     return 1 if skipped else 0
 
 

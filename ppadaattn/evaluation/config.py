@@ -20,6 +20,8 @@ class Sheets:
 
     # Rows at most; the first content goes with the first style, and so on, the shorter list again from its beginning.
     rows: int = option(8, least=1)
+    # Contents and styles at most of another sheet: all their pairs by the first method; 0: no such sheet.
+    combinations: int = option(6, least=0)
     # Long side of the pictures that are painted, and side of a cell, in pixels.
     size: int = option(512, least=16)
     cell: int = option(192, least=16)
@@ -38,7 +40,7 @@ class FlowError:
 
 @dataclass
 class Quality:
-    """Losses and distances of stylized pictures, all contents in all styles."""
+    """Losses, distances and dead channels, all contents in all styles."""
 
     # Long side of contents and of styles, in pixels.
     size: int = option(256, least=16)
@@ -68,6 +70,8 @@ class Report:
     contents: List[str] = option([])
     styles: List[str] = option([])
     clips: List[str] = option([])
+    # A folder of pictures that another network has painted, with content/, style/ and painted/.
+    targets: Optional[str] = None
     # Long side to which styles are reduced for sheets and clips.
     style_size: int = option(STYLE_SIZE, least=16)
     # VGG-19 for `quality`, as for a training. null: from the cache, where it is downloaded to.

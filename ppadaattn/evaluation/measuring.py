@@ -1,4 +1,4 @@
-"""The three kinds of measurement, of several methods: flow, quality, speed.
+"""The kinds of measurement, of several methods: flow, quality, distances to painted pictures, dead channels, speed.
 
 Each returns {name of a method: Grid}. It calls `failed(name of a method, combination, error)` for a value that cannot
 be measured; without `failed` it raises the first such InputError.
@@ -16,11 +16,13 @@ from ppadaattn.errors import InputError
 from ppadaattn.evaluation import speed
 from ppadaattn.evaluation.grid import Grid
 from ppadaattn.evaluation.methods import file_stamp, load_method, method_stamp
+from ppadaattn.evaluation.painted import distances, usable_targets
 from ppadaattn.evaluation.quality import Metrics, loss_network
 from ppadaattn.evaluation.temporal import flow_error, read_clip, stylize_frames
 from ppadaattn.infer.stylizer import is_style_file
 from ppadaattn.media.images import flatten, read_image, to_floats, to_unit_range
 from ppadaattn.progress import progress_bar
+from ppadaattn.train.dead_channels import count_dead_channels
 from ppadaattn.version import __version__
 
 import numpy as np
@@ -48,13 +50,13 @@ class Store:
 class Painter:
     """A Method that is loaded when first used, and the style that it prepared last."""
 
-    def __init__(self, method, device, style_size):
-        self.method, self.device, self.style_size = method, device, style_size
+    def __init__(self, method, device, style_size, engine="auto"):
+        self.method, self.device, self.style_size, self.engine = method, device, style_size, engine
         self._prepared = (None, None)
 
     @functools.cached_property
     def stylizer(self):
-        return load_method(self.method, self.device)
+        return load_method(self.method, self.device, self.engine)
 
     def style(self, path):
         """The Style of a picture or a style file; InputError that names the method."""
@@ -150,6 +152,76 @@ def measure_quality(methods, contents, styles, *, size, encoder=None, device=Non
             grids[method.name].fill(compute, progress, failed and functools.partial(failed, method.name))
             prepared.cache_clear()
     return grids, features
+
+
+def measure_painted(methods, folder, *, encoder=None, device=None, store=None, failed=None):
+    """Measure the distances of methods to the painted pictures of a folder.
+
+    Args:
+        methods: list of Method, with weights.
+        folder: as in `painted.usable_targets`.
+        encoder: path of VGG-19's weights, or None, as in `quality.loss_network`.
+
+    Returns:
+        ({method: Grid of (painted picture,), each {distance of `painted.DISTANCES`: float}}, name of the loss network,
+        {painted picture that was left out: why}).
+    """
+    store = store or Store()
+    select_device(device)
+    source, targets, skipped = usable_targets(folder)
+    network, features = loss_network(encoder)
+
+    @functools.lru_cache(1)
+    def prepared(stylizer, style):
+        return stylizer.prepare_style(source.styles[style])
+
+    def of_target(painter, name):
+        target, stylizer = targets[name], painter.stylizer
+        picture = stylizer(source.contents[target.content], prepared(stylizer, target.style))
+        return distances(network, picture, source.read(target))
+
+    axis = {name: file_stamp(target.path) for name, target in targets.items()}
+    pictures = [file_stamp(Path(folder) / kind) for kind in ("content", "style")]
+    settings = {"pictures": pictures, "features": [features, encoder and file_stamp(encoder)]}
+    grids = store.grids("painted", methods, [axis], settings)
+    with _progress("painted", grids.values()) as progress:
+        for method in methods:
+            compute = functools.partial(of_target, Painter(method, device, style_size=0))
+            grids[method.name].fill(compute, progress, failed and functools.partial(failed, method.name))
+    return grids, features, skipped
+
+
+def measure_channels(methods, contents, styles, *, size, device=None, store=None, failed=None):
+    """Count the dead channels of the decoders of methods, over each content in each style.
+
+    Args:
+        methods: list of Method, with weights.
+        contents, styles: {name: path of a picture}.
+        size: long side in pixels to which both are reduced.
+
+    Returns:
+        {method: Grid of (pairs,), which has one value: {layer: [dead channels, channels]}}.
+    """
+    store = store or Store()
+    pairs = list(itertools.product(contents, styles))
+
+    def of_method(painter, _):
+        def paint(pair):
+            picture = flatten(read_image(contents[pair[0]], size))
+            painter.stylizer.paint_array(picture[None], prepared(styles[pair[1]]))
+
+        prepared = functools.lru_cache(None)(painter.style)
+        layers = painter.stylizer.network.decoder.relu_convolutions()
+        return count_dead_channels(layers, paint, pairs)
+
+    select_device(device)
+    axis = {f"{len(pairs)} pairs": [_stamps(contents), _stamps(styles)]}
+    grids = store.grids("channels", methods, [axis], {"size": size})
+    with _progress("channels", grids.values()) as progress:
+        for method in methods:
+            compute = functools.partial(of_method, Painter(method, device, size, engine="eager"))
+            grids[method.name].fill(compute, progress, failed and functools.partial(failed, method.name))
+    return grids
 
 
 def measure_speed(methods, options, *, device=None, store=None, failed=None):

@@ -1,11 +1,9 @@
-"""How near methods come to pictures that another network has painted, on the same contents and styles."""
+"""Distances to pictures that another network has painted, on the same contents and styles."""
 
 from pathlib import Path
 
-from ppadaattn.device import select_device, without_gradients
+from ppadaattn.device import without_gradients
 from ppadaattn.errors import InputError
-from ppadaattn.evaluation.methods import load_method
-from ppadaattn.evaluation.quality import loss_network
 from ppadaattn.media.images import to_floats
 from ppadaattn.train import losses
 from ppadaattn.train.config import TargetData
@@ -38,41 +36,28 @@ def distances(encoder, picture, painted):
     }
 
 
-def measure_painted(methods, folder, *, encoder=None, device=None):
-    """Measure the distances of methods to the painted pictures of a folder.
+def usable_targets(folder):
+    """The painted pictures of a folder that can be compared with, those of one style after the other.
 
     Args:
-        methods: list of Method, with weights.
         folder: with content/, style/ and painted/, whose pictures are named as `train.data.Targets` says.
-        encoder: path of VGG-19's weights, or None, as in `quality.loss_network`.
 
     Returns:
-        ({name of a method: list of what `distances` gives, one for each painted picture}, name of the loss network,
-        {painted picture that was left out: why}).
+        (Targets of the folder, {name of a painted picture: Target}, {path of one that cannot be used: why}).
 
-    Raises InputError where no painted picture can be used, or a method cannot be loaded.
+    Raises InputError where no painted picture can be used.
     """
-    select_device(device)
     roots = {f"{kind}_root": str(Path(folder) / kind) for kind in ("content", "style", "painted")}
     skipped = {}
-    source, usable = Targets(TargetData(**roots), skipped), []
+    source, usable = Targets(TargetData(**roots), skipped), {}
     for target in sorted(source.painted, key=lambda target: target.style):
         try:
             source.read(target)
-            usable.append(target)
         except InputError as error:
             skipped[str(target.path)] = str(error)
+        else:
+            usable[target.path.name] = target
     if not usable:
         name, reason = next(iter(skipped.items()))
         raise InputError(f"{folder}: no painted picture can be used, for instance {name}: {reason}")
-    network, features = loss_network(encoder)
-    found = {}
-    for method in methods:
-        stylizer, style = load_method(method, device), (None, None)
-        found[method.name] = values = []
-        for target in usable:
-            if style[0] != target.style:
-                style = target.style, stylizer.prepare_style(source.styles[target.style])
-            picture = stylizer(source.contents[target.content], style[1])
-            values.append(distances(network, picture, source.read(target)))
-    return found, features, skipped
+    return source, usable, skipped

@@ -28,6 +28,8 @@ TITLES = {
     "sheets": "Pictures",
     "flow": "Optical-flow error",
     "quality": "Losses and distances",
+    "painted": "Distances to painted pictures",
+    "channels": "Dead channels",
     "speed": "Speed and memory",
 }
 
@@ -90,8 +92,8 @@ class _Writer:
         for method in self.methods:
             if method.weights is None and parts != {"speed"}:
                 self.problems.add(f"the method {method.name} has no weights: only its speed is measured")
-        self.contents = self._pictures(config.contents, "contents") if parts & {"sheets", "quality"} else {}
-        self.styles = self._pictures(config.styles, "styles") if parts != {"speed"} else {}
+        self.contents = self._pictures(config.contents, "contents") if parts & {"sheets", "quality", "channels"} else {}
+        self.styles = self._pictures(config.styles, "styles") if parts - {"painted", "speed"} else {}
         self.clips = self._clips(config.clips) if parts & {"sheets", "flow"} else {}
 
     def _usable(self, methods):
@@ -128,7 +130,14 @@ class _Writer:
 
     def write(self, command):
         sections = {}
-        writers = {"sheets": self._sheets, "flow": self._flow, "quality": self._quality, "speed": self._speed}
+        writers = {
+            "sheets": self._sheets,
+            "flow": self._flow,
+            "quality": self._quality,
+            "painted": self._painted,
+            "channels": self._channels,
+            "speed": self._speed,
+        }
         for part in (part for part in writers if part in self.config.parts):
             try:
                 sections[part] = writers[part]()
@@ -182,6 +191,10 @@ class _Writer:
             arguments = self.with_weights, self.contents, self.styles, self.config.sheets
             sheets.picture_sheet(self.folder / "pictures.jpg", *arguments, **options)
             parts.append("![pictures](pictures.jpg)")
+            if self.config.sheets.combinations:
+                first = self.with_weights[0]
+                sheets.combination_sheet(self.folder / "combinations.jpg", first, *arguments[1:], **options)
+                parts.append(f"All pairs, by {first.name}:\n\n![all pairs](combinations.jpg)")
         if self.clips:
             arguments = self.with_weights, self.clips, self.styles, self.config.sheets, self.config.flow
             sheets.clip_sheet(self.folder / "clips.jpg", *arguments, **options)
@@ -204,7 +217,7 @@ class _Writer:
         )
 
     def _quality(self):
-        styles = {name: path for name, path in self.styles.items() if not is_style_file(path)}
+        styles = self._pictures_of_styles()
         self._need(methods_with_weights=self.with_weights, contents=self.contents, pictures_of_styles=styles)
         size, encoder = self.config.quality.size, self.config.encoder_weights
         grids, features = measuring.measure_quality(
@@ -212,6 +225,28 @@ class _Writer:
         )
         grids = self._measured(grids)
         return tables.quality_text(grids, features, size) + self._chart("quality.png", charts.quality_chart, grids)
+
+    def _painted(self):
+        folder, encoder = self.config.targets, self.config.encoder_weights
+        self._need(methods_with_weights=self.with_weights, targets=folder)
+        grids, features, skipped = measuring.measure_painted(
+            self.with_weights, folder, encoder=encoder, **self._options("painted")
+        )
+        for name, reason in skipped.items():
+            self.problems.add(f"painted: {name} is left out: {reason}")
+        return tables.painted_text(self._measured(grids), features)
+
+    def _channels(self):
+        styles = self._pictures_of_styles()
+        self._need(methods_with_weights=self.with_weights, contents=self.contents, pictures_of_styles=styles)
+        size = self.config.quality.size
+        grids = measuring.measure_channels(
+            self.with_weights, self.contents, styles, size=size, **self._options("channels")
+        )
+        return tables.channels_text(self._measured(grids), size)
+
+    def _pictures_of_styles(self):
+        return {name: path for name, path in self.styles.items() if not is_style_file(path)}
 
     def _speed(self):
         options = self.config.speed

@@ -1,6 +1,8 @@
-"""Contact sheets of methods side by side: pictures as in figure 4, clips with their error maps as in figure 7."""
+"""Contact sheets: methods side by side on pictures (figure 4) and on clips with error maps (figure 7), and all pairs of
+contents and styles by one method (figure 12)."""
 
 import functools
+import itertools
 from urllib.parse import quote
 
 from ppadaattn.evaluation.measuring import Painter
@@ -29,14 +31,42 @@ def picture_sheet(path, methods, contents, styles, options, *, style_size, store
         store, device, failed: as in `measuring`.
     """
 
-    def paint(painter, content, style):
-        return [painter.stylizer(str(contents[content]), painter.style(styles[style]), size=options.size)]
-
-    settings = {"size": options.size, "style_size": style_size}
+    settings, paint = _picture_painter(contents, styles, options, style_size)
     rows = _pairs(contents, styles, options.rows)
     files = _paint("pictures", methods, contents, styles, rows, paint, settings, store, device, failed)
     show = functools.partial(_show, options.cell)
     _write(path, "content", methods, [(show(contents[c]), show(styles[s])) for c, s in rows], files, rows, options.cell)
+
+
+def combination_sheet(path, method, contents, styles, options, *, style_size, store, device=None, failed=None):
+    """Write a sheet of all pairs by one method: a row for each content, a column for each style.
+
+    Args:
+        options: a Sheets of the configuration; the first `combinations` contents and styles are taken.
+        others: as in `picture_sheet`.
+    """
+    contents, styles = (dict(itertools.islice(given.items(), options.combinations)) for given in (contents, styles))
+    settings, paint = _picture_painter(contents, styles, options, style_size)
+    pairs = [(content, style) for style in styles for content in contents]  # each style is prepared once
+    files = _paint("combinations", [method], contents, styles, pairs, paint, settings, store, device, failed)
+    show = functools.partial(_show, options.cell)
+    cells = {(0, column): show(styles[style]) for column, style in enumerate(styles, 1)}
+    for row, content in enumerate(contents, 1):
+        cells[row, 0] = show(contents[content])
+        for column, style in enumerate(styles, 1):
+            painted = files.get((method.name, content, style))
+            if painted:
+                cells[row, column] = show(painted[0])
+    write_image(path, sheet(cells, options.cell))
+
+
+def _picture_painter(contents, styles, options, style_size):
+    """(settings, paint) for `_paint`, of single pictures."""
+
+    def paint(painter, content, style):
+        return [painter.stylizer(str(contents[content]), painter.style(styles[style]), size=options.size)]
+
+    return {"size": options.size, "style_size": style_size}, paint
 
 
 def clip_sheet(path, methods, clips, styles, options, flow, *, style_size, store, device=None, failed=None):

@@ -7,6 +7,7 @@ from ppadaattn.evaluation.painted import DISTANCES
 from ppadaattn.evaluation.quality import MEASURES
 from ppadaattn.evaluation.speed import MODES
 from ppadaattn.evaluation.temporal import DEFINITION, FLOWS
+from ppadaattn.train.dead_channels import DEAD_BELOW
 
 NOTHING = "-"
 INPUT = "the input, not painted"
@@ -73,15 +74,31 @@ def quality_means(grids):
     return found
 
 
-def painted_text(found, features):
-    """The table of distances to painted pictures, from what `measure_painted` found."""
-    rows = []
-    for method, values in found.items():
-        columns = ([value[distance] for value in values] for distance in DISTANCES)
+def painted_text(grids, features):
+    """The section of distances to painted pictures."""
+    shared, rows = shared_keys(grids), []
+    for method, grid in grids.items():
+        columns = ([grid.values[key][distance] for key in shared] for distance in DISTANCES)
         rows.append([method, *(_with_error(_mean(column), _standard_error(column)) for column in columns)])
-    text = f"Means over {len(values)} painted pictures ± the standard error; smaller is nearer. Features: {features}."
+    text = f"Means over {len(shared)} painted pictures ± the standard error; smaller is nearer. Features: {features}."
     meanings = "\n".join(f"- {distance}: {meaning}" for distance, meaning in DISTANCES.items())
-    return "\n\n".join([text, meanings, table(["method", *DISTANCES], rows)])
+    return "\n\n".join([text, meanings, table(["method", *DISTANCES], rows), *_shared_text(grids, shared)])
+
+
+def channels_text(grids, size):
+    """The section of dead channels."""
+    rows = []
+    for method, grid in grids.items():
+        (((pairs,), layers),) = grid.values.items()
+        dead, channels = map(sum, zip(*layers.values()))
+        worst = max(layers, key=lambda name: layers[name][0] / layers[name][1])
+        where = f"{worst}: {layers[worst][0]} of {layers[worst][1]}" if dead else NOTHING
+        rows.append([method, f"{dead} of {channels}", f"{dead / channels:.1%}", where])
+    text = (
+        f"Channels of the decoder that are above 0 at less than {DEAD_BELOW:.0%} of positions, over {pairs}, long side "
+        f"{size}: they have next to no part in a picture."
+    )
+    return "\n\n".join([text, table(["method", "dead channels", "share", "most in one layer"], rows)])
 
 
 def _standard_error(values):

@@ -16,15 +16,16 @@ NEW_OUTGOING = 0.1
 
 
 @without_gradients
-def active_shares(objective, batches):
+def active_shares(layers, run, batches):
     """Share of positions where each channel is active.
 
     Args:
-        objective: an Objective.
-        batches: list of its batches.
+        layers: {name: convolution before a ReLU}.
+        run: function of a batch, which calls the layers.
+        batches: list of batches.
 
     Returns:
-        {name of a layer of `objective.relu_convolutions()`: float tensor [C], 0 to 1}.
+        {name: float tensor [C], 0 to 1}, the mean over the batches.
     """
     shares = {}
 
@@ -35,18 +36,22 @@ def active_shares(objective, batches):
 
         return hook
 
-    layers = objective.relu_convolutions()
     with hooks_after({layer: watch(name) for name, layer in layers.items()}):
         for batch in batches:
-            objective.run_network(batch)
+            run(batch)
     return shares
+
+
+def count_dead_channels(layers, run, batches):
+    """{name of a layer: (dead channels, channels)}; arguments as of `active_shares`."""
+    shares = active_shares(layers, run, batches)
+    return {name: (int((share < DEAD_BELOW).sum()), len(share)) for name, share in shares.items()}
 
 
 def describe_dead_channels(objective, batches):
     """'decoder.merge 3 of 128, decoder.stage4 ...', for each layer with dead channels, or 'none'."""
-    shares = active_shares(objective, batches)
-    dead = {name: int((share < DEAD_BELOW).sum()) for name, share in shares.items()}
-    return ", ".join(f"{name} {count} of {len(shares[name])}" for name, count in dead.items() if count) or "none"
+    counts = count_dead_channels(objective.relu_convolutions(), objective.run_network, batches)
+    return ", ".join(f"{name} {dead} of {channels}" for name, (dead, channels) in counts.items() if dead) or "none"
 
 
 @without_gradients
@@ -65,7 +70,8 @@ def reinit_dead_channels(objective, batches):
     Returns:
         {name of a layer of the network: (how many channels were dead, how many there are)}, for layers with dead ones.
     """
-    layers, shares, found = objective.relu_convolutions(), active_shares(objective, batches), {}
+    layers, found = objective.relu_convolutions(), {}
+    shares = active_shares(layers, objective.run_network, batches)
     chain = [*layers.values(), objective.last_convolution()]
     for (name, layer), following in zip(layers.items(), chain[1:]):
         if following is None or layer.weight.stop_gradient or following.weight.stop_gradient:
