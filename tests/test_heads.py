@@ -322,7 +322,7 @@ def test_a_training_loads_heads_with_the_encoder_of_its_losses(tmp_path):
         run._networks(config)
 
 
-# Rows of the zoo that are not released yet, and their release
+# Heads in the zoo
 
 
 @pytest.fixture
@@ -332,38 +332,17 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-UNRELEASED = [name for name, row in zoo.ROWS.items() if not row.released]
-
-
-@pytest.mark.parametrize("name", UNRELEASED)
-def test_what_is_not_released_says_what_it_needs(name, home, monkeypatch, capsys):
-    row, vgg = zoo.ROWS[name], zoo.ROWS["vgg_normalised"]
-    start = f"{name} needs two files: its heads, {row.file}, which are not released yet (train them with"
-    with pytest.raises(InputError) as error:
-        ppadaattn.load(name)
-    assert sentence(error).startswith(start) and "ppadaattn download vgg_normalised fetches" in sentence(error)
-    monkeypatch.setenv("PPADAATTN_OFFLINE", "1")
-    with pytest.raises(InputError) as error:
-        ppadaattn.load(name)
-    assert sentence(error).startswith(start)
-    assert sentence(error).endswith(f"which is missing: put {vgg.urls[0]} at {home / vgg.file}")
-    monkeypatch.setattr(zoo, "look_up", lambda _: (home / vgg.file, None))
-    with pytest.raises(InputError) as error:
-        ppadaattn.load(name)
-    assert sentence(error).endswith(f"and VGG-19, which is here: {home / vgg.file}")
-    assert download([name]) == 2 and capsys.readouterr().err.startswith(f"error: {start}")
-
-
-def test_the_released_heads_say_which_file_they_need(home, monkeypatch):
+@pytest.mark.parametrize("name", [name for name, row in zoo.MODELS.items() if row.encoder_row])
+def test_the_heads_say_which_file_they_need(name, home, monkeypatch):
     monkeypatch.setenv("PPADAATTN_OFFLINE", "1")
     with pytest.raises(
         InputError, match="VGG-19 is needed: vgg_normalised.pdparams is missing, and nothing is do"
     ) as error:
-        ppadaattn.load("adaattn_image", device="cpu")
+        ppadaattn.load(name, device="cpu")
     assert f"put {zoo.ROWS['vgg_normalised'].urls[0]} at {home / 'vgg_normalised.pdparams'}" in sentence(error)
     other = save_encoder(home.parent / "other.npz", AdaAttNNetwork(width=1))
-    with pytest.raises(InputError, match="other.npz is another encoder than the one that .*adaattn_image.safetensors"):
-        ppadaattn.load("adaattn_image", encoder=other, device="cpu")
+    with pytest.raises(InputError, match=f"other.npz is another encoder than the one that .*{name}.safetensors"):
+        ppadaattn.load(name, encoder=other, device="cpu")
 
 
 def test_a_release_is_an_edit_of_a_row(network, files, home, tmp_path, monkeypatch, capsys):
@@ -373,7 +352,7 @@ def test_a_release_is_an_edit_of_a_row(network, files, home, tmp_path, monkeypat
     monkeypatch.setattr(zoo, "FOLDERS", (tmp_path,))
     heads.rename(tmp_path / row.file)
     data = (tmp_path / row.file).read_bytes()
-    released = replace(row, size=len(data), sha256=hashlib.sha256(data).hexdigest(), recipe=())
+    released = replace(row, size=len(data), sha256=hashlib.sha256(data).hexdigest())
     monkeypatch.setitem(zoo.ROWS, row.name, released)
     monkeypatch.setenv("PPADAATTN_OFFLINE", "1")
     monkeypatch.setattr(zoo, "scaled_channels", lambda _: network.encoder.channels)  # stands for the full width

@@ -12,7 +12,6 @@ FOLDER = ROOT / "pretrained"
 TEXT, NUMBER, NAMES = str, (int, float, type(None)), list
 OPTIONAL = (str, type(None))
 MODEL = {
-    "released": bool,
     "file": TEXT,
     "sha256": OPTIONAL,
     "bytes": NUMBER,
@@ -80,16 +79,14 @@ def test_it_has_its_schema(provenance):
 @pytest.mark.parametrize("row", zoo.ROWS.values(), ids=zoo.ROWS)
 def test_each_row_of_the_zoo_has_its_origin(provenance, row):
     model = provenance["models"][row.name]
-    assert (model["released"], model["file"], model["licence"]) == (row.released, row.file, row.licence)
+    assert (model["file"], model["licence"]) == (row.file, row.licence)
     assert (model["sha256"], model["bytes"]) == (row.sha256, row.size if row.sha256 else None)
     if row.architecture:
         assert {key: model[key] for key in ("attention", "width")} == {
             key: row.architecture[key] for key in ("attention", "width")
         }
         assert {name: model["figures"].get(name) for name in row.figures} == row.figures
-        assert bool(model["stages"]) == row.released
-    if not row.released:
-        assert tuple(model["recipe"]) == row.recipe
+        assert model["stages"]
 
 
 def test_there_is_no_other_file(provenance):

@@ -40,7 +40,7 @@ def _download(args):
         raise InputError("--all means every file: give it or names, not both")
     if not (args.names or args.all or args.list):
         raise InputError(f"say what to fetch: --all, or some of {', '.join(ROWS)} (--list tells more)")
-    names = list(dict.fromkeys(args.names)) or [name for name in ROWS if args.list or ROWS[name].released]
+    names = list(dict.fromkeys(args.names)) or list(ROWS)
     return _list(names) if args.list else _fetch(names, args.offline or None)
 
 
@@ -48,8 +48,8 @@ def _list(names):
     table = [("name", "size", "where", "licence", "description")]
     for row in map(ROWS.get, names):
         path, fault = look_up(row.name)
-        size = f"{'about ' if row.plausible else ''}{row.size / 1e6:.1f} MB" if row.released else "-"
-        where = f"{path} {fault}" if fault else path or ("not here" if row.released else "not released yet")
+        size = f"{'about ' if row.plausible else ''}{row.size / 1e6:.1f} MB"
+        where = f"{path} {fault}" if fault else path or "not here"
         table.append((row.name, size, str(where), row.licence, row.description))
     widths = [max(map(len, column)) for column in zip(*table)]
     for cells in table:
@@ -59,7 +59,7 @@ def _list(names):
 
 def _fetch(names, offline):
     missing = 0
-    encoders = (ROWS[name].encoder_row for name in names if ROWS[name].released)
+    encoders = (ROWS[name].encoder_row for name in names)
     names = list(dict.fromkeys([*names, *filter(None, encoders)]))
     for name in names:
         try:

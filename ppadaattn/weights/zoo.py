@@ -1,7 +1,7 @@
 """The model zoo, one row for each file with a name: the bundled models, the heads of full width, and VGG-19.
 
-To release the heads of a row: put their file into pretrained/ (or give the row its addresses), and write its size and
-SHA-256 into the row. From then on the row is one of MODELS.
+To release new weights: put their file into pretrained/ (or give the row its addresses), and write its size and SHA-256
+into the row.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ class Row:
     Attributes:
         name: what `ppadaattn.load` and the command line call it.
         file: name of the file, in pretrained/ or in the cache.
-        size: in bytes; approximate where there is no checksum; None for a file that is not released yet.
+        size: in bytes; approximate where there is no checksum.
         description: what it is for, in one line.
         encoder: what its encoder is.
         trained: how it was trained, in short.
@@ -41,12 +41,11 @@ class Row:
         plausible: (least, most) bytes, where there is no checksum.
         check: raises InputError for a file (a path) of other content, where there is no checksum.
         encoder_row: of heads: the name of the row of their encoder.
-        recipe: of heads that are not released yet: the configurations that train them, in order.
     """
 
     name: str
     file: str
-    size: Optional[int]
+    size: int
     description: str
     encoder: str
     trained: str
@@ -58,12 +57,6 @@ class Row:
     plausible: Optional[Tuple[int, int]] = None
     check: Optional[Callable] = None
     encoder_row: Optional[str] = None
-    recipe: Tuple[str, ...] = ()
-
-    @property
-    def released(self):
-        """Whether there is such a file."""
-        return self.size is not None
 
     @property
     def sizes(self):
@@ -133,12 +126,13 @@ ROWS = {
         Row(
             name="adaattn_video",
             file="adaattn_video.safetensors",
-            size=None,
+            size=27312454,
+            sha256="007ce89d8437f0d502dbce265427a55f41397721593697f8ad054a2326ce391b",
             architecture={"width": 1.0, "levels": [3, 4, 5], "attention": "cosine", "conventions": "paper"},
             encoder=FULL_ENCODER,
             encoder_row="vgg_normalised",
-            recipe=("lite/full_start.yaml", "lite/full_image.yaml", "lite/full_video.yaml"),
-            trained="not yet to the end",
+            trained="for this project, from adaattn_image, with L_is between two crops of one photo "
+            "(pretrained/README.md)",
             licence="Apache-2.0",
             description="the paper's width, cosine attention: heads in float16, for video",
         ),
@@ -156,7 +150,7 @@ ROWS = {
         ),
     )
 }
-MODELS = {name: row for name, row in ROWS.items() if row.architecture and row.released}
+MODELS = {name: row for name, row in ROWS.items() if row.architecture}
 BUNDLED = tuple(name for name, row in MODELS.items() if not row.encoder_row)  # whole, in the repository
 DEFAULT_MODEL = "adaattn_lite_image"
 DEFAULT_VIDEO_MODEL = "adaattn_lite_video"
@@ -170,7 +164,7 @@ def weights_file(model):
 
     Raises:
         InputError: an unknown name (the known ones are listed), a missing file, a zoo file that is not the one of
-            its row and cannot be downloaded, or one that is not released yet.
+            its row and cannot be downloaded.
     """
     if str(model) in ROWS and ROWS[str(model)].architecture:
         return obtain(str(model))
@@ -246,8 +240,6 @@ def obtain(name, offline=None):
     Raises InputError: the file is missing or damaged, and cannot be downloaded.
     """
     row = ROWS[name]
-    if not row.released:
-        raise InputError(_not_released(row))
     path, fault = look_up(name)
     if path and not fault:
         return path
@@ -276,32 +268,14 @@ def obtain(name, offline=None):
     return cached
 
 
-def _not_released(row):
-    """What a row needs that is not released, in one sentence."""
-    encoder = ROWS[row.encoder_row]
-    path, fault = look_up(encoder.name)
-    if path and not fault:
-        place = f"which is here: {path}"
-    elif is_offline():
-        place = f"which is missing: put {encoder.urls[0]} at {cache_folder() / encoder.file}"
-    else:
-        place = f"which ppadaattn download {encoder.name} fetches"
-    return (
-        f"{row.name} needs two files: its heads, {row.file}, which are not released yet (train them with "
-        f"{', then '.join(row.recipe)}, and give the weights file in place of the name), and VGG-19, {place}"
-    )
-
-
 def look_up(name):
-    """Look for a row's file on this machine, without downloading: (path, fault). One not released is not looked for.
+    """Look for a row's file on this machine, without downloading: (path, fault).
 
     Returns:
         (path, None): the file, verified. (path, fault): a damaged or other file, and the rest of a sentence that
         begins with its path. (None, None): there is none.
     """
     row = ROWS[name]
-    if not row.released:
-        return None, None
     wrong = []
     for path in (folder / row.file for folder in (*FOLDERS, cache_folder())):
         if os.path.isfile(path):
