@@ -52,9 +52,13 @@ def all_errors():
 
 
 def nearest(word, known):
-    """' (did you mean X?)' for the word of `known` nearest to `word`, or '' where none is near."""
-    matches = difflib.get_close_matches(str(word), list(known), n=1)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
+    """' (did you mean X?)' for the word of `known` nearest to `word`, or '' where none is near.
+
+    Of near ones, those that begin with `word` come first: its end may only have been forgotten.
+    """
+    matches = difflib.get_close_matches(str(word), list(known), n=len(known) or 1)
+    begun = [match for match in matches if match.startswith(str(word))]
+    return f" (did you mean {(begun or matches)[0]!r}?)" if matches else ""
 
 
 def one_line(text, most=200):

@@ -18,7 +18,7 @@ import ppadaattn
 from ppadaattn import __main__ as front_door
 from ppadaattn import resources
 from ppadaattn.cli import common, evaluate
-from ppadaattn.errors import InputError, note
+from ppadaattn.errors import InputError, nearest, note
 from ppadaattn.evaluation.config import FlowError, Quality, Report, Speed
 from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.serve.limits import FORMATS, HOST, PORT, Limits
@@ -141,12 +141,19 @@ def test_public_names_load_when_they_are_used():
 # Wrong words ---------------------------------------------------------------------------------------------------------
 
 
+def test_of_near_words_one_that_is_only_longer_comes_first():
+    known = ["adaattn_video", "adaattn_lite_image", "adaattn_lite_video"]
+    assert nearest("adaattn_lite", known).startswith(" (did you mean 'adaattn_lite_")
+    assert nearest("adaatn_video", known) == " (did you mean 'adaattn_video'?)"
+    assert nearest("portrait", known) == nearest("portrait", []) == ""
+
+
 def test_the_nearest_word_is_named(refused):
     assert "invalid choice: 'pant' (did you mean 'paint'?); choose from paint, train" in refused("pant")
     assert refused() == "error: the following arguments are required: COMMAND\n"
     assert "no option --verison (did you mean '--version'?); `ppadaattn --help` lists them" in refused("--verison")
     assert "invalid choice: 'flwo' (did you mean 'flow'?); choose from flow, quality" in refused("evaluate", "flwo")
-    for words, nearest in (
+    for words, option in (
         (("paint", "--stlye", "a.jpg"), "--style"),
         (("paint", "--preserve-colour"), "--preserve-color"),
         (("paint", "--engin=auto"), "--engine"),
@@ -154,7 +161,7 @@ def test_the_nearest_word_is_named(refused):
         (("evaluate", "flow", "--method", "a"), "--methods"),  # an abbreviation is no option
     ):
         typed = words[-2 if words[-1][:2] != "--" else -1].partition("=")[0]
-        assert f"there is no option {typed} (did you mean '{nearest}'?)" in refused(*words)
+        assert f"there is no option {typed} (did you mean '{option}'?)" in refused(*words)
     assert refused("train", "--zzz") == "error: there is no option --zzz; `ppadaattn train --help` lists them\n"
     assert "unrecognized arguments: -z" in refused("download", "-z", "--list")
 
