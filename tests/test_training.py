@@ -944,6 +944,18 @@ def test_two_processes_do_not_train_in_one_folder(words, run_folder):
     assert "run.lock" not in os.listdir(run_folder)
 
 
+@pytest.mark.parametrize("change", [lambda c: c.pop("white_inputs"), lambda c: c.update(white_inputs=None)])
+def test_an_older_checkpoint_resumes(configure, run_folder, change):
+    path = run_folder / "iter_1_checkpoint.pdparams"
+    saved = checkpoint.load_checkpoint(path)
+    change(saved)
+    saved.pop("pairings")
+    saved.pop("format")
+    checkpoint.save_checkpoint(path, saved)
+    train(configure("total_iters=2"), "name", resume=run_folder)
+    assert (run_folder / "iter_2_weight.pdparams").is_file()
+
+
 @pytest.mark.parametrize(
     "change, sentence",
     [

@@ -331,8 +331,9 @@ class Trainer:
             saved = load_checkpoint(path)
         except InputError as error:
             raise InputError(f"{error}{_whole_before(path)}") from None
-        for key, value in (("pairings", 1), ("white_inputs", {})):  # older checkpoints have no such keys
-            saved.setdefault(key, value)
+        saved.setdefault("pairings", 1)  # older checkpoints have no such key
+        if saved.get("white_inputs") is None:  # nor this one, or None where no inputs are white
+            saved["white_inputs"] = {}
         try:
             self._check_saved(saved, path)
         except InputError:
