@@ -56,7 +56,8 @@ def nearest(word, known):
 
     Of near ones, those that begin with `word` come first: its end may only have been forgotten.
     """
-    matches = difflib.get_close_matches(str(word), list(known), n=len(known) or 1)
+    known = list(known)
+    matches = difflib.get_close_matches(str(word), known, n=len(known) or 1)
     begun = [match for match in matches if match.startswith(str(word))]
     return f" (did you mean {(begun or matches)[0]!r}?)" if matches else ""
 

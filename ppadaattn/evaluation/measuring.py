@@ -203,14 +203,13 @@ def measure_channels(methods, contents, styles, *, size, device=None, store=None
         {method: Grid of (pairs,), which has one value: {layer: [dead channels, channels]}}.
     """
     store = store or Store()
-    pairs = list(itertools.product(contents, styles))
+    pairs = list(itertools.product(styles.values(), contents.values()))  # each style is prepared once
 
     def of_method(painter, _):
         def paint(pair):
-            picture = flatten(read_image(contents[pair[0]], size))
-            painter.stylizer.paint_array(picture[None], prepared(styles[pair[1]]))
+            style, content = pair
+            painter.stylizer.paint_array(flatten(read_image(content, size))[None], painter.style(style))
 
-        prepared = functools.lru_cache(None)(painter.style)
         layers = painter.stylizer.network.decoder.relu_convolutions()
         return count_dead_channels(layers, paint, pairs)
 
