@@ -37,6 +37,7 @@ from ppadaattn.model.network import AdaAttNNetwork
 from ppadaattn.side_by_side import in_order
 from ppadaattn.train import losses
 from ppadaattn.train.config import ImageSimilarity, Losses, load_config
+from ppadaattn.train.data import to_tensors
 from ppadaattn.train.objectives import Stylization, build_objective
 from ppadaattn.train.run import architecture
 from ppadaattn.train.trainer import Trainer
@@ -277,6 +278,7 @@ PLAIN_LOSSES = (
     "model.leaky_gradient=0",
     "optimizer.clip_grad_norm=null",
     "ema_decay=null",
+    "optimizer.white_inputs=[]",
 )
 
 
@@ -302,7 +304,9 @@ def steps_of(options):
     loss_encoder.set_state_dict(network.encoder.state_dict())
     trainer = Trainer(build_objective(config, network, loss_encoder), None, config, None)
     crops = np.random.RandomState(0).rand(2, data.batch_size, 3, data.crop_size, data.crop_size).astype("float32")
-    batches = itertools.repeat({"content": crops[0], "style": crops[1]})
+    pair = {"content": crops[0], "style": crops[1]}
+    trainer.white.measure(trainer.objective.run_network, [to_tensors(pair)], np.random.RandomState(0))
+    batches = itertools.repeat(pair)
     clock = SimpleNamespace(reader=contextlib.nullcontext())
 
     def batch():
